@@ -1,0 +1,42 @@
+// Two-dimensional convolution (cross-correlation, as in every deep-learning library) on NHWC images.
+//
+// conv2d and its two gradients are a closed family: each one's gradients are the other two, so all
+// differentiate any number of times.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// Rows and columns of zeros around the image.
+struct Padding {
+  int top = 0, bottom = 0, left = 0, right = 0;
+  static constexpr Padding all(int n) { return {n, n, n, n}; }
+  friend bool operator==(const Padding&, const Padding&) = default;
+};
+
+struct Conv2dOptions {
+  int stride = 1;
+  Padding padding = {};
+};
+
+/// y[n, p, q, o] = bias[o] + sum over r, s, i of
+///                 x[n, p stride + r - top, q stride + s - left, i] weight[o, r, s, i]
+///   x [N, H, W, I], weight [O, kh, kw, I], bias [O] or undefined
+///   returns [N, P, Q, O], P = (H + top + bottom - kh) / stride + 1 rounded down, Q likewise.
+/// Throws ShapeError: channels differ, kernel larger than the padded image; ValueError: stride < 1,
+/// negative padding.
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              const Conv2dOptions& options = {});
+
+/// Gradient of conv2d with respect to x, as a function of dy [N, P, Q, O] and weight.
+///   x_shape [N, H, W, I]; returns that shape.
+Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
+                         const Conv2dOptions& options = {});
+
+/// Gradient of conv2d with respect to the weight, as a function of x and dy.
+///   weight_shape [O, kh, kw, I]; returns that shape.
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight_shape,
+                          const Conv2dOptions& options = {});
+
+}  // namespace ito

@@ -1,0 +1,20 @@
+// Group normalisation (Wu & He 2018, arXiv 1803.08494).
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// Normalises each sample's groups of neighbouring channels to mean 0 and variance 1 over positions and
+/// the group's channels, then scales and shifts each channel:
+///   y = (x - mean) / sqrt(var + eps) * weight + bias
+///   x [N, ..., C], weight [C], bias [C]; returns the shape of x. groups must divide C.
+/// Fused; differentiates any number of times through its reference. Throws ShapeError, ValueError.
+Tensor group_norm(const Tensor& x, int groups, const Tensor& weight, const Tensor& bias,
+                  double eps = 1e-6);
+
+/// silu(group_norm(x)) in one pass, the pair that a diffusion U-Net uses everywhere. As group_norm.
+Tensor group_norm_silu(const Tensor& x, int groups, const Tensor& weight, const Tensor& bias,
+                       double eps = 1e-6);
+
+}  // namespace ito

@@ -1,0 +1,20 @@
+// Reductions over axes. `axes`: all when empty; negative ones count from the end. With `keep_dims` the
+// reduced axes stay with size 1. All throw ShapeError on an axis outside the rank or given twice.
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// The order of additions is fixed by the shape. Differentiates any number of times.
+Tensor sum(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
+/// Differentiates any number of times. Throws ShapeError when there is nothing to average.
+Tensor mean(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
+/// The gradient is shared equally among equal maxima. Throws ShapeError on empty axes.
+Tensor max(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
+/// log sum exp, without overflow. Differentiates any number of times.
+Tensor logsumexp(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
+
+}  // namespace ito

@@ -1,0 +1,18 @@
+// What this build of ito contains. Compile-time constants, so that an `if constexpr` on them never
+// names a symbol that the build lacks.
+#pragma once
+
+#ifndef ITO_HAS_CUDA
+#define ITO_HAS_CUDA 0
+#endif
+
+namespace ito::build {
+inline constexpr bool cuda = ITO_HAS_CUDA != 0;  ///< the CUDA halves of the kernels are linked in
+}  // namespace ito::build
+
+// The only macro for kernels: marks a function that both halves of a kernel share.
+#if defined(__CUDACC__)
+#define ITO_HOST_DEVICE __host__ __device__
+#else
+#define ITO_HOST_DEVICE
+#endif

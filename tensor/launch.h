@@ -1,0 +1,34 @@
+// The one place that asks where data lives.
+//
+// A kernel is a struct: a name, plain-data `Args` (pointers, sizes, dtype), a function `cpu` and, when
+// it has one, a function `cuda`:
+//
+//   struct Fill {
+//     static constexpr const char* name = "fill";
+//     struct Args { void* y; std::int64_t n; double value; DType dtype; };
+//     static void cpu(const Args&);    // tensor/kernels/fill.cpp
+//     static void cuda(const Args&);   // cuda/fill.cu
+//   };
+//   launch<Fill>(y.device(), {y.raw_mutable(), y.numel(), 0.0, y.dtype()});
+//
+// A CPU-only build never names `Kernel::cuda`, so it needs no stubs. In a CUDA build a declared but
+// undefined `cuda` is a link error that names the kernel. There is no registry.
+#pragma once
+
+#include "tensor/build.h"
+#include "tensor/device.h"
+#include "tensor/error.h"
+
+namespace ito {
+
+template <class Kernel>
+void launch(Device device, const typename Kernel::Args& args) {
+  if (device.is_cpu()) return Kernel::cpu(args);
+  if constexpr (build::cuda && requires { Kernel::cuda(args); }) {
+    return Kernel::cuda(args);
+  } else {
+    fail<DeviceError>("{}: not available on {} in this build", Kernel::name, device.str());
+  }
+}
+
+}  // namespace ito

@@ -1,0 +1,36 @@
+// One pool of threads. Work is cut into chunks that depend on the size of the problem only, never on
+// the number of threads, and partial results are combined in chunk order: every result is bitwise the
+// same for any number of threads.
+//
+//   parallel_for(n, 4096, [&](std::int64_t begin, std::int64_t end) { ... });
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace ito {
+
+/// Number of threads that work at the same time, the caller included. Default: the hardware's.
+int num_threads();
+/// Throws ValueError outside [1, 1024]. Not to be called while a parallel_for runs.
+void set_num_threads(int threads);
+
+namespace detail {
+using ChunkFn = void (*)(const void* context, std::int64_t begin, std::int64_t end);
+void parallel_chunks(std::int64_t n, std::int64_t grain, ChunkFn fn, const void* context);
+}  // namespace detail
+
+/// Calls `f(begin, end)` for the chunks [0, grain), [grain, 2 grain), ... of [0, n), in any order and
+/// on any thread; returns when all are done. A nested call runs its chunks one after another on the
+/// calling thread. The first exception is rethrown here.
+template <class F>
+void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
+  detail::parallel_chunks(
+      n, grain,
+      [](const void* context, std::int64_t begin, std::int64_t end) {
+        (*static_cast<const F*>(context))(begin, end);
+      },
+      &f);
+}
+
+}  // namespace ito

@@ -1,0 +1,39 @@
+# Finds what ito builds with. Nothing is vendored and nothing is downloaded.
+
+# find_package with the Debian package that fixes a failure.
+macro(ito_find name debian_package)
+  find_package(${name} QUIET)
+  if(NOT ${name}_FOUND)
+    message(FATAL_ERROR "ito needs ${name}. On Debian: apt-get install ${debian_package}")
+  endif()
+endmacro()
+
+ito_find(Threads libc6-dev)
+ito_find(Eigen3 libeigen3-dev)
+ito_find(fmt libfmt-dev)
+ito_find(ZLIB zlib1g-dev)
+ito_find(PNG libpng-dev)
+ito_find(nlohmann_json nlohmann-json3-dev)
+if(ITO_BUILD_EXAMPLES OR ITO_BUILD_TESTS)
+  ito_find(CLI11 libcli11-dev)
+endif()
+if(ITO_BUILD_TESTS)
+  ito_find(doctest doctest-dev)
+endif()
+if(ITO_BUILD_BENCHMARKS)
+  ito_find(benchmark libbenchmark-dev)
+endif()
+# Flags of every target of this project, and of no one who uses the library.
+add_library(ito_options INTERFACE)
+target_compile_options(ito_options INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
+  $<$<BOOL:${ITO_WERROR}>:-Werror>
+  $<$<BOOL:${ITO_NATIVE}>:-march=native>)
+if(ITO_NATIVE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(ito_options INTERFACE -mprefer-vector-width=512)
+endif()
+if(ITO_SANITIZE)
+  target_compile_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE} -fno-omit-frame-pointer -g
+                                               -fno-sanitize-recover=all)
+  target_link_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE})
+endif()
