@@ -61,8 +61,8 @@ struct Node : std::enable_shared_from_this<Node> {
   }
   bool is_parameter() const { return op == nullptr; }
 
-  // Frees what the node holds. Chains of nodes are freed by a loop, not by recursion: a node that is
-  // destroyed while another is being dismantled only hands over its members.
+  // Frees what the node holds. Chains of nodes are freed by a loop, not by recursion: a node that
+  // is destroyed while another is being dismantled only hands over its members.
   void dismantle() {
     struct Remains {
       std::vector<Edge> edges;
@@ -119,8 +119,8 @@ Tensor sum_to_shape(const char* op, const Tensor& dx, const Shape& shape) {
   return reduced.shape() == shape ? reduced : reshape(reduced, shape);
 }
 
-// Identity with history: a fresh input for a reference, so that one input reached through another is
-// not counted twice.
+// Identity with history: a fresh input for a reference, so that one input reached through another
+// is not counted twice.
 Tensor identity(const Tensor& x) {
   return record("identity", x.alias(), {{x, [](const Tensor& dy) { return dy; }}});
 }
@@ -157,8 +157,8 @@ std::vector<Tensor> pull_back(Node& node, const Tensor& dy, const std::vector<bo
 
 void check_usable(const Node& node) {
   if (node.freed) {
-    fail<GradError>("{}: its graph was freed by an earlier backward; pass retain_graph = true there",
-                    node.op);
+    fail<GradError>(
+        "{}: its graph was freed by an earlier backward; pass retain_graph = true there", node.op);
   }
 }
 
@@ -171,8 +171,8 @@ void check_unchanged(const Node& node) {
   }
 }
 
-// Calls `enter(node)` when the walk from `root` towards the inputs reaches a node, and `leave(node)`
-// after everything behind it. Each node once; without recursion.
+// Calls `enter(node)` when the walk from `root` towards the inputs reaches a node, and
+// `leave(node)` after everything behind it. Each node once; without recursion.
 template <class Enter, class Leave>
 void walk(Node* root, Enter enter, Leave leave) {
   std::unordered_set<Node*> visited;
@@ -383,37 +383,38 @@ Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs) {
     const NoGrad off;
     y = detach(f(inputs));
   }
-  return record_fused("checkpoint", y, inputs, f,
-                      [f, inputs](const Tensor& dy, const std::vector<bool>& needed) {
-    const Recording scope(true);
-    const std::uint64_t first_id = next_id;
-    std::vector<Tensor> fresh, wanted;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      fresh.push_back(!inputs[i].defined() ? Tensor()
-                      : needed[i]          ? parameter(detach(inputs[i]))
-                                           : detach(inputs[i]));
-      if (needed[i]) wanted.push_back(fresh.back());
-    }
-    const Tensor again = f(fresh);
-    if (again.node() == nullptr) fail<GradError>("checkpoint: f is not a function of its inputs");
-    walk(
-        again.node().get(),
-        [&](Node* node) {
-          if (node->id < first_id) {
-            fail<GradError>("checkpoint: f uses a {} that is not among its inputs",
-                            node->is_parameter() ? "parameter" : "tensor with history");
-          }
-        },
-        [](Node*) {});
-    auto gradients = grad(again, wanted, {}, dy);
-    std::vector<Tensor> result(inputs.size());
-    for (std::size_t i = inputs.size(); i-- > 0;) {
-      if (!needed[i]) continue;
-      result[i] = std::move(gradients.back());
-      gradients.pop_back();
-    }
-    return result;
-  });
+  return record_fused(
+      "checkpoint", y, inputs, f, [f, inputs](const Tensor& dy, const std::vector<bool>& needed) {
+        const Recording scope(true);
+        const std::uint64_t first_id = next_id;
+        std::vector<Tensor> fresh, wanted;
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+          fresh.push_back(!inputs[i].defined() ? Tensor()
+                          : needed[i]          ? parameter(detach(inputs[i]))
+                                               : detach(inputs[i]));
+          if (needed[i]) wanted.push_back(fresh.back());
+        }
+        const Tensor again = f(fresh);
+        if (again.node() == nullptr)
+          fail<GradError>("checkpoint: f is not a function of its inputs");
+        walk(
+            again.node().get(),
+            [&](Node* node) {
+              if (node->id < first_id) {
+                fail<GradError>("checkpoint: f uses a {} that is not among its inputs",
+                                node->is_parameter() ? "parameter" : "tensor with history");
+              }
+            },
+            [](Node*) {});
+        auto gradients = grad(again, wanted, {}, dy);
+        std::vector<Tensor> result(inputs.size());
+        for (std::size_t i = inputs.size(); i-- > 0;) {
+          if (!needed[i]) continue;
+          result[i] = std::move(gradients.back());
+          gradients.pop_back();
+        }
+        return result;
+      });
 }
 
 NoGrad::NoGrad() : previous_(recording_on) { recording_on = false; }

@@ -12,12 +12,13 @@
 //   Tensor w = parameter(Tensor::full({3}, 2.0));
 //   Tensor loss = sum(square(w));
 //   backward(loss);                          // w.grad() == {4, 4, 4}
-//   auto [g] = grad<1>(loss, {w});           // functional; with create_graph to differentiate again
+//   auto [g] = grad<1>(loss, {w});           // functional; with create_graph to differentiate
+//   again
 //
-// Rules of the engine: an op has one output. A formula that needs the output takes `(y, dy)` and gets it
-// as an argument, never by capture (a capture would be a cycle); one that takes `(dy)` does not keep the
-// output alive. A formula returns a gradient of the broadcast shape; the engine sums it back to the
-// input's shape.
+// Rules of the engine: an op has one output. A formula that needs the output takes `(y, dy)` and
+// gets it as an argument, never by capture (a capture would be a cycle); one that takes `(dy)` does
+// not keep the output alive. A formula returns a gradient of the broadcast shape; the engine sums
+// it back to the input's shape.
 #pragma once
 
 #include <array>
@@ -34,8 +35,7 @@ namespace ito {
 class Rule {
  public:
   template <class F>
-    requires(!std::is_same_v<std::decay_t<F>, Rule>)
-  Rule(F f) {
+  requires(!std::is_same_v<std::decay_t<F>, Rule>) Rule(F f) {
     if constexpr (std::is_invocable_v<F, const Tensor&, const Tensor&>) {
       call_ = std::move(f);
       needs_y_ = true;
@@ -56,14 +56,16 @@ struct InputRule {
   Rule rule;
 };
 
-/// Marks `y` as computed by `op` from the inputs and returns it. Does nothing when recording is off or
-/// no input needs a gradient. Inputs that are undefined or need no gradient are dropped with their rule.
+/// Marks `y` as computed by `op` from the inputs and returns it. Does nothing when recording is off
+/// or no input needs a gradient. Inputs that are undefined or need no gradient are dropped with
+/// their rule.
 Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs);
 
 /// For ops whose gradients come out of one kernel.
 ///   reference  the same function composed of plain ops, of the same inputs: the documentation, the
 ///              test oracle and the second derivative.
-///   pullback   dy -> one gradient per input (undefined where `needed[i]` is false). Runs kernels; is
+///   pullback   dy -> one gradient per input (undefined where `needed[i]` is false). Runs kernels;
+///   is
 ///              not itself differentiated.
 using Reference = std::function<Tensor(const std::vector<Tensor>& inputs)>;
 using Pullback =
@@ -83,8 +85,8 @@ struct GradOptions {
   bool retain_graph = false;  ///< keep the graph for another backward; implied by create_graph
 };
 
-/// d loss / d input for each input, with the input's shape. Inputs that the loss does not depend on get
-/// zeros. `seed` is dL/dloss (ones by default) and must be given unless loss has one element.
+/// d loss / d input for each input, with the input's shape. Inputs that the loss does not depend on
+/// get zeros. `seed` is dL/dloss (ones by default) and must be given unless loss has one element.
 /// Throws GradError: loss without history, freed graph, an input changed since the forward pass.
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs,
                          GradOptions options = {}, const Tensor& seed = {});
@@ -115,8 +117,8 @@ class NoGrad {
 bool recording();
 
 /// f(inputs) without keeping its intermediate results: they are computed again for the gradient.
-/// `inputs` must hold every tensor with a gradient that f uses, parameters included; a forgotten one is
-/// a GradError when the gradient is computed. f must be repeatable (seek its Rng inside f).
+/// `inputs` must hold every tensor with a gradient that f uses, parameters included; a forgotten
+/// one is a GradError when the gradient is computed. f must be repeatable (seek its Rng inside f).
 Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs);
 
 /// Number of live recorded operations, for tests of leaks.

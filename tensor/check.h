@@ -25,8 +25,8 @@ void expect_shape(const char* op, const char* name, const Tensor& t, const Shape
 void expect_rank(const char* op, const char* name, const Tensor& t, int wanted);
 void expect_dtype(const char* op, const char* name, const Tensor& t, DType wanted);
 void expect_floating(const char* op, const char* name, const Tensor& t);
-/// All defined, with one floating dtype, on one device. Undefined tensors are skipped: they stand for
-/// optional arguments.
+/// All defined, with one floating dtype, on one device. Undefined tensors are skipped: they stand
+/// for optional arguments.
 void expect_same_kind(const char* op, std::initializer_list<Named> tensors);
 
 }  // namespace ito

@@ -5,9 +5,13 @@
 // Programs map the type to an exit code (examples/app/exit_codes.h).
 #pragma once
 
-#include <fmt/format.h>
 #include <stdexcept>
 #include <string>
+
+#if !defined( \
+    __CUDACC__)  // fmt 9 is not valid device-compiler input; .cu files throw without fail()
+#include <fmt/format.h>
+#endif
 
 namespace ito {
 
@@ -40,10 +44,12 @@ struct MemoryError : Error {  ///< out of memory; the text has the bytes asked f
   using Error::Error;
 };
 
+#if !defined(__CUDACC__)
 /// Throws `E` with a formatted text: `fail<ShapeError>("matmul: ...; got {}", ...)`.
 template <class E, class... A>
 [[noreturn]] void fail(fmt::format_string<A...> text, A&&... args) {
   throw E(fmt::format(text, std::forward<A>(args)...));
 }
+#endif
 
 }  // namespace ito

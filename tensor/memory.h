@@ -1,8 +1,8 @@
 // Memory of tensors: aligned blocks, returned to a cache when freed, and counted.
 //
-// The CPU keeps freed blocks by size, because a training step asks for the same sizes again and fresh
-// pages from the system cost more than many kernels. Under AddressSanitizer the cache is off, so that
-// a use after free is found.
+// The CPU keeps freed blocks by size, because a training step asks for the same sizes again and
+// fresh pages from the system cost more than many kernels. Under AddressSanitizer the cache is off,
+// so that a use after free is found.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ struct Usage {
   std::size_t cached;   ///< bytes kept for reuse, in no tensor
 };
 
-/// A block of at least `bytes` bytes on `device`. Throws MemoryError with the bytes asked for, in use
-/// and cached; DeviceError if the device is not available.
+/// A block of at least `bytes` bytes on `device`. Throws MemoryError with the bytes asked for, in
+/// use and cached; DeviceError if the device is not available.
 void* allocate(Device device, std::size_t bytes);
 /// Gives back a block of `allocate`, with the same `bytes`.
 void release(Device device, void* block, std::size_t bytes) noexcept;

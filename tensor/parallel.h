@@ -1,6 +1,6 @@
-// One pool of threads. Work is cut into chunks that depend on the size of the problem only, never on
-// the number of threads, and partial results are combined in chunk order: every result is bitwise the
-// same for any number of threads.
+// One pool of threads. Work is cut into chunks that depend on the size of the problem only, never
+// on the number of threads, and partial results are combined in chunk order: every result is
+// bitwise the same for any number of threads.
 //
 //   parallel_for(n, 4096, [&](std::int64_t begin, std::int64_t end) { ... });
 #pragma once
@@ -20,9 +20,9 @@ using ChunkFn = void (*)(const void* context, std::int64_t begin, std::int64_t e
 void parallel_chunks(std::int64_t n, std::int64_t grain, ChunkFn fn, const void* context);
 }  // namespace detail
 
-/// Calls `f(begin, end)` for the chunks [0, grain), [grain, 2 grain), ... of [0, n), in any order and
-/// on any thread; returns when all are done. A nested call runs its chunks one after another on the
-/// calling thread. The first exception is rethrown here.
+/// Calls `f(begin, end)` for the chunks [0, grain), [grain, 2 grain), ... of [0, n), in any order
+/// and on any thread; returns when all are done. A nested call runs its chunks one after another on
+/// the calling thread. The first exception is rethrown here.
 template <class F>
 void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
   detail::parallel_chunks(

@@ -1,6 +1,6 @@
-// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds that
-// turn a 128-bit counter and a 64-bit key into 128 random bits. Shared by both halves of the kernels,
-// so CPU and GPU draw the same bits.
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds
+// that turn a 128-bit counter and a 64-bit key into 128 random bits. Shared by both halves of the
+// kernels, so CPU and GPU draw the same bits.
 #pragma once
 
 #include <array>

@@ -22,9 +22,9 @@ Tensor draw(Rng& rng, const Shape& shape, DType dtype, Device device,
   Tensor y = Tensor::empty(shape, dtype, device);
   const std::int64_t samples = shape.rank() == 0 ? 1 : shape[0];
   if (y.numel() == 0) return y;
-  launch<kernel::Random>(device, {y.mutable_raw(), samples, y.numel() / samples, rng.key(),
-                                  rng.step(), rng.first_sample(), rng.next_draw(), distribution,
-                                  low, high, dtype});
+  launch<kernel::Random>(device,
+                         {y.mutable_raw(), samples, y.numel() / samples, rng.key(), rng.step(),
+                          rng.first_sample(), rng.next_draw(), distribution, low, high, dtype});
   return y;
 }
 
@@ -64,7 +64,8 @@ std::vector<std::int64_t> permutation(Rng& rng, std::int64_t n) {
                                         static_cast<std::uint64_t>(i));
     __extension__ using u128 = unsigned __int128;
     const std::uint64_t bits = (std::uint64_t{c.c0} << 32) | c.c1;
-    const auto j = static_cast<std::uint64_t>((u128{bits} * static_cast<std::uint64_t>(i + 1)) >> 64);
+    const auto j =
+        static_cast<std::uint64_t>((u128{bits} * static_cast<std::uint64_t>(i + 1)) >> 64);
     std::swap(order[static_cast<std::size_t>(i)], order[j]);
   }
   return order;

@@ -1,8 +1,9 @@
 // Random numbers without hidden state: a draw is a pure function of
 //   key     = (seed, purpose)
 //   counter = (step, draw, sample, element).
-// `sample` is the index along the first axis counted from `first_sample`, so a batch of 8 equals two
-// batches of 4 and results do not depend on threads, batch splits or ranks. To resume, seek the step.
+// `sample` is the index along the first axis counted from `first_sample`, so a batch of 8 equals
+// two batches of 4 and results do not depend on threads, batch splits or ranks. To resume, seek the
+// step.
 //
 //   Rng rng(42, Purpose::noise);
 //   rng.seek(step, /*first_sample=*/0);
@@ -18,17 +19,17 @@
 
 namespace ito {
 
-/// What a stream of numbers is for. Streams of one seed are independent. Values are part of the file
-/// format (a resumed run must draw the same numbers): add at the end, never change.
+/// What a stream of numbers is for. Streams of one seed are independent. Values are part of the
+/// file format (a resumed run must draw the same numbers): add at the end, never change.
 enum class Purpose : std::uint32_t {
   init = 0,      ///< initial parameters
   noise = 1,     ///< epsilon of the forward process
   timestep = 2,  ///< t of the loss
   dropout = 3,
-  shuffle = 4,   ///< order of the training set
-  augment = 5,   ///< flips and crops
-  sample = 6,    ///< x_T and z of the samplers
-  data = 7,      ///< synthetic data sets
+  shuffle = 4,  ///< order of the training set
+  augment = 5,  ///< flips and crops
+  sample = 6,   ///< x_T and z of the samplers
+  data = 7,     ///< synthetic data sets
   test = 8,
 };
 

@@ -51,9 +51,7 @@ Shape Shape::removed(int axis) const {
   return Shape(sizes);
 }
 
-std::string Shape::str() const {
-  return fmt::format("[{}]", fmt::join(begin(), end(), ", "));
-}
+std::string Shape::str() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
 
 bool operator==(const Shape& a, const Shape& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());

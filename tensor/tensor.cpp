@@ -48,7 +48,8 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
 Tensor Tensor::from_bytes(const void* values, std::size_t count, const Shape& shape, DType dtype,
                           Device device) {
   if (count != static_cast<std::size_t>(shape.numel())) {
-    fail<ShapeError>("tensor: {} holds {} elements; got {} values", shape.str(), shape.numel(), count);
+    fail<ShapeError>("tensor: {} holds {} elements; got {} values", shape.str(), shape.numel(),
+                     count);
   }
   Tensor y = empty(shape, dtype, device);
   memory::copy(device, y.mutable_raw(), Device::cpu(), values, y.bytes());
@@ -89,7 +90,9 @@ void Tensor::read_bytes(void* destination) const {
   memory::copy(Device::cpu(), destination, device(), raw(), bytes());
 }
 
-Tensor Tensor::to(Device device) const { return device == this->device() ? *this : copy_to(device); }
+Tensor Tensor::to(Device device) const {
+  return device == this->device() ? *this : copy_to(device);
+}
 
 Tensor Tensor::copy_to(Device device) const {
   Tensor y = empty(shape(), dtype(), device);

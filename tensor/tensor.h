@@ -1,8 +1,8 @@
 // Tensor: a handle to a dense, row-major block of numbers. Copies of a Tensor share their elements.
 //
 // Images are [N, H, W, C], tokens [N, L, C], convolution weights [O, kh, kw, I], linear weights
-// [out, in]. There are no strides: what needs another order copies. Arithmetic and everything that can
-// be differentiated are functions in autograd/ops/.
+// [out, in]. There are no strides: what needs another order copies. Arithmetic and everything that
+// can be differentiated are functions in autograd/ops/.
 //
 //   Tensor x = Tensor::from<float>({1, 2, 3, 4}, {2, 2});
 //   const float* p = x.data<float>();      // p[row * 2 + column]
@@ -23,8 +23,8 @@ namespace ito {
 
 struct Node;  // autograd/engine.h: how a tensor was computed. Opaque to tensor/.
 
-/// A block of memory with a counter of its changes, so that autograd can tell when a saved tensor was
-/// changed after the forward pass.
+/// A block of memory with a counter of its changes, so that autograd can tell when a saved tensor
+/// was changed after the forward pass.
 struct Storage {
   Storage(Device device, std::size_t bytes);
   ~Storage();

@@ -5,13 +5,13 @@
 
 namespace ito {
 
-/// softmax(q k^T / sqrt(d) + mask) v, for each sample and head; d = C / heads. Head h takes the channels
-/// [h d, (h + 1) d).
+/// softmax(q k^T / sqrt(d) + mask) v, for each sample and head; d = C / heads. Head h takes the
+/// channels [h d, (h + 1) d).
 ///   q [N, L, C], k [N, S, C], v [N, S, C] (S may differ from L: cross-attention)
 ///   mask [L, S] or [N, L, S], added to the scores (0 keeps, -inf hides), or undefined; no gradient
 ///   returns [N, L, C]
-/// A row whose scores are all -inf gives zeros. Fused; differentiates any number of times through its
-/// reference. Throws ShapeError, DTypeError, DeviceError.
+/// A row whose scores are all -inf gives zeros. Fused; differentiates any number of times through
+/// its reference. Throws ShapeError, DTypeError, DeviceError.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads = 1,
                  const Tensor& mask = {});
 

@@ -1,4 +1,5 @@
-// Two-dimensional convolution (cross-correlation, as in every deep-learning library) on NHWC images.
+// Two-dimensional convolution (cross-correlation, as in every deep-learning library) on NHWC
+// images.
 //
 // conv2d and its two gradients are a closed family: each one's gradients are the other two, so all
 // differentiate any number of times.

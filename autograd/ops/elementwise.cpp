@@ -10,7 +10,8 @@
 namespace ito {
 namespace {
 
-// ---- from tensors to kernels ---------------------------------------------------------------------
+// ---- from tensors to kernels
+// ---------------------------------------------------------------------
 
 template <class F>
 Tensor unary(const Tensor& x, F f = {}) {
@@ -71,9 +72,9 @@ Tensor binary(const Tensor& a, const Tensor& b) {
   expect_same_kind(F::name, {{"a", a}, {"b", b}});
   const Shape shape = broadcast(F::name, a.shape(), b.shape());
   Tensor y = Tensor::empty(shape, a.dtype(), a.device());
-  launch<kernel::Binary<F>>(a.device(), {a.raw(), b.raw(), y.mutable_raw(),
-                                         broadcast_index(shape, {a.shape(), b.shape()}), y.numel(),
-                                         a.dtype()});
+  launch<kernel::Binary<F>>(a.device(),
+                            {a.raw(), b.raw(), y.mutable_raw(),
+                             broadcast_index(shape, {a.shape(), b.shape()}), y.numel(), a.dtype()});
   return y;
 }
 
@@ -81,21 +82,25 @@ Tensor like(const Tensor& x, double value) { return Tensor::scalar(value, x.dtyp
 
 }  // namespace
 
-// ---- two tensors ---------------------------------------------------------------------------------
+// ---- two tensors
+// ---------------------------------------------------------------------------------
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  return record("add", binary<kernel::Add>(a, b), {{a, [](const Tensor& dy) { return dy; }},
-                                                   {b, [](const Tensor& dy) { return dy; }}});
+  return record(
+      "add", binary<kernel::Add>(a, b),
+      {{a, [](const Tensor& dy) { return dy; }}, {b, [](const Tensor& dy) { return dy; }}});
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
-  return record("sub", binary<kernel::Sub>(a, b), {{a, [](const Tensor& dy) { return dy; }},
-                                                   {b, [](const Tensor& dy) { return -dy; }}});
+  return record(
+      "sub", binary<kernel::Sub>(a, b),
+      {{a, [](const Tensor& dy) { return dy; }}, {b, [](const Tensor& dy) { return -dy; }}});
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
-  return record("mul", binary<kernel::Mul>(a, b), {{a, [b](const Tensor& dy) { return dy * b; }},
-                                                   {b, [a](const Tensor& dy) { return dy * a; }}});
+  return record("mul", binary<kernel::Mul>(a, b),
+                {{a, [b](const Tensor& dy) { return dy * b; }},
+                 {b, [a](const Tensor& dy) { return dy * a; }}});
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
@@ -134,7 +139,8 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
                  {b, [a, b](const Tensor& dy) { return dy * share(b, a); }}});
 }
 
-// ---- one tensor ----------------------------------------------------------------------------------
+// ---- one tensor
+// ----------------------------------------------------------------------------------
 
 Tensor affine(const Tensor& x, double scale, double shift) {
   return record("affine", unary<kernel::Affine>(x, {scale, shift}),
@@ -179,7 +185,8 @@ Tensor sin(const Tensor& x) {
 }
 
 Tensor cos(const Tensor& x) {
-  return record("cos", unary<kernel::Cos>(x), {{x, [x](const Tensor& dy) { return -dy * sin(x); }}});
+  return record("cos", unary<kernel::Cos>(x),
+                {{x, [x](const Tensor& dy) { return -dy * sin(x); }}});
 }
 
 Tensor tanh(const Tensor& x) {
@@ -213,23 +220,25 @@ Tensor relu(const Tensor& x) {
 
 namespace {
 Tensor erf(const Tensor& x) {
-  return record("erf", unary<kernel::Erf>(x), {{x, [x](const Tensor& dy) {
-                  return dy * (2.0 * std::numbers::inv_sqrtpi * exp(-square(x)));
-                }}});
+  return record("erf", unary<kernel::Erf>(x),
+                {{x, [x](const Tensor& dy) {
+                    return dy * (2.0 * std::numbers::inv_sqrtpi * exp(-square(x)));
+                  }}});
 }
 }  // namespace
 
-Tensor gelu(const Tensor& x) {
-  return 0.5 * x * (1.0 + erf(x * (1.0 / std::numbers::sqrt2)));
-}
+Tensor gelu(const Tensor& x) { return 0.5 * x * (1.0 + erf(x * (1.0 / std::numbers::sqrt2))); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
   if (!(low <= high)) fail<ValueError>("clamp: low must be <= high; got [{}, {}]", low, high);
   return record("clamp", unary<kernel::Clamp>(x, {low, high}),
-                {{x, [=](const Tensor& dy) { return dy * unary<kernel::Within>(x, {low, high}); }}});
+                {{x, [=](const Tensor& dy) {
+                    return dy * unary<kernel::Within>(x, {low, high});
+                  }}});
 }
 
-// ---- selection and comparison ----------------------------------------------------------------------
+// ---- selection and comparison
+// ----------------------------------------------------------------------
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   for (const auto& [name, t] : {Named{"condition", condition}, Named{"a", a}, Named{"b", b}}) {
@@ -240,9 +249,9 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
       broadcast("where", condition.shape(), broadcast("where", a.shape(), b.shape()));
   Tensor y = Tensor::empty(shape, a.dtype(), a.device());
   launch<kernel::Where>(
-      a.device(), {condition.raw(), a.raw(), b.raw(), y.mutable_raw(),
-                   broadcast_index(shape, {condition.shape(), a.shape(), b.shape()}), y.numel(),
-                   a.dtype()});
+      a.device(),
+      {condition.raw(), a.raw(), b.raw(), y.mutable_raw(),
+       broadcast_index(shape, {condition.shape(), a.shape(), b.shape()}), y.numel(), a.dtype()});
   return record("where", y,
                 {{a, [condition](const Tensor& dy) { return where(condition, dy, 0.0); }},
                  {b, [condition](const Tensor& dy) { return where(condition, 0.0, dy); }}});
@@ -259,7 +268,8 @@ Tensor equal(const Tensor& a, const Tensor& b) { return binary<kernel::Equal>(a,
 Tensor less(const Tensor& a, const Tensor& b) { return binary<kernel::Less>(a, b); }
 Tensor less_equal(const Tensor& a, const Tensor& b) { return binary<kernel::LessEqual>(a, b); }
 
-// ---- scalars ---------------------------------------------------------------------------------------
+// ---- scalars
+// ---------------------------------------------------------------------------------------
 
 Tensor operator/(const Tensor& x, double s) {
   return record("div", binary<kernel::Div>(x, like(x, s)),

@@ -1,9 +1,9 @@
 // Element-wise functions.
 //
-// Two tensors broadcast: shapes are aligned at the last axis and sizes must be equal or 1. Both must
-// have one floating dtype and one device. A scalar may stand on either side and takes the tensor's
-// dtype. All differentiate any number of times; where a function has a kink the derivative is the one
-// named in its comment.
+// Two tensors broadcast: shapes are aligned at the last axis and sizes must be equal or 1. Both
+// must have one floating dtype and one device. A scalar may stand on either side and takes the
+// tensor's dtype. All differentiate any number of times; where a function has a kink the derivative
+// is the one named in its comment.
 //
 //   Tensor y = 2.0 * x + bias;        // x [N, H, W, C], bias [C]
 //   Tensor z = where(x > 0.0, x, 0.1 * x);

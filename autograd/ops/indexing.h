@@ -5,8 +5,8 @@
 
 namespace ito {
 
-/// Rows of `table` [V, ...] at `ids` (i64, any shape): [ids..., ...]. The gradient adds rows up in the
-/// order of ids. Throws ValueError naming the first id outside [0, V).
+/// Rows of `table` [V, ...] at `ids` (i64, any shape): [ids..., ...]. The gradient adds rows up in
+/// the order of ids. Throws ValueError naming the first id outside [0, V).
 Tensor gather(const Tensor& table, const Tensor& ids);
 /// gather under the name that networks use: table [V, C], ids i64 [N] to [N, C].
 Tensor embedding(const Tensor& table, const Tensor& ids);

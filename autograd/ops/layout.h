@@ -16,8 +16,8 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 /// x repeated along its axes of size 1 (and along new leading axes) to `shape`. Copies.
 Tensor expand(const Tensor& x, const Shape& shape);
 
-/// Axes in another order: y.size(i) = x.size(order[i]). Copies. Throws ShapeError unless `order` is a
-/// permutation of the axes.
+/// Axes in another order: y.size(i) = x.size(order[i]). Copies. Throws ShapeError unless `order` is
+/// a permutation of the axes.
 Tensor permute(const Tensor& x, const std::vector<int>& order);
 
 /// Tensors one after another along `axis`; the other sizes must be equal.

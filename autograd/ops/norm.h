@@ -5,8 +5,8 @@
 
 namespace ito {
 
-/// Normalises each sample's groups of neighbouring channels to mean 0 and variance 1 over positions and
-/// the group's channels, then scales and shifts each channel:
+/// Normalises each sample's groups of neighbouring channels to mean 0 and variance 1 over positions
+/// and the group's channels, then scales and shifts each channel:
 ///   y = (x - mean) / sqrt(var + eps) * weight + bias
 ///   x [N, ..., C], weight [C], bias [C]; returns the shape of x. groups must divide C.
 /// Fused; differentiates any number of times through its reference. Throws ShapeError, ValueError.

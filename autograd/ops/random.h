@@ -5,9 +5,9 @@
 
 namespace ito {
 
-/// Zeroes each element with probability p and divides the others by 1 - p (Srivastava et al. 2014). The
-/// mask is a function of the generator's state, kept for the gradient. p = 0 returns x.
-/// Throws ValueError unless 0 <= p < 1.
+/// Zeroes each element with probability p and divides the others by 1 - p (Srivastava et al. 2014).
+/// The mask is a function of the generator's state, kept for the gradient. p = 0 returns x. Throws
+/// ValueError unless 0 <= p < 1.
 Tensor dropout(const Tensor& x, double p, Rng& rng);
 
 }  // namespace ito

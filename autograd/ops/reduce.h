@@ -1,5 +1,6 @@
-// Reductions over axes. `axes`: all when empty; negative ones count from the end. With `keep_dims` the
-// reduced axes stay with size 1. All throw ShapeError on an axis outside the rank or given twice.
+// Reductions over axes. `axes`: all when empty; negative ones count from the end. With `keep_dims`
+// the reduced axes stay with size 1. All throw ShapeError on an axis outside the rank or given
+// twice.
 #pragma once
 
 #include <vector>

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::int64_t grain = 1 << 14;
 
-// Calls row(y_offset, count, {offset of each input}) for the rows [begin, end) of the index space: runs
-// along its last axis.
+// Calls row(y_offset, count, {offset of each input}) for the rows [begin, end) of the index space:
+// runs along its last axis.
 template <int inputs, class Row>
 void for_rows(const Broadcast& index, std::int64_t begin, std::int64_t end, Row row) {
   const int outer = index.rank - 1;
@@ -55,19 +55,20 @@ void binary(const typename Binary<F>::Args& args) {
     const std::int64_t step_b = args.index.step[1][args.index.rank - 1];
     for_rows<2>(args.index, begin, end,
                 [=](std::int64_t at, std::int64_t count, const std::int64_t* offset) {
-      const T* pa = a + offset[0];
-      const T* pb = b + offset[1];
-      T* py = y + at;
-      if (step_a == 1 && step_b == 1) {
-        for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], pb[i]);
-      } else if (step_a == 1 && step_b == 0) {
-        for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], *pb);
-      } else if (step_a == 0 && step_b == 1) {
-        for (std::int64_t i = 0; i < count; ++i) py[i] = f(*pa, pb[i]);
-      } else {
-        for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i * step_a], pb[i * step_b]);
-      }
-    });
+                  const T* pa = a + offset[0];
+                  const T* pb = b + offset[1];
+                  T* py = y + at;
+                  if (step_a == 1 && step_b == 1) {
+                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], pb[i]);
+                  } else if (step_a == 1 && step_b == 0) {
+                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], *pb);
+                  } else if (step_a == 0 && step_b == 1) {
+                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(*pa, pb[i]);
+                  } else {
+                    for (std::int64_t i = 0; i < count; ++i)
+                      py[i] = f(pa[i * step_a], pb[i * step_b]);
+                  }
+                });
   });
 }
 
@@ -103,11 +104,12 @@ void Where::cpu(const Args& args) {
     parallel_rows(args.index, args.n, [&](std::int64_t begin, std::int64_t end) {
       for_rows<3>(args.index, begin, end,
                   [=](std::int64_t at, std::int64_t count, const std::int64_t* offset) {
-        for (std::int64_t i = 0; i < count; ++i) {
-          const bool yes = c[offset[0] + i * step[0][last]] != T(0);
-          y[at + i] = yes ? a[offset[1] + i * step[1][last]] : b[offset[2] + i * step[2][last]];
-        }
-      });
+                    for (std::int64_t i = 0; i < count; ++i) {
+                      const bool yes = c[offset[0] + i * step[0][last]] != T(0);
+                      y[at + i] =
+                          yes ? a[offset[1] + i * step[1][last]] : b[offset[2] + i * step[2][last]];
+                    }
+                  });
     });
   });
 }

@@ -9,9 +9,10 @@
 
 namespace ito::math {
 
-/// e^x in f32, within 2 ulp on the CPU (tests/tensor/math_test.cpp). Cody-Waite reduction x = n ln2 + r
-/// with |r| <= ln2 / 2, then a polynomial of degree 6 in r, then 2^n through the exponent bits in two
-/// factors, so that results down to the denormals are right. Overflow gives inf, NaN stays NaN.
+/// e^x in f32, within 2 ulp on the CPU (tests/tensor/math_test.cpp). Cody-Waite reduction x = n ln2
+/// + r with |r| <= ln2 / 2, then a polynomial of degree 6 in r, then 2^n through the exponent bits
+/// in two factors, so that results down to the denormals are right. Overflow gives inf, NaN stays
+/// NaN.
 ITO_HOST_DEVICE inline float exp(float x) {
 #if defined(__CUDA_ARCH__)
   return ::expf(x);

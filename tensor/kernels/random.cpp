@@ -63,9 +63,9 @@ void fill_real(const Random::Args& a) {
   parallel_for(a.samples * blocks, 1024, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t sample = i / blocks, block = i % blocks;
-      const auto c = random_block(a.key, a.step, a.draw,
-                                  a.first_sample + static_cast<std::uint64_t>(sample),
-                                  static_cast<std::uint64_t>(block));
+      const auto c =
+          random_block(a.key, a.step, a.draw, a.first_sample + static_cast<std::uint64_t>(sample),
+                       static_cast<std::uint64_t>(block));
       T out[4];
       const int count = values<T>(c, a.distribution, out);
       T* y = static_cast<T*>(a.y) + sample * a.per_sample;
@@ -82,9 +82,9 @@ void fill_integer(const Random::Args& a) {
   parallel_for(a.samples * a.per_sample, 1024, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t sample = i / a.per_sample, element = i % a.per_sample;
-      const auto c = random_block(a.key, a.step, a.draw,
-                                  a.first_sample + static_cast<std::uint64_t>(sample),
-                                  static_cast<std::uint64_t>(element));
+      const auto c =
+          random_block(a.key, a.step, a.draw, a.first_sample + static_cast<std::uint64_t>(sample),
+                       static_cast<std::uint64_t>(element));
       const std::uint64_t bits = (std::uint64_t{c.c0} << 32) | c.c1;
       __extension__ using u128 = unsigned __int128;
       const auto offset = static_cast<std::uint64_t>((u128{bits} * range) >> 64);

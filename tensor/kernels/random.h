@@ -1,6 +1,6 @@
-// Contract: fill a tensor [samples, per_sample] with random numbers. Element e of sample s takes word
-// e % 4 of the Philox block (e / 4, s, step, draw) in f32; f64 takes two words of block e / 2, and an
-// integer two words of block e.
+// Contract: fill a tensor [samples, per_sample] with random numbers. Element e of sample s takes
+// word e % 4 of the Philox block (e / 4, s, step, draw) in f32; f64 takes two words of block e / 2,
+// and an integer two words of block e.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,8 @@ void Sum::cpu(const Args& a) {
     const T* x = static_cast<const T*>(a.x);
     T* y = static_cast<T*>(a.y);
     // Partial sums of fixed chunks of r, added in chunk order.
-    const std::int64_t chunk = std::max<std::int64_t>(1, (1 << 15) / std::max<std::int64_t>(1, a.inner));
+    const std::int64_t chunk =
+        std::max<std::int64_t>(1, (1 << 15) / std::max<std::int64_t>(1, a.inner));
     const std::int64_t chunks = std::max<std::int64_t>(1, (a.reduced + chunk - 1) / chunk);
     std::vector<double> partial(static_cast<std::size_t>(a.outer * chunks * a.inner), 0.0);
     parallel_for(a.outer * chunks, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -1,6 +1,7 @@
+#include "autograd/engine.h"
+
 #include <doctest/doctest.h>
 
-#include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
 

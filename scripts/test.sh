@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds every configuration and runs everything. Continuous integration
+# is this script.
+#   usage: scripts/test.sh [STAGE...]
+#   stages: packages format release asan tsan fuzz nvcc       (default: all, in this order)
+# The logs are in build/test-logs/. Exit code 0 when every stage passed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+logs=$PWD/build/test-logs
+mkdir -p "$logs"
+jobs=$(nproc)
+export CTEST_OUTPUT_ON_FAILURE=1
+
+configure_and_build() {  # preset [target...]
+  local preset=$1
+  shift
+  cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
+    { cat "$logs/$preset-configure.log"; return 1; }
+  grep -A9 -- '-- ito ' "$logs/$preset-configure.log" | sed 's/^-- //'
+  cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} >"$logs/$preset-build.log" 2>&1 ||
+    { grep -E -A12 'error|FAILED' "$logs/$preset-build.log" | head -80; return 1; }
+}
+
+run_ctest() {  # preset [ctest arguments...]
+  local preset=$1
+  shift
+  ctest --test-dir "build/$preset" -j "$jobs" "$@" 2>&1 | tee "$logs/$preset-ctest.log"
+  return "${PIPESTATUS[0]}"
+}
+
+stage_packages() { scripts/install_packages.sh test; }
+stage_format() { scripts/format.sh --check; }
+stage_release() { configure_and_build release && run_ctest release; }
+# Sanitizers run everything but what would only repeat the release run.
+stage_asan() { configure_and_build asan && run_ctest asan -LE 'install|fuzz|slow'; }
+stage_tsan() { configure_and_build tsan && run_ctest tsan -LE 'install|fuzz|slow|serial'; }
+stage_fuzz() { configure_and_build fuzz fuzzers && run_ctest fuzz -L fuzz; }
+stage_nvcc() {
+  if ! command -v nvcc >/dev/null; then
+    echo "SKIPPED: no nvcc on this machine, device code was not compiled"
+    return 0
+  fi
+  for architecture in sm_80 sm_90; do
+    nvcc -std=c++20 -arch="$architecture" --expt-relaxed-constexpr -Werror all-warnings -I. \
+      -c tests/cuda/contracts.cu -o "$logs/contracts-$architecture.o" || return 1
+    echo "tests/cuda/contracts.cu compiles for $architecture"
+  done
+}
+
+stages=("$@")
+((${#stages[@]})) || stages=(packages format release asan tsan fuzz nvcc)
+failed=()
+summary=()
+for stage in "${stages[@]}"; do
+  echo "==== $stage"
+  begin=$SECONDS
+  if "stage_$stage"; then verdict=passed; else verdict=FAILED; failed+=("$stage"); fi
+  summary+=("$(printf '%-9s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
+done
+
+echo "==== ctest's closing lines"
+for stage in "${stages[@]}"; do
+  log=$logs/$stage-ctest.log
+  [[ -f $log ]] && sed -n "/tests passed/,\$p" "$log" | sed "s/^/$stage: /"
+done
+echo "==== summary"
+printf '%s\n' "${summary[@]}"
+if ((${#failed[@]})); then
+  echo "FAILED: ${failed[*]}"
+  exit 1
+fi
+grep -h 'tests passed' "$logs"/*-ctest.log 2>/dev/null
+exit 0
