@@ -30,6 +30,12 @@ struct Conv2dOptions {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 
+/// conv2d(x, weight, bias) + addend, the sum taken while the result is still in registers.
+///   addend [N, P, Q, O] (a residual branch) or [N, 1, 1, O] (one value per image and channel, as a
+///   time embedding), or undefined. Otherwise as conv2d.
+Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& addend,
+                  const Conv2dOptions& options = {});
+
 /// Gradient of conv2d with respect to x, as a function of dy [N, P, Q, O] and weight.
 ///   x_shape [N, H, W, I]; returns that shape.
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,

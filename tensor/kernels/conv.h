@@ -1,0 +1,72 @@
+// Contracts: two-dimensional convolution on NHWC images and its two gradients.
+//
+//   y[n, p, q, o] = bias[o] + addend[n, p, q, o]
+//                 + sum over r, s, i of x[n, p stride + r - top, q stride + s - left, i] w[o, r, s,
+//                 i]
+//
+// x is zero outside the image. All arrays are dense and of one dtype.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace ito::kernel {
+
+struct ConvShape {
+  std::int64_t n;          ///< images
+  std::int64_t h, w, in;   ///< x [n, h, w, in]
+  std::int64_t p, q, out;  ///< y [n, p, q, out]
+  std::int64_t kh, kw;     ///< weight [out, kh, kw, in]
+  std::int64_t stride;     ///< along both axes
+  std::int64_t top, left;  ///< zeros before the first row and column
+};
+
+/// Forward. Accumulates in the dtype of the arrays.
+struct Conv2d {
+  static constexpr const char* name = "conv2d";
+  struct Args {
+    const void* x;
+    const void* weight;
+    const void* bias;    ///< [out] or null
+    const void* addend;  ///< [n, p, q, out], or [n, out] when addend_per_image; or null
+    void* y;
+    ConvShape shape;
+    bool addend_per_image;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// dx[n, h, w, i] = sum over the (p, r) and (q, s) that meet at (h, w), and o, of dy[n, p, q, o]
+/// w[o, r, s, i]
+struct Conv2dInputGrad {
+  static constexpr const char* name = "conv2d_input_grad";
+  struct Args {
+    const void* dy;
+    const void* weight;
+    void* dx;
+    ConvShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// dw[o, r, s, i] = sum over n, p, q of dy[n, p, q, o] x[n, p stride + r - top, q stride + s -
+/// left, i]
+struct Conv2dWeightGrad {
+  static constexpr const char* name = "conv2d_weight_grad";
+  struct Args {
+    const void* x;
+    const void* dy;
+    void* dweight;
+    ConvShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+}  // namespace ito::kernel
