@@ -1,0 +1,67 @@
+// Adam and AdamW over the flat buffers of a model, and clipping by global norm.
+//
+//   nn::Adam adam(flat, {.beta2 = 0.999});                // AdamW: {.weight_decay = 0.01}
+//   const double norm = nn::grad_norm(flat);
+//   if (!std::isfinite(norm)) ...                         // skip this update
+//   adam.step(lr, nn::clip_factor(norm, 1.0));            // clipping costs no pass of its own
+#pragma once
+
+#include <cstdint>
+
+#include "nn/flat.h"
+
+namespace ito::nn {
+
+struct AdamOptions {
+  double lr = 2e-4;  ///< of step(); DDPM on CIFAR-10
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;  ///< decoupled: AdamW
+};
+
+/// Kingma & Ba 2014 (arXiv 1412.6980), algorithm 1. At step t = 1, 2, ... with gradient g:
+///   m = beta1 m + (1 - beta1) g                mhat = m / (1 - beta1^t)
+///   v = beta2 v + (1 - beta2) g^2              vhat = v / (1 - beta2^t)
+///   p = p - lr mhat / (sqrt(vhat) + eps) - lr weight_decay p
+/// The last term is the decoupled decay of Loshchilov & Hutter 2017 (arXiv 1711.05101), algorithm
+/// 2, with the learning rate as its schedule; it uses p from before the step.
+class Adam {
+ public:
+  /// Throws ValueError for an option outside its range: lr, eps, weight_decay >= 0 and finite,
+  /// betas in [0, 1).
+  explicit Adam(const FlatParameters& flat, const AdamOptions& options = {});
+
+  void step() { step(options_.lr); }
+  /// One update from flat.grads, each multiplied by `grad_scale` first (clip_factor). Throws
+  /// ValueError when lr or grad_scale is not finite; nothing has changed then.
+  void step(double lr, double grad_scale = 1.0);
+
+  const AdamOptions& options() const { return options_; }
+  /// Number of updates made. With `m` and `v` (laid out like flat.values) the whole state.
+  std::int64_t steps() const { return steps_; }
+  /// Continues after `steps` updates, when m and v have been loaded. Throws ValueError below 0.
+  void set_steps(std::int64_t steps);
+
+  Tensor m, v;
+
+ private:
+  Tensor values_, grads_;
+  AdamOptions options_;
+  std::int64_t steps_ = 0;
+};
+
+/// Euclidean norm of all gradients together, accumulated in f64 in an order that does not depend on
+/// the threads. Not finite when a gradient is not.
+double grad_norm(const FlatParameters& flat);
+
+/// What to multiply gradients of norm `norm` by, so that it becomes at most `max_norm`:
+/// min(1, max_norm / norm) (Pascanu et al. 2013, algorithm 1). Throws ValueError unless norm is
+/// finite and max_norm > 0; an infinite max_norm never clips.
+double clip_factor(double norm, double max_norm);
+
+/// Scales the gradients in place to norm at most `max_norm` and returns the norm before. When that
+/// is not finite the gradients stay as they are: look at the result before using them.
+double clip_grad_norm(FlatParameters& flat, double max_norm);
+
+}  // namespace ito::nn

@@ -1,0 +1,58 @@
+// Exponential moving average of the parameters. Diffusion models are sampled with the average, not
+// with the last weights: forgetting it costs more quality than most changes of the network.
+//
+//   nn::Ema ema(flat, 0.9999);
+//   ... adam.step(lr); ema.update();                      // after every step
+//   { const nn::EmaScope use(ema); sample(model); }       // the model has the averaged weights
+//   here
+#pragma once
+
+#include <cstdint>
+
+#include "nn/flat.h"
+
+namespace ito::nn {
+
+/// average = d average + (1 - d) values after each step, from the initial values on, with
+/// d = min(decay, (1 + n) / (10 + n)) at update n = 0, 1, ...: at first a short memory, so that the
+/// untrained weights are forgotten. Parameters only: nothing else of a model is averaged.
+class Ema {
+ public:
+  /// Starts as a copy of flat.values. Without `warmup` d = decay always. Throws ValueError unless
+  /// 0 <= decay < 1.
+  explicit Ema(const FlatParameters& flat, double decay = 0.9999, bool warmup = true);
+
+  void update();
+  /// d of the update number n.
+  double decay_at(std::int64_t n) const;
+
+  double decay() const { return decay_; }
+  /// Number of updates made. With `values` the whole state.
+  std::int64_t updates() const { return updates_; }
+  /// Continues after `updates` updates, when `values` have been loaded. Throws ValueError below 0.
+  void set_updates(std::int64_t updates);
+
+  Tensor values;  ///< the average, laid out like flat.values
+
+ private:
+  friend class EmaScope;
+  Tensor parameters_;
+  double decay_;
+  bool warmup_;
+  std::int64_t updates_ = 0;
+};
+
+/// While it lives the model has the averaged weights; then it gets its own back, bit for bit. Do
+/// not train inside: such a change of the parameters is lost.
+class EmaScope {
+ public:
+  explicit EmaScope(const Ema& ema);
+  ~EmaScope();
+  EmaScope(const EmaScope&) = delete;
+  EmaScope& operator=(const EmaScope&) = delete;
+
+ private:
+  Tensor parameters_, saved_;
+};
+
+}  // namespace ito::nn

@@ -1,0 +1,66 @@
+#include "nn/flat.h"
+
+#include <unordered_map>
+
+#include "tensor/check.h"
+
+namespace ito::nn {
+namespace {
+
+constexpr std::int64_t alignment = 16;  // elements: a cache line of f32, any vector load
+
+std::int64_t align(std::int64_t n) { return (n + alignment - 1) / alignment * alignment; }
+
+void check(const std::vector<NamedTensor>& parameters) {
+  if (parameters.empty()) fail<ValueError>("FlatParameters: there are no parameters");
+  std::unordered_map<std::string, int> names;
+  std::unordered_map<const void*, std::string>
+      tensors;  // by the slot that copies of a handle share
+  for (const auto& [name, t] : parameters) {
+    expect_floating("FlatParameters", name.c_str(), t);
+    if (t.dtype() != parameters.front().second.dtype()) {
+      fail<DTypeError>("FlatParameters: all parameters must have one dtype; got {} {} and {} {}",
+                       parameters.front().first, parameters.front().second.str(), name, t.str());
+    }
+    if (names[name]++ > 0) fail<ValueError>("FlatParameters: two parameters are named {}", name);
+    const auto [at, fresh] = tensors.emplace(t.grad_slot().get(), name);
+    if (!fresh) {
+      fail<ValueError>("FlatParameters: {} and {} are the same tensor; visit it once", at->second,
+                       name);
+    }
+  }
+}
+
+}  // namespace
+
+FlatParameters::FlatParameters(std::vector<NamedTensor> parameters, Device device) {
+  check(parameters);
+  std::int64_t n = 0;
+  for (const auto& [name, t] : parameters) {
+    entries.push_back({name, t.shape(), n});
+    n = align(n + t.numel());
+  }
+  const DType dtype = parameters.front().second.dtype();
+  values = Tensor::zeros({n}, dtype, device);
+  grads = Tensor::zeros({n}, dtype, device);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    Tensor& t = parameters[i].second;
+    t.move_into(values, entries[i].offset);
+    t.set_grad(grads.alias(entries[i].shape, entries[i].offset));
+  }
+}
+
+std::int64_t FlatParameters::count() const {
+  std::int64_t n = 0;
+  for (const Entry& e : entries) n += e.shape.numel();
+  return n;
+}
+
+std::vector<NamedTensor> FlatParameters::views(const Tensor& buffer) const {
+  expect_shape("FlatParameters", "buffer", buffer, values.shape());
+  std::vector<NamedTensor> list;
+  for (const Entry& e : entries) list.emplace_back(e.name, buffer.alias(e.shape, e.offset));
+  return list;
+}
+
+}  // namespace ito::nn
