@@ -1,0 +1,136 @@
+#include "diffusion/gaussian_diffusion.h"
+
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "tensor/check.h"
+
+namespace ito {
+namespace {
+
+// One number per sample, f(t[n]), computed in double precision, as [N, 1, ..., 1] in x's dtype.
+template <class F>
+Tensor per_sample(const Tensor& t, const Tensor& x, F f) {
+  std::vector<double> values;
+  values.reserve(static_cast<std::size_t>(t.numel()));
+  for (const std::int64_t step : t.to_vector<std::int64_t>()) values.push_back(f(step));
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
+  shape[0] = t.numel();
+  return convert(Tensor::from(values, Shape(shape)), x.dtype()).to(x.device());
+}
+
+void expect_batch(const char* op, const char* name, const Tensor& x, const Tensor& t) {
+  expect_defined(op, name, x);
+  expect_defined(op, "t", t);
+  expect_floating(op, name, x);
+  expect_dtype(op, "t", t, DType::i64);
+  if (x.rank() < 1) fail<ShapeError>("{}: {} must be [N, ...]; got {}", op, name, x.str());
+  expect_shape(op, "t", t, {x.size(0)});
+}
+
+}  // namespace
+
+NoiseLevel GaussianDiffusion::noise_level(const Tensor& t, const Tensor& x) const {
+  expect_batch("noise_level", "x", x, t);
+  return {per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_alpha_bar(s); }),
+          per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_one_minus_alpha_bar(s); })};
+}
+
+Tensor GaussianDiffusion::add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
+  expect_batch("add_noise", "x0", x0, t);
+  expect_shape("add_noise", "eps", eps, x0.shape());
+  const NoiseLevel level = noise_level(t, x0);
+  return level.alpha * x0 + level.sigma * eps;
+}
+
+Tensor GaussianDiffusion::add_noise_step(const Tensor& x_prev, const Tensor& t,
+                                         const Tensor& eps) const {
+  expect_batch("add_noise_step", "x_prev", x_prev, t);
+  expect_shape("add_noise_step", "eps", eps, x_prev.shape());
+  const Tensor keep =
+      per_sample(t, x_prev, [&](std::int64_t s) { return std::sqrt(1.0 - schedule.beta(s)); });
+  const Tensor noise =
+      per_sample(t, x_prev, [&](std::int64_t s) { return std::sqrt(schedule.beta(s)); });
+  return keep * x_prev + noise * eps;
+}
+
+Posterior GaussianDiffusion::posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const {
+  expect_batch("posterior", "x_t", x_t, t);
+  expect_shape("posterior", "x0", x0, x_t.shape());
+  const Tensor weight_x0 = per_sample(t, x_t, [&](std::int64_t s) {
+    return schedule.sqrt_alpha_bar(s - 1) * schedule.beta(s) / (1.0 - schedule.alpha_bar(s));
+  });
+  const Tensor weight_x_t = per_sample(t, x_t, [&](std::int64_t s) {
+    return std::sqrt(schedule.alpha(s)) * (1.0 - schedule.alpha_bar(s - 1)) /
+           (1.0 - schedule.alpha_bar(s));
+  });
+  return {weight_x0 * x0 + weight_x_t * x_t,
+          per_sample(t, x_t, [&](std::int64_t s) { return schedule.beta_tilde(s); }),
+          per_sample(t, x_t, [&](std::int64_t s) { return schedule.log_beta_tilde_clipped(s); })};
+}
+
+Tensor GaussianDiffusion::target(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
+  switch (prediction) {
+    case Prediction::epsilon:
+      return eps;
+    case Prediction::x0:
+      return x0;
+    case Prediction::v:
+      break;
+  }
+  return v_from_x0_epsilon(x0, eps, noise_level(t, x0));
+}
+
+Tensor GaussianDiffusion::losses(const Denoiser& model, const Tensor& x0, const Tensor& t,
+                                 const Tensor& eps) const {
+  const Tensor output = model(add_noise(x0, t, eps), t);
+  expect_shape("loss", "the network's output", output, x0.shape());
+  std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
+  std::iota(inner.begin(), inner.end(), 1);
+  const Tensor error = square(output - target(x0, t, eps));
+  return inner.empty() ? error : mean(error, inner);
+}
+
+Tensor GaussianDiffusion::loss(const Denoiser& model, const Tensor& x0, const Tensor& t,
+                               const Tensor& eps) const {
+  return mean(losses(model, x0, t, eps));
+}
+
+Denoised GaussianDiffusion::denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
+                                    bool clip_x0) const {
+  const NoiseLevel level = noise_level(t, x_t);
+  const Tensor output = model(x_t, t);
+  expect_shape("denoise", "the network's output", output, x_t.shape());
+  Denoised d;
+  switch (prediction) {
+    case Prediction::epsilon:
+      d = {x0_from_epsilon(output, x_t, level), output};
+      break;
+    case Prediction::x0:
+      d = {output, epsilon_from_x0(output, x_t, level)};
+      break;
+    case Prediction::v:
+      d = {x0_from_v(output, x_t, level), epsilon_from_v(output, x_t, level)};
+      break;
+  }
+  if (clip_x0) {
+    d.x0 = clamp(d.x0, -1.0, 1.0);
+    d.eps = epsilon_from_x0(d.x0, x_t, level);
+  }
+  return d;
+}
+
+double GaussianDiffusion::bound_weight(std::int64_t t, ReverseVariance variance) const {
+  const double beta = schedule.beta(t);
+  const double sigma2 = variance == ReverseVariance::beta ? beta : schedule.beta_tilde(t);
+  if (sigma2 == 0.0) {
+    fail<ValueError>("bound_weight: with variance beta_tilde t must be at least 1; got {}", t);
+  }
+  return beta * beta / (2.0 * sigma2 * schedule.alpha(t) * (1.0 - schedule.alpha_bar(t)));
+}
+
+}  // namespace ito

@@ -1,0 +1,84 @@
+// GaussianDiffusion: the forward process of DDPM and its training loss (Ho et al. 2020, arXiv
+// 2006.11239).
+//
+//   const GaussianDiffusion process{NoiseSchedule::linear()};
+//   const Tensor t = randint(rng, 0, process.schedule.timesteps(), {batch});
+//   const Tensor eps = randn(rng, x0.shape());
+//   backward(process.loss(model, x0, t, eps));                // Algorithm 1
+//
+// Shapes: x0, x_t, eps [N, ...] in f32 or f64, t i64 [N] counted from 0 (see schedule.h).
+// Coefficients are looked up in double precision and cast to the dtype of the images. Randomness is
+// always an argument. The reverse process is in samplers.h.
+#pragma once
+
+#include <functional>
+
+#include "diffusion/prediction.h"
+#include "diffusion/schedule.h"
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// A network: (x_t [N, ...], t i64 [N]) to a prediction of x_t's shape. A U-Net is one, so is any
+/// lambda. To guide or condition, wrap one in another.
+using Denoiser = std::function<Tensor(const Tensor& x_t, const Tensor& t)>;
+
+/// Both halves of x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps.
+struct Denoised {
+  Tensor x0;
+  Tensor eps;
+};
+
+/// A normal distribution; variance and log_variance are [N, 1, ..., 1].
+struct Posterior {
+  Tensor mean;
+  Tensor variance;
+  Tensor log_variance;  ///< clipped: finite at t = 0, where the variance is 0
+};
+
+/// The variance of the reverse step. beta is exact for data of unit variance, beta_tilde for a
+/// single point (Ho et al., section 3.2).
+enum class ReverseVariance { beta, beta_tilde };
+
+struct GaussianDiffusion {
+  NoiseSchedule schedule;
+  Prediction prediction = Prediction::epsilon;  ///< what the network's output means
+
+  /// A draw from q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I), for eps ~ N(0, I)
+  /// (eq. 4): noise of any strength in one jump.
+  Tensor add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const;
+
+  /// A draw from q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I) (eq. 2): one step of the
+  /// chain.
+  Tensor add_noise_step(const Tensor& x_prev, const Tensor& t, const Tensor& eps) const;
+
+  /// q(x_{t-1} | x_t, x_0), the step back when x_0 is known (eq. 6 and 7).
+  Posterior posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const;
+
+  /// What the network is trained to put out, by `prediction`.
+  Tensor target(const Tensor& x0, const Tensor& t, const Tensor& eps) const;
+
+  /// The squared error of each sample, averaged over its elements: [N]. For logging by timestep.
+  Tensor losses(const Denoiser& model, const Tensor& x0, const Tensor& t, const Tensor& eps) const;
+
+  /// L_simple: the mean of losses() (eq. 14), a scalar. The same sum with v or x0 for eps when
+  /// those are predicted.
+  Tensor loss(const Denoiser& model, const Tensor& x0, const Tensor& t, const Tensor& eps) const;
+
+  /// The network's idea of x_0 and of the noise, whatever it predicts. With clip_x0, x0 is clamped
+  /// to
+  /// [-1, 1] and eps is what then explains x_t.
+  Denoised denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
+                   bool clip_x0 = false) const;
+
+  /// The factor before the squared error of eps in the variational bound,
+  /// beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) (eq. 12); L_simple replaces it by 1. For t
+  /// >= 1.
+  double bound_weight(std::int64_t t, ReverseVariance variance) const;
+
+  /// sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) of each sample, in x's dtype, shaped to broadcast
+  /// with x.
+  NoiseLevel noise_level(const Tensor& t, const Tensor& x) const;
+};
+
+}  // namespace ito

@@ -1,0 +1,80 @@
+// Samplers: from noise x_T to images x_0 with a trained network. Each is a free function of one
+// screen.
+//
+//   Rng rng(seed, Purpose::sample);
+//   const Tensor x_T = randn(rng, {64, 28, 28, 1});
+//   const Tensor x0 = sample_ddim(process, model, x_T, rng, {.steps = 50});
+//
+// sample_ddpm walks the Markov chain of DDPM and wants many steps; sample_ddim (eta = 0) is
+// deterministic and good from about 20 steps on: prefer it, unless the point is DDPM itself.
+//
+// Common to both:
+// - x_T [N, ...] in f32 or f64 is the caller's, so that the same noise can be started from again.
+// - Nothing is recorded for gradients.
+// - The noise of the step at timestep t is drawn at step t + 1 of `rng` (step 0 is left for x_T),
+// sample i
+//   as sample rng.first_sample() + i: cutting a batch in two changes no image.
+// - Throws ShapeError, DTypeError on x_T; ValueError on the options; whatever model or observer
+// throw,
+//   which is also how an observer stops the run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "diffusion/gaussian_diffusion.h"
+#include "tensor/rng.h"
+
+namespace ito {
+
+/// What an observer sees after each step.
+struct SampleStep {
+  std::int64_t step;     ///< 1 .. steps
+  std::int64_t steps;    ///< how many there will be
+  std::int64_t t;        ///< the timestep the network was asked at, falling from T - 1 to 0
+  const Tensor& x_t;     ///< the images before the step
+  const Tensor& x0;      ///< the network's estimate of the clean images, clipped if so asked
+  const Tensor& x_next;  ///< the images after the step; the result when step == steps
+};
+using Observer = std::function<void(const SampleStep&)>;
+
+/// The timesteps that a sampler of `steps` steps visits, rising: T - 1 is always the last, 0 the
+/// first (when there are two or more), the others evenly between, rounded to the nearest; all of 0
+/// .. T - 1 when steps == timesteps. Throws ValueError unless 1 <= steps <= timesteps.
+std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::int64_t steps);
+
+struct DdpmOptions {
+  std::int64_t steps = 0;  ///< 0: all timesteps of the schedule
+  ReverseVariance variance = ReverseVariance::beta;
+  bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]; usual for images
+  Observer observer = {};
+};
+
+/// Ancestral sampling (Ho et al. 2020, arXiv 2006.11239, Algorithm 2): each step draws from
+/// N(mu, sigma^2 I), mu the mean of q(x_{t-1} | x_t, x0_hat), and the last step takes the mean.
+/// With fewer steps than timesteps the chain over the visited ones is used: beta of a step from t
+/// to s is 1 - alpha_bar_t / alpha_bar_s (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 19).
+Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                   Rng rng, const DdpmOptions& options = {});
+
+struct DdimOptions {
+  std::int64_t steps = 50;
+  double eta = 0.0;      ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
+  bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]
+  Observer observer = {};
+};
+
+/// Denoising diffusion implicit models (Song et al. 2020, arXiv 2010.02502, eq. 12 and 16). With
+/// eta = 0 the generator is not used. Throws ValueError when eta is negative or so large that a
+/// step would need more noise than its target has (eta <= 1 always fits).
+Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                   Rng rng, const DdimOptions& options = {});
+
+/// The noise x_T from which sample_ddim(eta = 0) comes back to x_0, up to an error that falls as
+/// 1 / steps: the same steps backwards, each with the noise estimated at its start (Song et al.
+/// 2020, section 4.3).
+Tensor encode_ddim(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
+                   std::int64_t steps);
+
+}  // namespace ito
