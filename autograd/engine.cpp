@@ -212,12 +212,13 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
   sum_so_far = sum_so_far.defined() ? add(sum_so_far, dx) : std::move(dx);
 }
 
-// Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are.
+// Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. The
+// first one is copied, because a rule may have handed the same tensor to several inputs.
 void accumulate_grad(Tensor& slot, const Tensor& g, bool create_graph) {
-  if (!slot.defined()) {
-    slot = g;
-  } else if (create_graph) {
-    slot = add(slot, g);
+  if (create_graph) {
+    slot = slot.defined() ? add(slot, g) : g;
+  } else if (!slot.defined()) {
+    slot = g.clone();
   } else {
     slot.assign(add(slot, g));
   }

@@ -1,8 +1,10 @@
 #include "autograd/ops/reduce.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "autograd/engine.h"
+#include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "tensor/check.h"
 #include "tensor/kernels/reduce.h"
@@ -10,6 +12,8 @@
 
 namespace ito {
 namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
 
 // The axes as sorted numbers in [0, rank); all when none are given.
 std::vector<int> normalize_axes(const char* op, std::vector<int> axes, int rank) {
@@ -55,6 +59,23 @@ Tensor reduce_runs(const Tensor& x, const std::vector<int>& axes) {
   return y;
 }
 
+Shape result_shape(const Shape& kept, const std::vector<int>& axes, bool keep_dims) {
+  return keep_dims ? kept : without(kept, axes);
+}
+
+std::int64_t elements_along(const Shape& shape, const std::vector<int>& axes) {
+  std::int64_t n = 1;
+  for (const int axis : axes) n *= shape[axis];
+  return n;
+}
+
+void expect_not_empty(const char* op, const Tensor& x, const std::vector<int>& axes) {
+  if (elements_along(x.shape(), axes) == 0) {
+    fail<ShapeError>("{}: needs at least one element along axes [{}]; got {}", op,
+                     fmt::join(axes, ", "), describe({{"x", x}}));
+  }
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x, std::vector<int> axes, bool keep_dims) {
@@ -62,10 +83,51 @@ Tensor sum(const Tensor& x, std::vector<int> axes, bool keep_dims) {
   axes = normalize_axes("sum", std::move(axes), x.rank());
   const Shape kept = with_ones(x.shape(), axes);
   const Tensor total = reduce_runs<kernel::Sum>(x, axes);
-  return record("sum", total.alias(keep_dims ? kept : without(kept, axes)),
+  return record("sum", total.alias(result_shape(kept, axes, keep_dims)),
                 {{x, [kept, shape = x.shape()](const Tensor& dy) {
                     return expand(reshape(dy, kept), shape);
                   }}});
+}
+
+Tensor mean(const Tensor& x, std::vector<int> axes, bool keep_dims) {
+  expect_floating("mean", "x", x);
+  axes = normalize_axes("mean", std::move(axes), x.rank());
+  expect_not_empty("mean", x, axes);
+  const auto n = static_cast<double>(elements_along(x.shape(), axes));
+  return sum(x, axes, keep_dims) / n;
+}
+
+Tensor max(const Tensor& x, std::vector<int> axes, bool keep_dims) {
+  expect_floating("max", "x", x);
+  axes = normalize_axes("max", std::move(axes), x.rank());
+  expect_not_empty("max", x, axes);
+  const Shape kept = with_ones(x.shape(), axes);
+  const Tensor highest = reduce_runs<kernel::Max>(x, axes);
+  return record("max", highest.alias(result_shape(kept, axes, keep_dims)),
+                {{x, [x, highest, kept, axes](const Tensor& dy) {
+                    const Tensor chosen = equal(x, highest);
+                    return reshape(dy, kept) * (chosen / sum(chosen, axes, /*keep_dims=*/true));
+                  }}});
+}
+
+Tensor logsumexp(const Tensor& x, std::vector<int> axes, bool keep_dims) {
+  expect_floating("logsumexp", "x", x);
+  axes = normalize_axes("logsumexp", std::move(axes), x.rank());
+  expect_not_empty("logsumexp", x, axes);
+  const Shape kept = with_ones(x.shape(), axes);
+  Tensor y;
+  {
+    const NoGrad off;
+    const Tensor highest = reduce_runs<kernel::Max>(x, axes);
+    // An infinite maximum would make inf - inf; 0 does as well there.
+    const Tensor shift =
+        where(equal(abs(highest), Tensor::scalar(inf, x.dtype(), x.device())), 0.0, highest);
+    y = reshape(log(sum(exp(x - shift), axes, /*keep_dims=*/true)) + shift,
+                result_shape(kept, axes, keep_dims));
+  }
+  return record("logsumexp", y, {{x, [x, kept](const Tensor& v, const Tensor& dy) {
+                                    return reshape(dy, kept) * exp(x - reshape(v, kept));
+                                  }}});
 }
 
 }  // namespace ito

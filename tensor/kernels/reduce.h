@@ -1,4 +1,4 @@
-// Contracts: reductions of the middle of x [outer, reduced, inner].
+// Contracts: reductions of the middle of x [outer, reduced, inner] to y [outer, inner].
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,26 @@
 
 namespace ito::kernel {
 
-/// y[o, i] = sum over r of x[o, r, i]; accumulated in f64, in the order of r within fixed chunks.
+struct ReduceArgs {
+  const void* x;
+  void* y;
+  std::int64_t outer, reduced, inner;
+  DType dtype;
+};
+
+/// y[o, i] = sum over r of x[o, r, i]; accumulated in f64. The order of additions depends on the
+/// sizes only. Nothing to add gives 0.
 struct Sum {
   static constexpr const char* name = "sum";
-  struct Args {
-    const void* x;
-    void* y;
-    std::int64_t outer, reduced, inner;
-    DType dtype;
-  };
+  using Args = ReduceArgs;
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// y[o, i] = max over r of x[o, r, i]; NaN if any is NaN. `reduced` is at least 1.
+struct Max {
+  static constexpr const char* name = "max";
+  using Args = ReduceArgs;
   static void cpu(const Args&);
   static void cuda(const Args&);
 };

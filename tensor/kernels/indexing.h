@@ -1,0 +1,51 @@
+// Contracts: rows by index. Indices are i64 and have been checked to be in range.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace ito::kernel {
+
+/// y[i, :] = table[ids[i], :] for i < n, rows of `width` elements.
+struct Gather {
+  static constexpr const char* name = "gather";
+  struct Args {
+    const void* table;
+    const void* ids;
+    void* y;
+    std::int64_t n, width;
+    DType dtype;  // any
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// y [rows, width] = 0, then y[ids[i], :] += x[i, :] in the order of i: the transpose of Gather.
+struct ScatterAdd {
+  static constexpr const char* name = "scatter_add";
+  struct Args {
+    const void* x;
+    const void* ids;
+    void* y;
+    std::int64_t n, width, rows;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// y[i, c] = (ids[i] == c) for i < n, c < classes.
+struct OneHot {
+  static constexpr const char* name = "one_hot";
+  struct Args {
+    const void* ids;
+    void* y;
+    std::int64_t n, classes;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+}  // namespace ito::kernel

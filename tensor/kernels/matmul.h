@@ -1,0 +1,29 @@
+// Contract: matrix products in batches.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace ito::kernel {
+
+/// y[b] = op(a[b]) op(b[b]) + bias for b < batch; op transposes when its flag is set.
+///   a [m, k] (or [k, m]), b [k, n] (or [n, k]), bias [n] or null, y [m, n], all dense.
+///   a_step, b_step: elements from one batch to the next; 0 uses one matrix for all.
+struct Matmul {
+  static constexpr const char* name = "matmul";
+  struct Args {
+    const void* a;
+    const void* b;
+    const void* bias;
+    void* y;
+    std::int64_t batch, m, n, k;
+    std::int64_t a_step, b_step;
+    bool transpose_a, transpose_b;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+}  // namespace ito::kernel
