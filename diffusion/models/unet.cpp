@@ -1,0 +1,143 @@
+#include "diffusion/models/unet.h"
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/random.h"
+#include "autograd/ops/resample.h"
+#include "diffusion/models/time_embedding.h"
+#include "tensor/check.h"
+
+namespace ito {
+namespace {
+
+constexpr double zero_init = 0.0;  // scale of the initial weights where a block ends
+
+nn::Conv2d conv3x3(std::int64_t in, std::int64_t out, Rng& init, double scale = 1.0) {
+  return nn::Conv2d(in, out, 3, {.padding = Padding::all(1)}, init, scale);
+}
+
+nn::GroupNorm norm(std::int64_t channels, const UNetConfig& c) {
+  return nn::GroupNorm(static_cast<int>(c.norm_groups), channels, c.norm_eps);
+}
+
+nn::AttentionBlock attention_block(std::int64_t channels, const UNetConfig& c, Rng& init) {
+  return nn::AttentionBlock(channels, init,
+                            {.heads = static_cast<int>(c.heads),
+                             .groups = static_cast<int>(c.norm_groups),
+                             .eps = c.norm_eps});
+}
+
+// Resolution halved with one row and column of zeros below and to the right, as TensorFlow's SAME
+// does.
+Resample downsampler(std::int64_t channels, Rng& init) {
+  const Padding below_and_right{.top = 0, .bottom = 1, .left = 0, .right = 1};
+  return {nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = below_and_right}, init)};
+}
+
+}  // namespace
+
+ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init)
+    : norm1(norm(in, config)),
+      conv1(conv3x3(in, out, init)),
+      time_emb_proj(4 * config.base_channels, out, init),
+      norm2(norm(out, config)),
+      conv2(conv3x3(out, out, init, zero_init)),
+      dropout(config.dropout) {
+  if (in != out) conv_shortcut.emplace(in, out, 1, Conv2dOptions{}, init);
+}
+
+Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {
+  const Tensor shift = time_emb_proj(emb);  // [N, C], the same for every pixel
+  Tensor h = conv1(norm1.silu(x)) + reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)});
+  h = norm2.silu(h);
+  if (dropout_rng != nullptr && dropout > 0.0) h = ito::dropout(h, dropout, *dropout_rng);
+  return (conv_shortcut ? (*conv_shortcut)(x) : x) + conv2(h);
+}
+
+Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {
+  const Tensor h = resnets[j](x, emb, dropout_rng);
+  return j < attentions.size() ? attentions[j](h) : h;
+}
+
+UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
+  config.validate();
+  const std::int64_t embedding = 4 * config.base_channels;
+  conv_in = conv3x3(config.in_channels, config.base_channels, init);
+  time_embedding.linear_1 = nn::Linear(config.base_channels, embedding, init);
+  time_embedding.linear_2 = nn::Linear(embedding, embedding, init);
+
+  std::int64_t channels = config.base_channels;
+  std::vector<std::int64_t> skips = {channels};  // channels of what the way up will see again
+  const auto add_block = [&](UNetLevel& level, std::int64_t in, std::int64_t out, bool attention) {
+    level.resnets.emplace_back(in, out, config, init);
+    if (attention) level.attentions.push_back(attention_block(out, config, init));
+    channels = out;
+  };
+
+  for (std::int64_t i = 0; i < config.levels(); ++i) {
+    UNetLevel& level = down_blocks.emplace_back();
+    for (std::int64_t j = 0; j < config.blocks_per_level; ++j) {
+      add_block(level, channels, config.channels(i), config.has_attention(i));
+      skips.push_back(channels);
+    }
+    if (i + 1 < config.levels()) {
+      level.downsamplers.push_back(downsampler(channels, init));
+      skips.push_back(channels);
+    }
+  }
+
+  add_block(mid_block, channels, channels, /*attention=*/true);
+  add_block(mid_block, channels, channels, /*attention=*/false);
+
+  for (std::int64_t i = config.levels() - 1; i >= 0; --i) {
+    UNetLevel& level = up_blocks.emplace_back();
+    for (std::int64_t j = 0; j < config.blocks_per_level + 1; ++j) {
+      add_block(level, channels + skips.back(), config.channels(i), config.has_attention(i));
+      skips.pop_back();
+    }
+    if (i > 0) level.upsamplers.push_back({conv3x3(channels, channels, init)});
+  }
+
+  conv_norm_out = norm(channels, config);
+  conv_out = conv3x3(channels, config.out_channels, init, zero_init);
+}
+
+Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const {
+  expect_rank("unet", "x_t", x_t, 4);
+  expect_shape("unet", "x_t", x_t,
+               {x_t.size(0), config.image_size, config.image_size, config.in_channels});
+  expect_shape("unet", "t", t, {x_t.size(0)});
+
+  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, x_t.dtype());
+  const Tensor hidden = time_embedding.linear_1(sinusoids);
+  const Tensor emb =
+      silu(time_embedding.linear_2(silu(hidden)));  // every block begins with this SiLU
+
+  Tensor h = conv_in(x_t);
+  std::vector<Tensor> skips = {h};
+  for (const UNetLevel& level : down_blocks) {
+    for (std::size_t j = 0; j < level.resnets.size(); ++j) {
+      h = level.block(j, h, emb, dropout);
+      skips.push_back(h);
+    }
+    for (const Resample& down : level.downsamplers) {
+      h = down.conv(h);
+      skips.push_back(h);
+    }
+  }
+
+  for (std::size_t j = 0; j < mid_block.resnets.size(); ++j) {
+    h = mid_block.block(j, h, emb, dropout);
+  }
+
+  for (const UNetLevel& level : up_blocks) {
+    for (std::size_t j = 0; j < level.resnets.size(); ++j) {
+      h = level.block(j, concat({h, skips.back()}), emb, dropout);
+      skips.pop_back();
+    }
+    for (const Resample& up : level.upsamplers) h = up.conv(upsample_nearest(h));
+  }
+  return conv_out(conv_norm_out.silu(h));
+}
+
+}  // namespace ito

@@ -1,0 +1,126 @@
+// The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239, appendix B): a network that sees a noisy
+// image and its timestep and predicts the noise.
+//
+//   Rng init(seed, Purpose::init);
+//   const UNet unet(UNetConfig::mnist(), init);
+//   Tensor eps = unet(x_t, t);                       // x_t [N, 28, 28, 1], t i64 [N]
+//   sample_ddim(process, std::cref(unet), x_T, rng); // a UNet is a Denoiser
+//
+// On the way down each level has residual blocks, at some sizes followed by attention, and halves
+// the resolution; on the way up the same in reverse, each block also seeing the output of its
+// mirror image below. Parameter names are those of diffusers' UNet2DModel, weights in ito's
+// layouts: convolutions [O, kh, kw, I], linear layers [out, in].
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffusion/models/unet_config.h"
+#include "nn/attention.h"
+#include "nn/layers.h"
+#include "tensor/rng.h"
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// h = conv1(silu(norm1(x))) + time_emb_proj(emb);  x + conv2(dropout(silu(norm2(h)))), with a 1x1
+/// convolution of x when the number of channels changes. conv2 starts at zero.
+struct ResidualBlock {
+  nn::GroupNorm norm1;
+  nn::Conv2d conv1;
+  nn::Linear time_emb_proj;
+  nn::GroupNorm norm2;
+  nn::Conv2d conv2;
+  std::optional<nn::Conv2d> conv_shortcut;
+  double dropout = 0.0;
+
+  ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init);
+  /// x [N, H, W, in], emb [N, 4 base_channels] with the SiLU applied; returns [N, H, W, out].
+  Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng) const;
+
+  template <class V>
+  void visit(V&& v) {
+    v("norm1", norm1);
+    v("conv1", conv1);
+    v("time_emb_proj", time_emb_proj);
+    v("norm2", norm2);
+    v("conv2", conv2);
+    v("conv_shortcut", conv_shortcut);
+  }
+};
+
+/// A 3x3 convolution that halves the resolution, or follows a doubling.
+struct Resample {
+  nn::Conv2d conv;
+
+  template <class V>
+  void visit(V&& v) {
+    v("conv", conv);
+  }
+};
+
+/// The blocks of one resolution. Block j is followed by attention j where there is one.
+struct UNetLevel {
+  std::vector<ResidualBlock> resnets;
+  std::vector<nn::AttentionBlock> attentions;
+  std::vector<Resample> downsamplers;  ///< one, or none at the lowest level
+  std::vector<Resample> upsamplers;    ///< one, or none at the highest level
+
+  Tensor block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng) const;
+
+  template <class V>
+  void visit(V&& v) {
+    for (std::size_t j = 0; j < resnets.size(); ++j) {
+      v("resnets." + std::to_string(j), resnets[j]);
+      if (j < attentions.size()) v("attentions." + std::to_string(j), attentions[j]);
+    }
+    v("downsamplers", downsamplers);
+    v("upsamplers", upsamplers);
+  }
+};
+
+/// linear_2(silu(linear_1(sinusoids of t))): [N] to [N, 4 base_channels].
+struct TimeEmbedding {
+  nn::Linear linear_1, linear_2;
+
+  template <class V>
+  void visit(V&& v) {
+    v("linear_1", linear_1);
+    v("linear_2", linear_2);
+  }
+};
+
+struct UNet {
+  UNetConfig config;
+  nn::Conv2d conv_in;
+  TimeEmbedding time_embedding;
+  std::vector<UNetLevel> down_blocks;  ///< from the full resolution down
+  UNetLevel mid_block;
+  std::vector<UNetLevel> up_blocks;  ///< from the lowest resolution up
+  nn::GroupNorm conv_norm_out;
+  nn::Conv2d conv_out;
+
+  /// Initial weights: variance scaling (fan_avg, uniform, scale 1), zeros where a block or the
+  /// network ends, so that the network starts by predicting exactly 0. Each weight takes one draw
+  /// of `init`, in the order of visit(). Throws ValueError as config.validate().
+  UNet(const UNetConfig& config, Rng& init);
+
+  /// x_t [N, image_size, image_size, in_channels], t i64 [N]; returns [N, ..., out_channels].
+  /// With a generator, dropout is on: give one while training. Throws ShapeError, DTypeError,
+  /// DeviceError.
+  Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr) const;
+
+  template <class V>
+  void visit(V&& v) {
+    v("conv_in", conv_in);
+    v("time_embedding", time_embedding);
+    v("down_blocks", down_blocks);
+    v("mid_block", mid_block);
+    v("up_blocks", up_blocks);
+    v("conv_norm_out", conv_norm_out);
+    v("conv_out", conv_out);
+  }
+};
+
+}  // namespace ito

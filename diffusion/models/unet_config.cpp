@@ -1,0 +1,168 @@
+#include "diffusion/models/unet_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "tensor/error.h"
+
+namespace ito {
+namespace {
+
+using Json = nlohmann::ordered_json;  // keys in the order of the fields
+
+// Calls f(key, field) for every field: the one list that reading and writing share.
+template <class Config, class F>
+void for_each_field(Config& c, const F& f) {
+  f("image_size", c.image_size);
+  f("in_channels", c.in_channels);
+  f("out_channels", c.out_channels);
+  f("base_channels", c.base_channels);
+  f("channel_multipliers", c.channel_multipliers);
+  f("blocks_per_level", c.blocks_per_level);
+  f("attention_resolutions", c.attention_resolutions);
+  f("heads", c.heads);
+  f("dropout", c.dropout);
+  f("norm_groups", c.norm_groups);
+  f("norm_eps", c.norm_eps);
+}
+
+void read(const char* key, const Json& value, std::int64_t& field) {
+  if (!value.is_number_integer() || (value.is_number_unsigned() && value > INT64_MAX)) {
+    fail<FormatError>("unet config: {} must be an integer; got {}", key, value.dump());
+  }
+  field = value.get<std::int64_t>();
+}
+
+void read(const char* key, const Json& value, double& field) {
+  if (!value.is_number()) {
+    fail<FormatError>("unet config: {} must be a number; got {}", key, value.dump());
+  }
+  field = value.get<double>();
+}
+
+void read(const char* key, const Json& value, std::vector<std::int64_t>& field) {
+  if (!value.is_array()) {
+    fail<FormatError>("unet config: {} must be a list of integers; got {}", key, value.dump());
+  }
+  field.clear();
+  for (const Json& element : value) read(key, element, field.emplace_back());
+}
+
+void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    fail<ValueError>("unet: {} must be in [{}, {}]; got {}", field, low, high, value);
+  }
+}
+
+}  // namespace
+
+UNetConfig UNetConfig::mnist() { return {}; }
+
+UNetConfig UNetConfig::cifar10() {
+  UNetConfig c;
+  c.image_size = 32;
+  c.in_channels = c.out_channels = 3;
+  c.base_channels = 128;
+  c.channel_multipliers = {1, 2, 2, 2};
+  c.attention_resolutions = {16};
+  c.dropout = 0.1;
+  return c;
+}
+
+std::int64_t UNetConfig::channels(std::int64_t level) const {
+  return base_channels * channel_multipliers.at(static_cast<std::size_t>(level));
+}
+
+std::int64_t UNetConfig::resolution(std::int64_t level) const { return image_size >> level; }
+
+bool UNetConfig::has_attention(std::int64_t level) const {
+  return std::ranges::count(attention_resolutions, resolution(level)) > 0;
+}
+
+void UNetConfig::validate() const {
+  // The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
+  expect_range("image_size", image_size, 1, 16384);
+  expect_range("in_channels", in_channels, 1, 65536);
+  expect_range("out_channels", out_channels, 1, 65536);
+  expect_range("base_channels", base_channels, 4, 16384);
+  expect_range("number of channel_multipliers", levels(), 1, 14);
+  for (const auto m : channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
+  expect_range("blocks_per_level", blocks_per_level, 1, 256);
+  expect_range("heads", heads, 1, 65536);
+  expect_range("norm_groups", norm_groups, 1, 65536);
+
+  if (base_channels % 2 != 0) {
+    fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
+                     base_channels, base_channels + 1);
+  }
+  const std::int64_t step = std::int64_t{1} << (levels() - 1);
+  if (image_size % step != 0) {
+    fail<ValueError>(
+        "unet: image_size must be a multiple of 2^(levels - 1) = {} for {} levels; got {}; use {}, "
+        "or "
+        "fewer channel_multipliers",
+        step, levels(), image_size, (image_size / step + 1) * step);
+  }
+  for (const auto size : attention_resolutions) {
+    std::vector<std::int64_t> sizes;
+    for (std::int64_t i = 0; i < levels(); ++i) sizes.push_back(resolution(i));
+    if (std::ranges::count(sizes, size) == 0) {
+      fail<ValueError>(
+          "unet: attention_resolutions must be sizes of levels; got {}; the levels have {}", size,
+          fmt::join(sizes, ", "));
+    }
+  }
+  for (std::int64_t i = -1; i < levels(); ++i) {  // -1: the first convolution
+    const std::int64_t c = i < 0 ? base_channels : channels(i);
+    if (c % norm_groups != 0) {
+      fail<ValueError>(
+          "unet: norm_groups must divide the channels of every level; got norm_groups = {}, {} "
+          "channels; use norm_groups = {}, or base_channels = {}",
+          norm_groups, c, std::gcd(norm_groups, c),
+          (base_channels / norm_groups + 1) * norm_groups);
+    }
+    const bool attends = i >= 0 && (has_attention(i) || i == levels() - 1);
+    if (attends && c % heads != 0) {
+      fail<ValueError>(
+          "unet: heads must divide the channels where there is attention; got heads = {}, {} "
+          "channels; use heads = {}",
+          heads, c, std::gcd(heads, c));
+    }
+  }
+  if (!(dropout >= 0.0 && dropout < 1.0)) {
+    fail<ValueError>("unet: dropout must be in [0, 1); got {}; use 0 for none", dropout);
+  }
+  if (!(norm_eps > 0.0 && std::isfinite(norm_eps))) {
+    fail<ValueError>("unet: norm_eps must be positive; got {}; use 1e-6", norm_eps);
+  }
+}
+
+std::string UNetConfig::to_json() const {
+  Json json;
+  for_each_field(*this, [&](const char* key, const auto& field) { json[key] = field; });
+  return json.dump();
+}
+
+UNetConfig UNetConfig::from_json(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) fail<FormatError>("unet config: must be a JSON object");
+  UNetConfig config;
+  std::vector<std::string> known;
+  for_each_field(config, [&](const char* key, auto& field) {
+    known.emplace_back(key);
+    if (!json.contains(key)) fail<FormatError>("unet config: {} is missing", key);
+    read(key, json[key], field);
+  });
+  for (const auto& item : json.items()) {
+    if (std::ranges::count(known, item.key()) == 0) {
+      fail<FormatError>("unet config: unknown key \"{}\"; known are {}", item.key(),
+                        fmt::join(known, ", "));
+    }
+  }
+  config.validate();
+  return config;
+}
+
+}  // namespace ito

@@ -1,0 +1,53 @@
+// UNetConfig: the shape of a U-Net, as plain data and as JSON text. Checkpoints carry it.
+//
+//   UNetConfig config = UNetConfig::cifar10();
+//   config.base_channels = 64;
+//   config.validate();                                   // explains what does not fit
+//   UNetConfig same = UNetConfig::from_json(config.to_json());
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ito {
+
+struct UNetConfig {
+  std::int64_t image_size = 28;  ///< height and width of the images
+  std::int64_t in_channels = 1;
+  std::int64_t out_channels = 1;
+  std::int64_t base_channels = 32;  ///< channels of the first level, and size of the sinusoids of t
+  /// One per level, from the full resolution down; each level has half the resolution of the one
+  /// before.
+  std::vector<std::int64_t> channel_multipliers = {1, 2, 2};
+  std::int64_t blocks_per_level = 2;  ///< residual blocks on the way down; one more on the way up
+  /// Sizes of the levels whose blocks are followed by attention. The middle always has it.
+  std::vector<std::int64_t> attention_resolutions = {14};
+  std::int64_t heads = 1;
+  double dropout = 0.0;  ///< probability inside residual blocks while training
+  std::int64_t norm_groups = 32;
+  double norm_eps = 1e-6;
+
+  /// 28 x 28 grey images; 1,623,169 parameters.
+  static UNetConfig mnist();
+  /// The network of DDPM for CIFAR-10 (Ho et al. 2020, appendix B); 35,746,307 parameters.
+  static UNetConfig cifar10();
+
+  std::int64_t levels() const { return static_cast<std::int64_t>(channel_multipliers.size()); }
+  std::int64_t channels(std::int64_t level) const;    ///< base_channels times the multiplier
+  std::int64_t resolution(std::int64_t level) const;  ///< image_size / 2^level
+  bool has_attention(std::int64_t level) const;
+
+  /// Throws ValueError with the field, its value and a value that would do.
+  void validate() const;
+
+  /// One line of JSON; its keys are the names of the fields.
+  std::string to_json() const;
+  /// Throws FormatError on text that is not a JSON object, an unknown or missing key, or a value of
+  /// the wrong type; ValueError as validate().
+  static UNetConfig from_json(const std::string& text);
+
+  friend bool operator==(const UNetConfig&, const UNetConfig&) = default;
+};
+
+}  // namespace ito
