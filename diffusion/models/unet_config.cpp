@@ -29,7 +29,8 @@ void for_each_field(Config& c, const F& f) {
 }
 
 void read(const char* key, const Json& value, std::int64_t& field) {
-  if (!value.is_number_integer() || (value.is_number_unsigned() && value > INT64_MAX)) {
+  if (!value.is_number_integer() ||
+      (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX)) {
     fail<FormatError>("unet config: {} must be an integer; got {}", key, value.dump());
   }
   field = value.get<std::int64_t>();
