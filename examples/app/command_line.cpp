@@ -1,0 +1,309 @@
+#include "examples/app/command_line.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <optional>
+
+#include "examples/app/exit_codes.h"
+
+namespace ito::app {
+namespace {
+
+// The number that is the whole of `text`; nothing for anything else.
+template <class T>
+std::optional<T> number(std::string_view text) {
+  if (!text.empty() && text.front() == '+') text.remove_prefix(1);
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string describe(IntRange r) {
+  return fmt::format("a whole number from {} to {}", r.low, r.high);
+}
+
+std::string describe(RealRange r) {
+  return fmt::format("a number {} {} and {} {}", r.above_low ? "above" : "from", r.low,
+                     r.below_high ? "below" : "up to", r.high);
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts{""};
+  for (const char c : text) {
+    if (c == ',') {
+      parts.emplace_back();
+    } else if (c != ' ') {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+[[noreturn]] void usage(const std::string& text) { throw ProgramError(ExitCode::usage, text); }
+
+}  // namespace
+
+std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t fewest = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& c : candidates) {
+    std::vector<std::size_t> row(c.size() + 1);
+    for (std::size_t j = 0; j <= c.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= word.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j <= c.size(); ++j) {
+        const std::size_t change = diagonal + (word[i - 1] == c[j - 1] ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+      }
+    }
+    if (row.back() < fewest) {
+      fewest = row.back();
+      best = c;
+    }
+  }
+  return best;
+}
+
+struct CommandLine::Impl {
+  struct Flag {
+    std::string name;                                  // "--steps", or "FILE" when positional
+    std::string text;                                  // what CLI11 found
+    std::function<void(const std::string& text)> set;  // converts and checks
+    std::string allowed;                               // for messages
+    CLI::Option* option = nullptr;
+    bool is_switch = false;
+    bool required = false;
+    bool from_file = false;
+  };
+
+  explicit Impl(const std::string& description) : app(description) {}
+
+  Flag& add(const std::string& name, const std::string& placeholder, const std::string& help,
+            const std::string& fallback, std::function<void(const std::string&)> set) {
+    auto flag = std::make_unique<Flag>();
+    flag->name = name;
+    flag->set = std::move(set);
+    flag->option = app.add_option(name, flag->text, help)->type_name(placeholder);
+    flag->option->group(group);
+    if (!fallback.empty()) flag->option->default_str(fallback);
+    flags.push_back(std::move(flag));
+    return *flags.back();
+  }
+
+  [[noreturn]] static void refuse(const std::string& name, const std::string& allowed,
+                                  const std::string& got) {
+    usage(fmt::format("{} must be {}; got {}", name, allowed, got.empty() ? "nothing" : got));
+  }
+
+  Flag* find(const std::string& name) {
+    for (auto& f : flags) {
+      if (f->name == name) return f.get();
+    }
+    return nullptr;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> list;
+    for (const auto& f : flags) list.push_back(f->name);
+    return list;
+  }
+
+  void read_config(const std::string& path);
+  [[noreturn]] void explain_extra(const std::vector<std::string>& words) const;
+
+  CLI::App app;
+  std::string group = "Options";
+  std::string program;
+  std::string config_path;
+  std::vector<std::unique_ptr<Flag>> flags;
+};
+
+CommandLine::CommandLine(std::string program, std::string description)
+    : impl_(std::make_unique<Impl>(description)) {
+  impl_->program = program;
+  impl_->app.name(std::move(program));
+  impl_->app.set_help_flag("--help,-h", "Print this and exit");
+  impl_->app.set_version_flag("--version", std::string("ito ") + ITO_VERSION);
+  impl_->app.get_formatter()->column_width(34);
+}
+
+CommandLine::~CommandLine() = default;
+
+void CommandLine::heading(std::string title) { impl_->group = std::move(title); }
+
+void CommandLine::add(const std::string& flag, std::int64_t& value, IntRange range,
+                      const std::string& help) {
+  impl_->add(flag, "N", help, std::to_string(value),
+             [&value, range, flag](const std::string& text) {
+               const auto n = number<std::int64_t>(text);
+               if (!n || *n < range.low || *n > range.high)
+                 Impl::refuse(flag, describe(range), text);
+               value = *n;
+             });
+}
+
+void CommandLine::add(const std::string& flag, double& value, RealRange range,
+                      const std::string& help) {
+  impl_->add(flag, "X", help, fmt::format("{}", value),
+             [&value, range, flag](const std::string& text) {
+               const auto x = number<double>(text);
+               if (!x || !std::isfinite(*x) || *x < range.low || *x > range.high ||
+                   (range.above_low && *x == range.low) || (range.below_high && *x == range.high)) {
+                 Impl::refuse(flag, describe(range), text);
+               }
+               value = *x;
+             });
+}
+
+void CommandLine::add(const std::string& flag, std::string& value, const std::string& placeholder,
+                      const std::string& help) {
+  impl_->add(flag, placeholder, help, value, [&value, flag](const std::string& text) {
+    if (text.empty()) Impl::refuse(flag, "given a value", text);
+    value = text;
+  });
+}
+
+void CommandLine::add_choice(const std::string& flag, std::string& value,
+                             std::vector<std::string> choices, const std::string& help) {
+  const std::string list = fmt::format("{}", fmt::join(choices, "|"));
+  impl_->add(flag, list, help, value, [&value, choices, flag](const std::string& text) {
+    if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+      const std::string near = nearest(text, choices);
+      Impl::refuse(flag, fmt::format("one of {}", fmt::join(choices, ", ")),
+                   near.empty() ? text : fmt::format("{} (did you mean {}?)", text, near));
+    }
+    value = text;
+  });
+}
+
+void CommandLine::add_list(const std::string& flag, std::vector<std::int64_t>& value,
+                           IntRange range, std::size_t least, const std::string& help) {
+  const std::string allowed =
+      fmt::format("{} to 8 numbers separated by commas, each {}", least, describe(range));
+  impl_->add(flag, "N,N,...", help, fmt::format("{}", fmt::join(value, ",")),
+             [&value, range, least, flag, allowed](const std::string& text) {
+               std::vector<std::int64_t> numbers;
+               if (text == "none" && least == 0) {
+                 value.clear();
+                 return;
+               }
+               for (const std::string& part : split(text)) {
+                 const auto n = number<std::int64_t>(part);
+                 if (!n || *n < range.low || *n > range.high) Impl::refuse(flag, allowed, text);
+                 numbers.push_back(*n);
+               }
+               if (numbers.size() < least || numbers.size() > 8) Impl::refuse(flag, allowed, text);
+               value = numbers;
+             });
+}
+
+void CommandLine::add_switch(const std::string& flag, bool& value, const std::string& help) {
+  Impl::Flag& f = impl_->add(flag, "", help, "", [&value, flag](const std::string& text) {
+    if (text != "true" && text != "false") Impl::refuse(flag, "true or false", text);
+    value = text == "true";
+  });
+  impl_->app.remove_option(f.option);
+  f.option = impl_->app.add_flag(flag, help)->group(impl_->group);
+  f.is_switch = true;
+}
+
+void CommandLine::add_positional(const std::string& name, std::string& value,
+                                 const std::string& help) {
+  impl_->add(name, "", help, "", [&value](const std::string& text) { value = text; });
+}
+
+void CommandLine::require(const std::string& flag) { impl_->find(flag)->required = true; }
+
+void CommandLine::allow_config_file() {
+  impl_->app
+      .add_option("--config", impl_->config_path,
+                  "TOML file with flags as keys (batch = 64); flags on the command line win")
+      ->type_name("FILE.toml")
+      ->group(impl_->group);
+}
+
+bool CommandLine::given(const std::string& flag) const {
+  const Impl::Flag* f = impl_->find(flag);
+  return f != nullptr && (f->option->count() > 0 || f->from_file);
+}
+
+void CommandLine::Impl::read_config(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) usage(fmt::format("--config {}: cannot open this file", path));
+  std::vector<CLI::ConfigItem> items;
+  try {
+    items = CLI::ConfigTOML().from_config(file);
+  } catch (const CLI::Error& e) {
+    usage(fmt::format("--config {}: {}", path, e.what()));
+  }
+  for (const CLI::ConfigItem& item : items) {
+    if (item.name == "++" || item.name == "--" || !item.parents.empty()) {
+      usage(
+          fmt::format("--config {}: sections are not used here; got [{}]. Write keys only, "
+                      "for example: batch = 64",
+                      path, fmt::join(item.parents, ".")));
+    }
+    std::string key = item.name;
+    std::replace(key.begin(), key.end(), '_', '-');
+    Flag* f = find("--" + key);
+    if (f == nullptr) {
+      const std::string near = nearest("--" + key, names());
+      usage(fmt::format("--config {}: unknown key {}{}", path, item.name,
+                        near.empty() ? "; --help lists the flags, which are the keys"
+                                     : fmt::format("; did you mean {}?", near.substr(2))));
+    }
+    if (f->option->count() > 0) continue;  // a flag wins
+    try {
+      f->set(fmt::format("{}", fmt::join(item.inputs, ",")));
+    } catch (const ProgramError& e) {
+      usage(fmt::format("--config {}: {}", path, e.what()));
+    }
+    f->from_file = true;
+  }
+}
+
+void CommandLine::Impl::explain_extra(const std::vector<std::string>& words) const {
+  const std::string word = words.empty() ? "" : words.front().substr(0, words.front().find('='));
+  const std::string near = nearest(word, names());
+  usage(fmt::format("unknown argument {}{}", word,
+                    near.empty() ? fmt::format("; see {} --help", program)
+                                 : fmt::format("; did you mean {}?", near)));
+}
+
+bool CommandLine::parse(int argc, const char* const* argv) {
+  Impl& impl = *impl_;
+  impl.app.allow_extras();  // so that the message is ours
+  try {
+    impl.app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", impl.app.help());
+    return false;
+  } catch (const CLI::CallForVersion& version) {
+    fmt::print("{}\n", version.what());
+    return false;
+  } catch (const CLI::ParseError& e) {
+    usage(fmt::format("{}; see {} --help", e.what(), impl.program));
+  }
+  if (const auto extra = impl.app.remaining(); !extra.empty()) impl.explain_extra(extra);
+  for (auto& f : impl.flags) {
+    if (f->option->count() == 0) continue;
+    f->set(f->is_switch ? "true" : f->text);
+  }
+  if (!impl.config_path.empty()) impl.read_config(impl.config_path);
+  for (auto& f : impl.flags) {
+    if (f->required && !given(f->name)) {
+      usage(fmt::format("{} is needed; see {} --help", f->name, impl.program));
+    }
+  }
+  return true;
+}
+
+}  // namespace ito::app

@@ -1,0 +1,46 @@
+#include "examples/app/exit_codes.h"
+
+#include <fmt/core.h>
+
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+namespace ito::app {
+namespace {
+
+int report(const char* name, ExitCode code, const char* text) {
+  fmt::print(stderr, "{}: {}\n", name, text);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int run_program(const char* name, const std::function<ExitCode()>& body) {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    return static_cast<int>(body());
+  } catch (const ProgramError& e) {
+    return report(name, e.code, e.what());
+  } catch (const MemoryError& e) {
+    const auto advice = fmt::format(
+        "{}\n  to need less memory, lower the batch (--batch; sample: --batch) or the network's "
+        "width "
+        "(--channels)",
+        e.what());
+    return report(name, ExitCode::resource, advice.c_str());
+  } catch (const std::bad_alloc&) {
+    return report(name, ExitCode::resource, "out of memory; lower --batch or --channels");
+  } catch (const DeviceError& e) {
+    return report(name, ExitCode::resource, e.what());
+  } catch (const FormatError& e) {
+    return report(name, ExitCode::bad_data, e.what());
+  } catch (const IoError& e) {
+    return report(name, ExitCode::resource, e.what());
+  } catch (const std::exception& e) {
+    return report(name, ExitCode::unexpected, e.what());
+  }
+}
+
+}  // namespace ito::app

@@ -1,0 +1,35 @@
+// report.html: what a run did, on one page that needs no other file: curves as inline SVG, pictures
+// as embedded PNGs, nothing fetched from anywhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "examples/app/metrics.h"
+
+namespace ito::app {
+
+struct ReportPicture {
+  std::string caption;
+  std::string png;  ///< the bytes of a PNG file
+  int scale = 2;    ///< CSS pixels per pixel
+};
+
+struct Report {
+  std::string title;
+  std::string status;                                      ///< "finished at step 4000"
+  std::vector<std::pair<std::string, std::string>> facts;  ///< a table: name, value
+  std::vector<MetricsLine> metrics;
+  std::vector<TimingLine> timing;
+  std::vector<ReportPicture> noising;  ///< one image at growing t
+  std::vector<ReportPicture> samples;  ///< grids, oldest first
+  std::string config;                  ///< JSON text
+};
+
+std::string render_html(const Report& report);
+
+/// Standard base64 with padding (RFC 4648, section 4).
+std::string base64(const std::string& bytes);
+
+}  // namespace ito::app

@@ -1,0 +1,81 @@
+#include "examples/app/run_directory.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
+
+namespace ito::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// All that a run writes. --overwrite removes these and nothing else.
+constexpr const char* run_files[] = {"config.json", "metrics.jsonl", "timing.jsonl",   "samples",
+                                     "checkpoints", "report.html",   "nan_report.json"};
+
+}  // namespace
+
+std::string step_name(std::int64_t step) { return fmt::format("step_{:06}", step); }
+
+RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || !fs::is_directory(path)) {
+    stop(ExitCode::resource, "--out {}: cannot create this directory: {}", path,
+         error ? error.message() : "a file of that name is there");
+  }
+  lock();
+  bool used = false;
+  for (const char* name : run_files) used = used || fs::exists(file(name), error);
+  if (used && mode == Mode::fresh) {
+    stop(ExitCode::usage,
+         "--out {}: there is a run already. To go on with it: --resume auto; to replace it: "
+         "--overwrite; or choose another directory",
+         path);
+  }
+  if (mode == Mode::overwrite) {
+    for (const char* name : run_files) fs::remove_all(file(name), error);
+  }
+  fs::create_directories(file("samples"), error);
+  if (!error) fs::create_directories(checkpoints(), error);
+  if (error) {
+    stop(ExitCode::resource, "--out {}: cannot create folders in it: {}", path, error.message());
+  }
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ >= 0) ::close(lock_);  // the file stays: removing it would race with a second process
+}
+
+void RunDirectory::lock() {
+  const std::string name = file(".lock");
+  lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) {
+    stop(ExitCode::resource, "--out {}: cannot write in it: {}", path_, errno_text(errno));
+  }
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    std::string holder = read_text(name);
+    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+    ::close(lock_);
+    stop(ExitCode::usage, "--out {}: in use by another process ({}); choose another directory",
+         path_, holder.empty() ? "unknown" : holder);
+  }
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  const std::string text = fmt::format("host {} pid {}\n", host, ::getpid());
+  // Only for people who read it: nothing depends on whether the text could be written.
+  if (::ftruncate(lock_, 0) == 0 && ::write(lock_, text.data(), text.size()) < 0) errno = 0;
+}
+
+std::string RunDirectory::samples(std::int64_t step) const {
+  return file("samples/" + step_name(step) + ".png");
+}
+
+}  // namespace ito::app

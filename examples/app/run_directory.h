@@ -1,0 +1,51 @@
+// The directory a training run writes into: one process at a time, and never over an earlier run by
+// accident.
+//
+//   config.json                what was asked for, resolved
+//   metrics.jsonl              what was measured (see metrics.h); the same bits for the same seed
+//   timing.jsonl               images per second: differs from run to run, so not in metrics.jsonl
+//   samples/step_000500.png    grids of samples
+//   checkpoints/step_000500/   see checkpoints.h
+//   checkpoints/latest         name of the newest checkpoint
+//   report.html                everything on one page
+//   nan_report.json            only after training became non-finite
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ito::app {
+
+class RunDirectory {
+ public:
+  enum class Mode {
+    fresh,      ///< the directory must not hold a run
+    overwrite,  ///< what an earlier run wrote is removed
+    resume,     ///< what an earlier run wrote is kept
+  };
+
+  /// Creates `path` and locks it (flock on `path`/.lock, released by the kernel however the process
+  /// ends). Throws ProgramError (usage) when another process has the lock, or with Mode::fresh when
+  /// a run is there already; (resource) when it cannot be written.
+  RunDirectory(const std::string& path, Mode mode);
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::string checkpoints() const { return file("checkpoints"); }
+  /// "PATH/samples/step_000500.png"
+  std::string samples(std::int64_t step) const;
+
+ private:
+  void lock();
+
+  std::string path_;
+  int lock_ = -1;
+};
+
+/// "step_000500"
+std::string step_name(std::int64_t step);
+
+}  // namespace ito::app

@@ -1,0 +1,181 @@
+#include "examples/app/train_options.h"
+
+#include <fmt/core.h>
+
+#include <cstdio>
+
+#include "examples/app/command_line.h"
+#include "examples/app/exit_codes.h"
+#include "tensor/parallel.h"
+
+namespace ito::app {
+namespace {
+
+constexpr std::int64_t billion = 1'000'000'000;
+
+void add_data_flags(CommandLine& line, TrainOptions& o) {
+  line.heading("Data");
+  line.add_choice("--dataset", o.dataset,
+                  {"fashion-mnist", "mnist", "cifar10", "synthetic", "folder"},
+                  "what to learn; synthetic needs no file, folder is PNGs below --data");
+  line.add("--data", o.data, "DIR",
+           "where the data set lies (fashion-mnist: its Debian package's place)");
+  line.add("--image-size", o.image_size, {8, 1024},
+           "side in pixels that synthetic and folder images get");
+  line.add("--image-channels", o.image_channels, {1, 3},
+           "1 grey or 3 colour, for synthetic and folder images");
+  line.add_choice("--flip", o.flip, {"on", "off"}, "mirror each image with probability 1/2");
+  line.add("--overfit", o.overfit, {0, 1024},
+           "debug: learn only this many images, with the same timesteps and noise every step; the "
+           "loss must collapse. 0: off");
+}
+
+void add_model_flags(CommandLine& line, TrainOptions& o) {
+  line.heading("Diffusion process and network");
+  line.add_choice("--schedule", o.schedule, {"linear", "cosine"}, "noise schedule");
+  line.add("--timesteps", o.timesteps, {2, 100'000}, "T, steps of the forward process");
+  line.add_choice("--predict", o.predict, {"epsilon", "x0", "v"}, "what the network puts out");
+  line.add("--channels", o.channels, {1, 4096}, "width of the network at full resolution");
+  line.add_list("--multipliers", o.multipliers, {1, 64}, 1,
+                "width at each resolution, in multiples of --channels; each after the first halves "
+                "the image");
+  line.add("--blocks", o.blocks, {1, 16}, "residual blocks per resolution");
+  line.add_list("--attention", o.attention, {1, 1024}, 0,
+                "resolutions (sides, in pixels) with attention, or none");
+  line.add("--heads", o.heads, {1, 64}, "attention heads");
+  line.add("--groups", o.groups, {1, 1024}, "groups of group normalisation; divides every width");
+  line.add("--dropout", o.dropout, {0, 1, false, true}, "probability of dropping an activation");
+}
+
+void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
+  line.heading("Optimiser");
+  line.add("--steps", o.steps, {1, billion}, "optimiser steps in all, counted from the beginning");
+  line.add("--batch", o.batch, {1, 1 << 20}, "images per step");
+  line.add("--lr", o.lr, {0, 1, true}, "learning rate of Adam");
+  line.add("--warmup", o.warmup, {0, billion}, "steps over which the learning rate rises from 0");
+  line.add("--clip", o.clip, {0, 1e6, true}, "largest global norm of the gradient");
+  line.add("--ema", o.ema, {0, 1, false, true},
+           "decay of the average of the weights; (1 + n) / (10 + n) while that is less");
+  line.add("--seed", o.seed, {0, INT64_MAX}, "of all random numbers; equal seeds give equal bits");
+}
+
+void add_run_flags(CommandLine& line, TrainOptions& o) {
+  line.heading("Run");
+  line.add("--out", o.out, "DIR", "where everything is written");
+  line.add("--resume", o.resume, "auto|DIR",
+           "go on from the newest good checkpoint in --out (auto; from step 0 when there is none), "
+           "or from this run or checkpoint");
+  line.add_switch("--overwrite", o.overwrite, "replace an earlier run in --out");
+  line.add("--sample-every", o.sample_every, {0, billion},
+           "steps between sample grids; 0: only at the end");
+  line.add("--sample-steps", o.sample_steps, {1, 1000}, "DDIM steps of the sample grids");
+  line.add("--sample-count", o.sample_count, {0, 256},
+           "images in a grid, once with averaged and once with raw weights; 0: no grids");
+  line.add("--checkpoint-every", o.checkpoint_every, {0, billion},
+           "steps between checkpoints; 0: only at the end");
+  line.add("--keep-last", o.keep_last, {1, 1'000'000}, "checkpoints to keep");
+  line.add("--log-every", o.log_every, {1, billion}, "steps averaged in one line of metrics.jsonl");
+  line.add("--threads", o.threads, {0, 1024},
+           "threads, 0: one per core. Results do not depend on it");
+  line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_switch("--quiet", o.quiet, "print errors only");
+}
+
+}  // namespace
+
+TrainOptions mnist_recipe() {
+  TrainOptions o;
+  o.program = "train_mnist";
+  o.description =
+      "Trains a diffusion model on small grey images (Fashion-MNIST by default).\n"
+      "The optimiser is DDPM's with a rate and an average suited to runs of minutes.";
+  o.dataset = "fashion-mnist";
+  o.image_size = 28;
+  o.image_channels = 1;
+  o.channels = 32;
+  o.multipliers = {1, 2, 2};
+  o.attention = {14};
+  o.steps = 4000;
+  o.batch = 64;
+  o.lr = 1e-3;
+  o.warmup = 100;
+  o.ema = 0.995;
+  o.out = "out/train_mnist";
+  o.sample_every = 500;
+  o.checkpoint_every = 500;
+  return o;
+}
+
+TrainOptions cifar10_recipe() {
+  TrainOptions o;
+  o.program = "train_cifar10";
+  o.description =
+      "Trains a diffusion model on small colour images (CIFAR-10 by default).\n"
+      "Defaults are the recipe of Ho et al. 2020: meant for a GPU and days of work.";
+  o.dataset = "cifar10";
+  o.data = "data/cifar10";
+  o.image_size = 32;
+  o.image_channels = 3;
+  o.flip = "on";
+  o.channels = 128;
+  o.multipliers = {1, 2, 2, 2};
+  o.attention = {16};
+  o.dropout = 0.1;
+  o.steps = 800'000;
+  o.batch = 128;
+  o.lr = 2e-4;
+  o.warmup = 5000;
+  o.ema = 0.9999;
+  o.out = "out/train_cifar10";
+  o.sample_every = 1000;
+  o.checkpoint_every = 1000;
+  return o;
+}
+
+std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const char* const* argv) {
+  CommandLine line(o.program, o.description);
+  add_data_flags(line, o);
+  add_model_flags(line, o);
+  add_optimiser_flags(line, o);
+  add_run_flags(line, o);
+  line.allow_config_file();
+  if (!line.parse(argc, argv)) return std::nullopt;
+
+  if (o.image_channels == 2) {
+    stop(ExitCode::usage, "--image-channels must be 1 (grey) or 3 (colour); got 2");
+  }
+  if (o.dataset == "folder" && !line.given("--data")) {
+    stop(ExitCode::usage, "--dataset folder needs --data DIR, a folder with PNG files");
+  }
+  if (o.sample_steps > o.timesteps) {
+    stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
+         o.sample_steps, o.timesteps);
+  }
+  if (!o.resume.empty() && o.overwrite) {
+    stop(ExitCode::usage, "--resume and --overwrite exclude each other");
+  }
+  if (o.overfit > 0) o.batch = o.overfit;
+  return o;
+}
+
+GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
+                               const std::string& predict) {
+  return {
+      schedule == "cosine" ? NoiseSchedule::cosine(timesteps) : NoiseSchedule::linear(timesteps),
+      prediction_from_name(predict)};
+}
+
+Device choose_device(const std::string& name, std::int64_t threads, bool quiet) {
+  if (threads > 0) set_num_threads(static_cast<int>(threads));
+  if (name == "cpu") return Device::cpu();
+  if (available(Device::cuda())) return Device::cuda();
+  if (name == "cuda") {
+    stop(ExitCode::resource, "--device cuda: {}", why_unavailable(Device::cuda()));
+  }
+  if (!quiet) {
+    fmt::print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
+  }
+  return Device::cpu();
+}
+
+}  // namespace ito::app

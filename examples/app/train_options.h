@@ -1,0 +1,84 @@
+// Everything a training program can be told, with the defaults of its recipe.
+//
+//   std::optional<TrainOptions> options = parse_train_options(mnist_recipe(), argc, argv);
+//   if (!options) return ExitCode::success;          // --help was printed
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diffusion/gaussian_diffusion.h"
+#include "tensor/device.h"
+
+namespace ito::app {
+
+struct TrainOptions {
+  std::string program;      ///< "train_mnist"
+  std::string description;  ///< for --help
+
+  // What is learnt from.
+  std::string dataset;
+  std::string data;             ///< folder of the data set; empty: where its package puts it
+  std::int64_t image_size = 0;  ///< of synthetic images and of a folder's, pixels
+  std::int64_t image_channels = 0;
+  std::string flip = "off";  ///< on: mirror half of the images
+  std::int64_t overfit =
+      0;  ///< > 0: train on this many images and on the same noise, over and over
+
+  // The process and the network.
+  std::string schedule = "linear";
+  std::int64_t timesteps = 1000;
+  std::string predict = "epsilon";
+  std::int64_t channels = 0;
+  std::vector<std::int64_t> multipliers;
+  std::int64_t blocks = 2;
+  std::vector<std::int64_t> attention;  ///< sides of the feature maps with attention
+  std::int64_t heads = 1;
+  std::int64_t groups = 32;
+  double dropout = 0;
+
+  // The optimiser.
+  std::int64_t steps = 0;
+  std::int64_t batch = 0;
+  double lr = 2e-4;
+  std::int64_t warmup = 0;
+  double clip = 1.0;
+  double ema = 0.9999;
+  std::int64_t seed = 0;
+
+  // The run. Nothing here changes what is learnt.
+  std::string out;
+  std::string resume;  ///< "", "auto", or a run or checkpoint directory
+  bool overwrite = false;
+  std::int64_t sample_every = 0;
+  std::int64_t sample_steps = 25;
+  std::int64_t sample_count = 16;
+  std::int64_t checkpoint_every = 0;
+  std::int64_t keep_last = 3;
+  std::int64_t log_every = 10;
+  std::int64_t threads = 0;  ///< 0: as many as the machine has
+  std::string device = "auto";
+  bool quiet = false;
+};
+
+/// Fashion-MNIST on a CPU: a 1.6-million-parameter network that shows garments after minutes.
+TrainOptions mnist_recipe();
+/// DDPM on CIFAR-10 as published (Ho et al. 2020, appendix B).
+TrainOptions cifar10_recipe();
+
+/// Reads the command line over `recipe`; nothing when --help or --version was printed. Throws
+/// ProgramError (usage).
+std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
+                                                const char* const* argv);
+
+/// The process that --schedule, --timesteps and --predict describe.
+GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
+                               const std::string& predict);
+
+/// Sets the number of threads (0: all) and returns the device for `name`: auto takes the GPU when
+/// there is one. Throws ProgramError (resource) when cuda was asked for and is not there.
+Device choose_device(const std::string& name, std::int64_t threads, bool quiet);
+
+}  // namespace ito::app
