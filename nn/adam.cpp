@@ -61,6 +61,24 @@ void Adam::set_steps(std::int64_t steps) {
   steps_ = steps;
 }
 
+std::vector<NamedTensor> Adam::state(const FlatParameters& flat) const {
+  std::vector<NamedTensor> list;
+  for (auto& [name, t] : flat.views(m)) list.emplace_back("m." + name, std::move(t));
+  for (auto& [name, t] : flat.views(v)) list.emplace_back("v." + name, std::move(t));
+  list.emplace_back("steps", Tensor::from<std::int64_t>({steps_}, {}));
+  return list;
+}
+
+void Adam::load_state(const FlatParameters& flat, const SafeTensors& file) {
+  const std::int64_t steps = file.contains("steps") && file.at("steps").dtype() == DType::i64 &&
+                                     file.at("steps").numel() == 1
+                                 ? file.at("steps").data<std::int64_t>()[0]
+                                 : 0;  // assign_parameters reports what is missing or misshapen
+  if (steps < 0) fail<FormatError>("{}: steps must be >= 0; got {}", file.file, steps);
+  assign_parameters(state(flat), file);
+  steps_ = steps;
+}
+
 double grad_norm(const FlatParameters& flat) {
   Tensor y = Tensor::empty({}, DType::f64, flat.grads.device());
   launch<kernel::SquaredNorm>(flat.grads.device(), {flat.grads.raw(), y.mutable_data<double>(),

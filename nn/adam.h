@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "nn/flat.h"
+#include "nn/safetensors.h"
 
 namespace ito::nn {
 
@@ -44,6 +45,13 @@ class Adam {
   void set_steps(std::int64_t steps);
 
   Tensor m, v;
+
+  /// The whole state under names for a file: m.<parameter>, v.<parameter> (views) and steps, i64 (a
+  /// copy).
+  std::vector<NamedTensor> state(const FlatParameters& flat) const;
+  /// Continues from a file with exactly these tensors. Throws FormatError; nothing has changed
+  /// then.
+  void load_state(const FlatParameters& flat, const SafeTensors& file);
 
  private:
   Tensor values_, grads_;
