@@ -16,6 +16,7 @@ namespace {
 
 // The same function in plain ops. The shift by the maximum cancels, so it needs no gradient.
 Tensor reference(const Tensor& x) {
+  if (x.numel() == 0) return x;  // nothing has no maximum
   const Tensor e = exp(x - detach(max(x, {-1}, /*keep_dims=*/true)));
   return e / sum(e, {-1}, /*keep_dims=*/true);
 }
