@@ -1,105 +1,321 @@
+// Convolution on the CPU, without an im2col buffer.
+//
+// The forward pass and the gradient to the input are both a `Correlation`: sums over taps (r, s)
+// and channels of a source image times packed weights. It is computed in three steps:
+//   1. The weights are packed once into blocks of two vectors of output channels, in the order in
+//   which
+//      the inner loop reads them.
+//   2. A task copies a slab of a few rows (or several small images) with zeros around into
+//      scratch memory that fits the second-level cache, so that the inner loop needs no test for
+//      borders.
+//   3. For each block of output channels, tiles of up to max_tile neighbouring pixels of a row are
+//   summed
+//      in registers over all taps and channels (conv_tile.h), and bias and addend are added on the
+//      way out. Rows of small images are taken in pairs.
+//
+// The gradient to the input at stride s splits dx into s x s classes of pixels; in each class the
+// taps that meet it form an ordinary correlation of dy at stride 1, so no zeros are multiplied.
 #include "tensor/kernels/conv.h"
 
 #include <algorithm>
 
+#include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
+namespace {
 
-void Conv2d::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
-    const ConvShape s = a.shape;
-    const T* x = static_cast<const T*>(a.x);
-    const T* w = static_cast<const T*>(a.weight);
-    const T* bias = static_cast<const T*>(a.bias);
-    const T* addend = static_cast<const T*>(a.addend);
-    T* y = static_cast<T*>(a.y);
-    parallel_for(s.n * s.p, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t np = begin; np < end; ++np) {
-        const std::int64_t n = np / s.p, p = np % s.p;
-        for (std::int64_t q = 0; q < s.q; ++q) {
-          for (std::int64_t o = 0; o < s.out; ++o) {
-            T sum = bias != nullptr ? bias[o] : T(0);
-            for (std::int64_t r = 0; r < s.kh; ++r) {
-              const std::int64_t row = p * s.stride + r - s.top;
-              if (row < 0 || row >= s.h) continue;
-              for (std::int64_t c = 0; c < s.kw; ++c) {
-                const std::int64_t column = q * s.stride + c - s.left;
-                if (column < 0 || column >= s.w) continue;
-                const T* px = x + ((n * s.h + row) * s.w + column) * s.in;
-                const T* pw = w + ((o * s.kh + r) * s.kw + c) * s.in;
-                for (std::int64_t i = 0; i < s.in; ++i) sum += px[i] * pw[i];
-              }
-            }
-            const std::int64_t at = (np * s.q + q) * s.out + o;
-            if (addend != nullptr) sum += addend[a.addend_per_image ? n * s.out + o : at];
-            y[at] = sum;
-          }
-        }
+/// y[n, p, q, o] = bias[o] + addend + sum over r, s, i of
+///                 x[n, p stride + r - top, q stride + s - left, i] weight(o, r, s, i)
+/// where x is [n, h, w, in], zero outside, and y is addressed by its own steps.
+template <class T>
+struct Correlation {
+  const T* x;
+  Index n, h, w, in;
+  Index kh, kw, stride, top, left;
+  const T* weight;
+  WeightOrder order;
+  T* y;
+  Index p, q, out;
+  Index image_step, row_step, pixel_step;  // of y
+  const T* bias = nullptr;
+  const T* addend = nullptr;
+  bool addend_per_image = false;
+};
+
+/// G rows of M neighbouring pixels and one block of output channels.
+template <class T>
+struct Tile {
+  const T* x;  // the first pixel's first tap in the padded copy
+  Index kh, kw, in;
+  Index tap_row, tap_column;  // steps from tap to tap in x
+  Index x_row, x_pixel;       // from pixel to pixel
+  const T* weight;            // [kh, kw, in, room]
+  const T* bias;              // [room]
+  const T* addend;            // null, or addressed by add_row, add_pixel
+  Index add_row, add_pixel;
+  T* y;
+  Index y_row, y_pixel;
+  Index valid;  // channels to write
+};
+
+template <class T>
+using TileFunction = void (*)(const Tile<T>&);
+
+template <class T, int G, int M, int NV>
+void compute_tile(const Tile<T>& t) {
+  using V = simd::vector_of<T>;
+  constexpr int lanes = simd::lanes<T>;
+  V sums[G * M][NV];
+#pragma GCC unroll 16
+  for (int m = 0; m < G * M; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) simd::load(sums[m][v], t.bias + v * lanes);
+  }
+  const T* w = t.weight;
+  for (Index r = 0; r < t.kh; ++r) {
+    for (Index s = 0; s < t.kw; ++s) {
+      multiply_add<T, G, M, NV>(sums, t.x + r * t.tap_row + s * t.tap_column, t.x_row, t.x_pixel, 1,
+                                w, t.in);
+      w += t.in * NV * lanes;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < G * M; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      V sum = sums[m][v];
+      const Index count = t.valid - v * lanes;
+      if (t.addend != nullptr) {
+        V addend;
+        simd::load(addend, t.addend + (m / M) * t.add_row + (m % M) * t.add_pixel + v * lanes,
+                   count);
+        sum += addend;
       }
-    });
+      simd::store(t.y + (m / M) * t.y_row + (m % M) * t.y_pixel + v * lanes, sum, count);
+    }
+  }
+}
+
+template <class T, int G, int NV>
+TileFunction<T> tile_function(Index m) {
+  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
+    return std::array<TileFunction<T>, sizeof...(i)>{compute_tile<T, G, i + 1, NV>...};
+  }
+  (std::make_integer_sequence<int, max_tile / G>{});
+  return table[static_cast<std::size_t>(m - 1)];
+}
+
+template <class T>
+TileFunction<T> tile_function(int g, Index m, bool two_vectors) {
+  if (g == 2) return two_vectors ? tile_function<T, 2, 2>(m) : tile_function<T, 2, 1>(m);
+  return two_vectors ? tile_function<T, 1, 2>(m) : tile_function<T, 1, 1>(m);
+}
+
+/// How a correlation is cut into tasks: slabs of images and rows, and groups of channel blocks. A
+/// function of the shape only.
+struct Cut {
+  Index images, rows;  // in a slab
+  Index image_slabs, row_slabs;
+  Index blocks, blocks_per_task, block_groups;
+  Index tasks() const { return image_slabs * row_slabs * block_groups; }
+};
+
+Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
+template <class T>
+Cut cut(const Correlation<T>& c) {
+  constexpr Index slab_bytes = 256 << 10, wanted_tasks = 16;
+  const Index row_bytes = ((c.q - 1) * c.stride + c.kw) * padded_channels<T>(c.in) *
+                          static_cast<Index>(sizeof(T)) * c.stride;
+  const Index rows = std::max<Index>(1, slab_bytes / std::max<Index>(1, row_bytes));
+  Cut cut{};
+  cut.row_slabs = ceil_div(c.p, rows);
+  cut.rows = ceil_div(c.p, cut.row_slabs);
+  cut.images = std::clamp<Index>(rows / (c.p + c.kh), 1, c.n);
+  cut.image_slabs = ceil_div(c.n, cut.images);
+  cut.blocks = block_count<T>(c.out);
+  const Index slabs = cut.image_slabs * cut.row_slabs;
+  cut.blocks_per_task = ceil_div(cut.blocks, std::min(cut.blocks, ceil_div(wanted_tasks, slabs)));
+  cut.block_groups = ceil_div(cut.blocks, cut.blocks_per_task);
+  return cut;
+}
+
+/// A slab of source rows in scratch memory, or the source itself when nothing must be padded.
+template <class T>
+struct Slab {
+  const T* data;
+  Index image_step, row_step, pixel_step;
+};
+
+/// Sums of the rows [p0, p1) of images [n0, n1) and one block of channels.
+template <class T>
+void compute_block(const Correlation<T>& c, const Slab<T>& slab, Index n0, Index n1, Index p0,
+                   Index p1, Index b, const T* weight, const T* bias) {
+  const Index first = b * block_width<T>;
+  const bool two_vectors = block_room<T>(c.out, b) == block_width<T>;
+  Tile<T> t{};
+  t.kh = c.kh, t.kw = c.kw, t.in = c.in;
+  t.tap_row = slab.row_step, t.tap_column = slab.pixel_step;
+  t.x_row = c.stride * slab.row_step, t.x_pixel = c.stride * slab.pixel_step;
+  t.weight = weight, t.bias = bias;
+  t.y_row = c.row_step, t.y_pixel = c.pixel_step;
+  t.valid = block_valid<T>(c.out, b);
+  if (!c.addend_per_image) t.add_row = c.row_step, t.add_pixel = c.pixel_step;
+  const bool pairs = 2 * c.q <= max_tile;
+  for (Index n = n0; n < n1; ++n) {
+    for (Index p = p0; p < p1;) {
+      const int g = pairs && p + 1 < p1 ? 2 : 1;
+      const T* x = slab.data + (n - n0) * slab.image_step + (p - p0) * t.x_row;
+      const Index y = n * c.image_step + p * c.row_step + first;
+      for_tiles(c.q, [&](Index q, Index m) {
+        t.x = x + q * t.x_pixel;
+        t.y = c.y + y + q * c.pixel_step;
+        if (c.addend != nullptr) {
+          t.addend = c.addend + (c.addend_per_image ? n * c.out + first : y + q * c.pixel_step);
+        }
+        tile_function<T>(g, m, two_vectors)(t);
+      });
+      p += g;
+    }
+  }
+}
+
+template <class T>
+void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, const T* bias,
+                  Index task) {
+  const Index group = task % cut.block_groups, slab_index = task / cut.block_groups;
+  const Index p0 = slab_index % cut.row_slabs * cut.rows;
+  const Index n0 = slab_index / cut.row_slabs * cut.images;
+  const Index p1 = std::min(c.p, p0 + cut.rows), n1 = std::min(c.n, n0 + cut.images);
+  const bool inside = c.top == 0 && c.left == 0 && (c.p - 1) * c.stride + c.kh <= c.h &&
+                      (c.q - 1) * c.stride + c.kw <= c.w;
+  const Index pixel = inside ? c.in : padded_channels<T>(c.in);
+  const Index rows = (p1 - p0 - 1) * c.stride + c.kh, columns = (c.q - 1) * c.stride + c.kw;
+  Scratch<T> copy(inside ? 0 : (n1 - n0) * rows * columns * pixel);
+  Slab<T> slab{copy.data(), rows * columns * pixel, columns * pixel, pixel};
+  if (inside) {
+    slab = {c.x + (n0 * c.h + p0 * c.stride) * c.w * c.in, c.h * c.w * c.in, c.w * c.in, c.in};
+  } else {
+    for (Index n = n0; n < n1; ++n) {
+      copy_padded(c.x + n * c.h * c.w * c.in, c.h, c.w, c.in, p0 * c.stride - c.top, -c.left, rows,
+                  columns, pixel, copy.data() + (n - n0) * slab.image_step);
+    }
+  }
+  const Index taps = c.kh * c.kw * c.in;
+  const Index last = std::min(cut.blocks, (group + 1) * cut.blocks_per_task);
+  for (Index b = group * cut.blocks_per_task; b < last; ++b) {
+    compute_block(c, slab, n0, n1, p0, p1, b, packed + b * block_width<T> * taps,
+                  bias + b * block_width<T>);
+  }
+}
+
+template <class T>
+void correlate(const Correlation<T>& c) {
+  if (c.n * c.p * c.q * c.out == 0) return;
+  const Cut cuts = cut(c);
+  const Index taps = c.kh * c.kw * c.in;
+  Scratch<T> packed(cuts.blocks * block_width<T> * taps), bias(cuts.blocks * block_width<T>);
+  std::fill_n(bias.data(), cuts.blocks * block_width<T>, T(0));
+  if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
+  parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
+    for (Index b = begin; b < end; ++b) {
+      pack_weights(c.weight, c.order, b, c.out, c.kh, c.kw, c.in,
+                   packed.data() + b * block_width<T> * taps);
+    }
+  });
+  parallel_for(cuts.tasks(), 1, [&](Index begin, Index end) {
+    for (Index task = begin; task < end; ++task) {
+      compute_task(c, cuts, packed.data(), bias.data(), task);
+    }
   });
 }
 
-void Conv2dInputGrad::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
-    const ConvShape s = a.shape;
-    const T* dy = static_cast<const T*>(a.dy);
-    const T* w = static_cast<const T*>(a.weight);
-    T* dx = static_cast<T*>(a.dx);
-    parallel_for(s.n, 1, [&](std::int64_t begin, std::int64_t end) {
-      std::fill(dx + begin * s.h * s.w * s.in, dx + end * s.h * s.w * s.in, T(0));
-      for (std::int64_t np = begin * s.p; np < end * s.p; ++np) {
-        const std::int64_t n = np / s.p, p = np % s.p;
-        for (std::int64_t q = 0; q < s.q; ++q) {
-          for (std::int64_t o = 0; o < s.out; ++o) {
-            const T g = dy[(np * s.q + q) * s.out + o];
-            for (std::int64_t r = 0; r < s.kh; ++r) {
-              const std::int64_t row = p * s.stride + r - s.top;
-              if (row < 0 || row >= s.h) continue;
-              for (std::int64_t c = 0; c < s.kw; ++c) {
-                const std::int64_t column = q * s.stride + c - s.left;
-                if (column < 0 || column >= s.w) continue;
-                T* px = dx + ((n * s.h + row) * s.w + column) * s.in;
-                const T* pw = w + ((o * s.kh + r) * s.kw + c) * s.in;
-                for (std::int64_t i = 0; i < s.in; ++i) px[i] += g * pw[i];
-              }
-            }
-          }
-        }
-      }
-    });
+/// A 1x1 convolution sees no neighbours: all pixels of all images become rows of a convenient
+/// length.
+template <class T>
+void correlate_pixels(Correlation<T> c) {
+  constexpr Index length = 8 * max_tile;
+  const Index total = c.n * c.p * c.q;
+  const auto run = [&](Index first, Index rows, Index columns) {
+    Correlation<T> part = c;
+    part.x += first * c.in;
+    part.y += first * c.out;
+    if (part.addend != nullptr) part.addend += first * c.out;
+    part.n = rows, part.h = part.p = 1, part.w = part.q = columns;
+    part.image_step = part.row_step = columns * c.out;
+    correlate(part);
+  };
+  run(0, total / length, length);
+  run(total / length * length, 1, total % length);
+}
+
+/// dx[n, h0 + s i, w0 + s j, :] for all i, j: the pixels that meet the taps r = a, a + s, ... and
+/// columns b, b + s, ...
+template <class T>
+void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
+  const ConvShape& s = args.shape;
+  // h + top = a (mod s); the tap r = a + s j then meets the row p = (h + top - a) / s - j of dy.
+  const auto first = [&](Index residue, Index pad) {
+    return ((residue - pad) % s.stride + s.stride) % s.stride;
+  };
+  const Index h0 = first(a, s.top), w0 = first(b, s.left);
+  const Index taps_r = a < s.kh ? (s.kh - 1 - a) / s.stride + 1 : 0;
+  const Index taps_s = b < s.kw ? (s.kw - 1 - b) / s.stride + 1 : 0;
+  Correlation<T> c{};
+  c.x = static_cast<const T*>(args.dy);
+  c.n = s.n, c.h = s.p, c.w = s.q, c.in = s.out;
+  c.kh = taps_r, c.kw = taps_s, c.stride = 1;
+  // Taps are taken from the last to the first, so that rows of dy grow with them.
+  c.top = taps_r - 1 - (h0 + s.top - a) / s.stride;
+  c.left = taps_s - 1 - (w0 + s.left - b) / s.stride;
+  c.weight = static_cast<const T*>(args.weight);
+  c.order.origin = ((a + (taps_r - 1) * s.stride) * s.kw + b + (taps_s - 1) * s.stride) * s.in;
+  c.order.row_step = -s.stride * s.kw * s.in;
+  c.order.column_step = -s.stride * s.in;
+  c.order.out_step = 1;
+  c.order.in_step = s.kh * s.kw * s.in;
+  c.y = static_cast<T*>(args.dx) + (h0 * s.w + w0) * s.in;
+  c.p = s.h > h0 ? (s.h - h0 - 1) / s.stride + 1 : 0;
+  c.q = s.w > w0 ? (s.w - w0 - 1) / s.stride + 1 : 0;
+  c.out = s.in;
+  c.image_step = s.h * s.w * s.in, c.row_step = s.stride * s.w * s.in;
+  c.pixel_step = s.stride * s.in;
+  if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: zeros
+  const bool pixels =
+      s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w && s.top == 0 && s.left == 0;
+  pixels ? correlate_pixels(c) : correlate(c);
+}
+
+}  // namespace
+
+void Conv2d::cpu(const Args& args) {
+  with_float(name, args.dtype, [&]<class T>(T) {
+    const ConvShape& s = args.shape;
+    Correlation<T> c{};
+    c.x = static_cast<const T*>(args.x);
+    c.n = s.n, c.h = s.h, c.w = s.w, c.in = s.in;
+    c.kh = s.kh, c.kw = s.kw, c.stride = s.stride, c.top = s.top, c.left = s.left;
+    c.weight = static_cast<const T*>(args.weight);
+    c.order = {0, s.kh * s.kw * s.in, s.kw * s.in, s.in, 1};
+    c.y = static_cast<T*>(args.y);
+    c.p = s.p, c.q = s.q, c.out = s.out;
+    c.image_step = s.p * s.q * s.out, c.row_step = s.q * s.out, c.pixel_step = s.out;
+    c.bias = static_cast<const T*>(args.bias);
+    c.addend = static_cast<const T*>(args.addend);
+    c.addend_per_image = args.addend_per_image;
+    const bool pixels = s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w &&
+                        s.top == 0 && s.left == 0 && !(c.addend != nullptr && c.addend_per_image);
+    pixels ? correlate_pixels(c) : correlate(c);
   });
 }
 
-void Conv2dWeightGrad::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
-    const ConvShape s = a.shape;
-    const T* x = static_cast<const T*>(a.x);
-    const T* dy = static_cast<const T*>(a.dy);
-    T* dw = static_cast<T*>(a.dweight);
-    parallel_for(s.out, 1, [&](std::int64_t begin, std::int64_t end) {
-      std::fill(dw + begin * s.kh * s.kw * s.in, dw + end * s.kh * s.kw * s.in, T(0));
-      for (std::int64_t np = 0; np < s.n * s.p; ++np) {
-        const std::int64_t n = np / s.p, p = np % s.p;
-        for (std::int64_t q = 0; q < s.q; ++q) {
-          for (std::int64_t o = begin; o < end; ++o) {
-            const T g = dy[(np * s.q + q) * s.out + o];
-            for (std::int64_t r = 0; r < s.kh; ++r) {
-              const std::int64_t row = p * s.stride + r - s.top;
-              if (row < 0 || row >= s.h) continue;
-              for (std::int64_t c = 0; c < s.kw; ++c) {
-                const std::int64_t column = q * s.stride + c - s.left;
-                if (column < 0 || column >= s.w) continue;
-                const T* px = x + ((n * s.h + row) * s.w + column) * s.in;
-                T* pw = dw + ((o * s.kh + r) * s.kw + c) * s.in;
-                for (std::int64_t i = 0; i < s.in; ++i) pw[i] += g * px[i];
-              }
-            }
-          }
-        }
-      }
-    });
+void Conv2dInputGrad::cpu(const Args& args) {
+  with_float(name, args.dtype, [&]<class T>(T) {
+    for (Index a = 0; a < args.shape.stride; ++a) {
+      for (Index b = 0; b < args.shape.stride; ++b) input_grad_class<T>(args, a, b);
+    }
   });
 }
 

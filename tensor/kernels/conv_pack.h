@@ -1,0 +1,91 @@
+// Copies that put the operands of a convolution in the order in which the inner loop reads them.
+#pragma once
+
+#include <algorithm>
+
+#include "tensor/kernels/conv_tile.h"
+
+namespace ito::kernel {
+
+/// Distance of neighbouring pixels in a padded copy: at least `channels`, and an odd number of
+/// cache lines, because pixels a power of two apart would share few sets of the cache.
+template <class T>
+Index padded_channels(Index channels) {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  if (channels < line) return channels;
+  const Index lines = (channels + line - 1) / line;
+  return (lines | 1) * line;
+}
+
+/// Rows of one image with zeros around: to[r][s][c] = x[first_row + r][first_column + s][c], and 0
+/// outside the image. x is [h, w, c], `to` is [rows, columns, pixel] with pixel >= c.
+template <class T>
+void copy_padded(const T* x, Index h, Index w, Index c, Index first_row, Index first_column,
+                 Index rows, Index columns, Index pixel, T* to) {
+  const Index before = std::clamp<Index>(-first_column, 0, columns);
+  const Index inside = std::clamp<Index>(w - std::max<Index>(first_column, 0), 0, columns - before);
+  for (Index r = 0; r < rows; ++r, to += columns * pixel) {
+    const Index row = first_row + r;
+    if (row < 0 || row >= h || inside == 0) {
+      std::fill_n(to, columns * pixel, T(0));
+      continue;
+    }
+    std::fill_n(to, before * pixel, T(0));
+    const T* from = x + (row * w + first_column + before) * c;
+    T* at = to + before * pixel;
+    for (Index s = 0; s < inside; ++s, from += c, at += pixel) std::copy_n(from, c, at);
+    std::fill_n(at, (columns - before - inside) * pixel, T(0));
+  }
+}
+
+/// Channels that block `b` of `out` channels holds, and those that it has room for: one vector when
+/// that is enough, else two.
+template <class T>
+Index block_valid(Index out, Index b) {
+  return std::min(block_width<T>, out - b * block_width<T>);
+}
+template <class T>
+Index block_room(Index out, Index b) {
+  return block_valid<T>(out, b) <= simd::lanes<T> ? simd::lanes<T> : block_width<T>;
+}
+template <class T>
+Index block_count(Index out) {
+  return (out + block_width<T> - 1) / block_width<T>;
+}
+
+/// How to find the weight of (output channel o, tap (r, s), input channel i) in an array:
+/// origin + o out_step + r row_step + s column_step + i in_step.
+struct WeightOrder {
+  Index origin, out_step, row_step, column_step, in_step;
+};
+
+/// Block b of packed weights: to[r][s][i][o - first], zero behind the last output channel.
+template <class T>
+void pack_weights(const T* w, const WeightOrder& order, Index b, Index out, Index kh, Index kw,
+                  Index in, T* to) {
+  const Index first = b * block_width<T>, valid = block_valid<T>(out, b);
+  const Index room = block_room<T>(out, b);
+  if (valid < room) std::fill_n(to, kh * kw * in * room, T(0));
+  for (Index r = 0; r < kh; ++r) {
+    for (Index s = 0; s < kw; ++s, to += in * room) {
+      const T* from =
+          w + order.origin + first * order.out_step + r * order.row_step + s * order.column_step;
+      if (order.out_step == 1) {
+        for (Index i = 0; i < in; ++i) std::copy_n(from + i * order.in_step, valid, to + i * room);
+        continue;
+      }
+      // A transpose, in strips that stay in the first-level cache.
+      constexpr Index strip = 16;
+      for (Index i0 = 0; i0 < in; i0 += strip) {
+        const Index i1 = std::min(in, i0 + strip);
+        for (Index o = 0; o < valid; ++o) {
+          for (Index i = i0; i < i1; ++i) {
+            to[i * room + o] = from[o * order.out_step + i * order.in_step];
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace ito::kernel

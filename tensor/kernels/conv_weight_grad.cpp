@@ -1,0 +1,201 @@
+// The gradient of a convolution to its weight, on the CPU.
+//
+//   dw[o, r, s, i] = sum over pixels of dy[n, p, q, o] x[n, p stride + r - top, q stride + s -
+//   left, i]
+//
+// A task owns one block of output channels and a chunk of the images. It walks the chunk in groups
+// of about `group_pixels` pixels whose operands fit the caches: x is copied with zeros around, dy's
+// block of channels is copied densely. For every tap and every tile of up to max_tile input
+// channels, the sums over the group's pixels are taken in registers (conv_tile.h; here m is the
+// input channel and k the pixel) and added to the task's own copy of the gradient. At the end the
+// chunks are added in order.
+#include <algorithm>
+
+#include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/scratch.h"
+#include "tensor/parallel.h"
+
+namespace ito::kernel {
+namespace {
+
+constexpr Index group_pixels = 128, wanted_tasks = 16, max_chunk_bytes = Index{64} << 20;
+
+/// Pixels [images, rows, columns] of one tap, one tile of input channels and one block of outputs.
+template <class T>
+struct Tile {
+  const T* x;
+  Index x_image, x_row, x_pixel;
+  const T* dy;  // [images, rows, columns, room]
+  Index images, rows, columns;
+  T* sums;  // [M, room], added to
+};
+
+template <class T>
+using TileFunction = void (*)(const Tile<T>&);
+
+template <class T, int M, int NV>
+void add_tile(const Tile<T>& t) {
+  constexpr int lanes = simd::lanes<T>;
+  simd::vector_of<T> sums[M][NV];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) simd::load(sums[m][v], t.sums + (m * NV + v) * lanes);
+  }
+  const T* dy = t.dy;
+  for (Index n = 0; n < t.images; ++n) {
+    for (Index p = 0; p < t.rows; ++p) {
+      multiply_add<T, 1, M, NV>(sums, t.x + n * t.x_image + p * t.x_row, 0, 1, t.x_pixel, dy,
+                                t.columns);
+      dy += t.columns * NV * lanes;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) simd::store(t.sums + (m * NV + v) * lanes, sums[m][v]);
+  }
+}
+
+template <class T, int NV>
+TileFunction<T> tile_function(Index m) {
+  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
+    return std::array<TileFunction<T>, sizeof...(i)>{add_tile<T, i + 1, NV>...};
+  }
+  (std::make_integer_sequence<int, max_tile>{});
+  return table[static_cast<std::size_t>(m - 1)];
+}
+
+template <class T>
+struct WeightGrad {
+  const T* x;
+  const T* dy;
+  ConvShape s;
+  Index images, rows;  // in a group of pixels
+  Index taps() const { return s.kh * s.kw * s.in; }
+};
+
+/// Adds one group of pixels, images [n0, n1) and rows [p0, p1), to sums [kh, kw, in, room].
+template <class T>
+void add_group(const WeightGrad<T>& g, Index n0, Index n1, Index p0, Index p1, Index b, T* x_copy,
+               T* dy_copy, T* sums) {
+  const ConvShape& s = g.s;
+  const Index room = block_room<T>(s.out, b), valid = block_valid<T>(s.out, b);
+  const Index pixel = padded_channels<T>(s.in);
+  const Index rows = (p1 - p0 - 1) * s.stride + s.kh, columns = (s.q - 1) * s.stride + s.kw;
+  T* dense = dy_copy;
+  for (Index n = n0; n < n1; ++n) {
+    copy_padded(g.x + n * s.h * s.w * s.in, s.h, s.w, s.in, p0 * s.stride - s.top, -s.left, rows,
+                columns, pixel, x_copy + (n - n0) * rows * columns * pixel);
+    const T* dy = g.dy + (n * s.p + p0) * s.q * s.out + b * block_width<T>;
+    for (Index i = 0; i < (p1 - p0) * s.q; ++i, dy += s.out, dense += room) {
+      std::copy_n(dy, valid, dense);
+      std::fill_n(dense + valid, room - valid, T(0));
+    }
+  }
+  Tile<T> t{};
+  t.x_image = rows * columns * pixel, t.x_row = s.stride * columns * pixel;
+  t.x_pixel = s.stride * pixel;
+  t.dy = dy_copy;
+  t.images = n1 - n0, t.rows = p1 - p0, t.columns = s.q;
+  for_tiles(s.in, [&](Index i, Index m) {
+    const auto add = room == block_width<T> ? tile_function<T, 2>(m) : tile_function<T, 1>(m);
+    for (Index r = 0; r < s.kh; ++r) {
+      for (Index c = 0; c < s.kw; ++c) {
+        t.x = x_copy + (r * columns + c) * pixel + i;
+        t.sums = sums + ((r * s.kw + c) * s.in + i) * room;
+        add(t);
+      }
+    }
+  });
+}
+
+/// Block b of the gradient over images [n0, n1), into sums [kh, kw, in, room].
+template <class T>
+void compute_chunk(const WeightGrad<T>& g, Index n0, Index n1, Index b, T* sums) {
+  const ConvShape& s = g.s;
+  const Index room = block_room<T>(s.out, b);
+  const Index rows = (g.rows - 1) * s.stride + s.kh, columns = (s.q - 1) * s.stride + s.kw;
+  Scratch<T> x_copy(g.images * rows * columns * padded_channels<T>(s.in));
+  Scratch<T> dy_copy(g.images * g.rows * s.q * room);
+  std::fill_n(sums, g.taps() * room, T(0));
+  for (Index n = n0; n < n1; n += g.images) {
+    for (Index p = 0; p < s.p; p += g.rows) {
+      add_group(g, n, std::min(n1, n + g.images), p, std::min(s.p, p + g.rows), b, x_copy.data(),
+                dy_copy.data(), sums);
+    }
+  }
+}
+
+/// dw[o][tap][i] = sum over chunks of sums[chunk][block of o][tap][i][o], for one block and one
+/// tap.
+template <class T>
+void add_chunks(const ConvShape& s, const T* sums, Index chunks, Index chunk_step, Index b,
+                Index tap, T* dw) {
+  const Index room = block_room<T>(s.out, b), valid = block_valid<T>(s.out, b);
+  const Index taps = s.kh * s.kw;
+  constexpr Index strip = 16;
+  T total[strip * block_width<T>];
+  for (Index i0 = 0; i0 < s.in; i0 += strip) {
+    const Index count = std::min(strip, s.in - i0);
+    const T* from = sums + (tap * s.in + i0) * room;
+    std::copy_n(from, count * room, total);
+    for (Index c = 1; c < chunks; ++c) {
+      for (Index j = 0; j < count * room; ++j) total[j] += from[c * chunk_step + j];
+    }
+    for (Index o = 0; o < valid; ++o) {
+      T* to = dw + ((b * block_width<T> + o) * taps + tap) * s.in + i0;
+      for (Index i = 0; i < count; ++i) to[i] = total[i * room + o];
+    }
+  }
+}
+
+template <class T>
+void weight_grad(const WeightGrad<T>& g, T* dw) {
+  const ConvShape& s = g.s;
+  const Index blocks = block_count<T>(s.out);
+  const Index block_step = g.taps() * block_width<T>, chunk_step = blocks * block_step;
+  // Chunks of images: enough tasks for many cores, without too much memory for their sums.
+  const Index affordable =
+      std::max<Index>(1, max_chunk_bytes / (chunk_step * static_cast<Index>(sizeof(T))));
+  const Index groups = (s.n + g.images - 1) / g.images;
+  Index chunks = std::clamp<Index>((wanted_tasks + blocks - 1) / blocks, 1, affordable);
+  chunks = std::clamp<Index>(chunks, 1, groups);
+  const Index per_chunk = (groups + chunks - 1) / chunks * g.images;
+  chunks = (s.n + per_chunk - 1) / per_chunk;
+  Scratch<T> sums(chunks * chunk_step);
+  parallel_for(chunks * blocks, 1, [&](Index begin, Index end) {
+    for (Index task = begin; task < end; ++task) {
+      const Index chunk = task / blocks, b = task % blocks;
+      compute_chunk(g, chunk * per_chunk, std::min(s.n, (chunk + 1) * per_chunk), b,
+                    sums.data() + chunk * chunk_step + b * block_step);
+    }
+  });
+  const Index taps = s.kh * s.kw;
+  parallel_for(blocks * taps, 1, [&](Index begin, Index end) {
+    for (Index bt = begin; bt < end; ++bt) {
+      const Index b = bt / taps;
+      add_chunks(s, sums.data() + b * block_step, chunks, chunk_step, b, bt % taps, dw);
+    }
+  });
+}
+
+}  // namespace
+
+void Conv2dWeightGrad::cpu(const Args& args) {
+  with_float(name, args.dtype, [&]<class T>(T) {
+    const ConvShape& s = args.shape;
+    T* dw = static_cast<T*>(args.dweight);
+    if (s.n * s.in * s.out == 0) {
+      std::fill_n(dw, s.out * s.kh * s.kw * s.in, T(0));
+      return;
+    }
+    const Index rows = std::clamp<Index>(group_pixels / s.q, 1, s.p);
+    const Index images = rows < s.p ? 1 : std::clamp<Index>(group_pixels / (s.p * s.q), 1, s.n);
+    weight_grad<T>({static_cast<const T*>(args.x), static_cast<const T*>(args.dy), s, images, rows},
+                   dw);
+  });
+}
+
+}  // namespace ito::kernel
