@@ -78,7 +78,11 @@ Tensor binary(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-Tensor like(const Tensor& x, double value) { return Tensor::scalar(value, x.dtype(), x.device()); }
+// A number in the dtype and on the device of x.
+Tensor like(const char* op, const Tensor& x, double value) {
+  expect_defined(op, "x", x);
+  return Tensor::scalar(value, x.dtype(), x.device());
+}
 
 }  // namespace
 
@@ -214,7 +218,7 @@ Tensor softplus(const Tensor& x) {
 }
 
 Tensor relu(const Tensor& x) {
-  return record("relu", binary<kernel::Maximum>(x, like(x, 0.0)),
+  return record("relu", binary<kernel::Maximum>(x, like("relu", x, 0.0)),
                 {{x, [x](const Tensor& dy) { return dy * (x > 0.0); }}});
 }
 
@@ -258,10 +262,10 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor where(const Tensor& condition, const Tensor& a, double b) {
-  return where(condition, a, like(a, b));
+  return where(condition, a, like("where", a, b));
 }
 Tensor where(const Tensor& condition, double a, const Tensor& b) {
-  return where(condition, like(b, a), b);
+  return where(condition, like("where", b, a), b);
 }
 
 Tensor equal(const Tensor& a, const Tensor& b) { return binary<kernel::Equal>(a, b); }
@@ -272,13 +276,13 @@ Tensor less_equal(const Tensor& a, const Tensor& b) { return binary<kernel::Less
 // ---------------------------------------------------------------------------------------
 
 Tensor operator/(const Tensor& x, double s) {
-  return record("div", binary<kernel::Div>(x, like(x, s)),
+  return record("div", binary<kernel::Div>(x, like("div", x, s)),
                 {{x, [s](const Tensor& dy) { return dy / s; }}});
 }
-Tensor operator/(double s, const Tensor& x) { return div(like(x, s), x); }
-Tensor operator<(const Tensor& a, double b) { return less(a, like(a, b)); }
-Tensor operator>(const Tensor& a, double b) { return less(like(a, b), a); }
-Tensor operator<=(const Tensor& a, double b) { return less_equal(a, like(a, b)); }
-Tensor operator>=(const Tensor& a, double b) { return less_equal(like(a, b), a); }
+Tensor operator/(double s, const Tensor& x) { return div(like("div", x, s), x); }
+Tensor operator<(const Tensor& a, double b) { return less(a, like("less", a, b)); }
+Tensor operator>(const Tensor& a, double b) { return less(like("less", a, b), a); }
+Tensor operator<=(const Tensor& a, double b) { return less_equal(a, like("less_equal", a, b)); }
+Tensor operator>=(const Tensor& a, double b) { return less_equal(like("less_equal", a, b), a); }
 
 }  // namespace ito

@@ -78,6 +78,7 @@ struct Input {
   Sampler sample = uniform(-2, 2);
   Kind kind = Kind::differentiable;
   bool any_dtype = false;  ///< integers are welcome too: no DTypeError is expected
+  bool optional = false;   ///< may be undefined: no error is expected
 };
 
 /// A call that must throw; made by throws<E>(text, call).
