@@ -23,25 +23,32 @@ Tensor per_sample(const Tensor& t, const Tensor& x, F f) {
   return convert(Tensor::from(values, Shape(shape)), x.dtype()).to(x.device());
 }
 
-void expect_batch(const char* op, const char* name, const Tensor& x, const Tensor& t) {
+void expect_batch(const char* op, const NoiseSchedule& schedule, const char* name, const Tensor& x,
+                  const Tensor& t) {
   expect_defined(op, name, x);
   expect_defined(op, "t", t);
   expect_floating(op, name, x);
   expect_dtype(op, "t", t, DType::i64);
   if (x.rank() < 1) fail<ShapeError>("{}: {} must be [N, ...]; got {}", op, name, x.str());
   expect_shape(op, "t", t, {x.size(0)});
+  for (const std::int64_t step : t.to_vector<std::int64_t>()) {
+    if (step < 0 || step >= schedule.timesteps()) {
+      fail<ValueError>("{}: timesteps count from 0 to {}; got {}", op, schedule.timesteps() - 1,
+                       step);
+    }
+  }
 }
 
 }  // namespace
 
 NoiseLevel GaussianDiffusion::noise_level(const Tensor& t, const Tensor& x) const {
-  expect_batch("noise_level", "x", x, t);
+  expect_batch("noise_level", schedule, "x", x, t);
   return {per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_alpha_bar(s); }),
           per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_one_minus_alpha_bar(s); })};
 }
 
 Tensor GaussianDiffusion::add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
-  expect_batch("add_noise", "x0", x0, t);
+  expect_batch("add_noise", schedule, "x0", x0, t);
   expect_shape("add_noise", "eps", eps, x0.shape());
   const NoiseLevel level = noise_level(t, x0);
   return level.alpha * x0 + level.sigma * eps;
@@ -49,7 +56,7 @@ Tensor GaussianDiffusion::add_noise(const Tensor& x0, const Tensor& t, const Ten
 
 Tensor GaussianDiffusion::add_noise_step(const Tensor& x_prev, const Tensor& t,
                                          const Tensor& eps) const {
-  expect_batch("add_noise_step", "x_prev", x_prev, t);
+  expect_batch("add_noise_step", schedule, "x_prev", x_prev, t);
   expect_shape("add_noise_step", "eps", eps, x_prev.shape());
   const Tensor keep =
       per_sample(t, x_prev, [&](std::int64_t s) { return std::sqrt(1.0 - schedule.beta(s)); });
@@ -59,14 +66,14 @@ Tensor GaussianDiffusion::add_noise_step(const Tensor& x_prev, const Tensor& t,
 }
 
 Posterior GaussianDiffusion::posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const {
-  expect_batch("posterior", "x_t", x_t, t);
+  expect_batch("posterior", schedule, "x_t", x_t, t);
   expect_shape("posterior", "x0", x0, x_t.shape());
   const Tensor weight_x0 = per_sample(t, x_t, [&](std::int64_t s) {
-    return schedule.sqrt_alpha_bar(s - 1) * schedule.beta(s) / (1.0 - schedule.alpha_bar(s));
+    return schedule.sqrt_alpha_bar(s - 1) * schedule.beta(s) / schedule.one_minus_alpha_bar(s);
   });
   const Tensor weight_x_t = per_sample(t, x_t, [&](std::int64_t s) {
-    return std::sqrt(schedule.alpha(s)) * (1.0 - schedule.alpha_bar(s - 1)) /
-           (1.0 - schedule.alpha_bar(s));
+    return std::sqrt(schedule.alpha(s)) * schedule.one_minus_alpha_bar(s - 1) /
+           schedule.one_minus_alpha_bar(s);
   });
   return {weight_x0 * x0 + weight_x_t * x_t,
           per_sample(t, x_t, [&](std::int64_t s) { return schedule.beta_tilde(s); }),
@@ -130,7 +137,7 @@ double GaussianDiffusion::bound_weight(std::int64_t t, ReverseVariance variance)
   if (sigma2 == 0.0) {
     fail<ValueError>("bound_weight: with variance beta_tilde t must be at least 1; got {}", t);
   }
-  return beta * beta / (2.0 * sigma2 * schedule.alpha(t) * (1.0 - schedule.alpha_bar(t)));
+  return beta * beta / (2.0 * sigma2 * schedule.alpha(t) * schedule.one_minus_alpha_bar(t));
 }
 
 }  // namespace ito

@@ -19,4 +19,8 @@ std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::i
   return visited;
 }
 
+Tensor same_timestep(std::int64_t t, const Tensor& x) {
+  return Tensor::full({x.size(0)}, static_cast<double>(t), DType::i64, x.device());
+}
+
 }  // namespace ito

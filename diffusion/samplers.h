@@ -44,6 +44,9 @@ using Observer = std::function<void(const SampleStep&)>;
 /// .. T - 1 when steps == timesteps. Throws ValueError unless 1 <= steps <= timesteps.
 std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::int64_t steps);
 
+/// t for every sample of the batch x: i64 [N] on its device.
+Tensor same_timestep(std::int64_t t, const Tensor& x);
+
 struct DdpmOptions {
   std::int64_t steps = 0;  ///< 0: all timesteps of the schedule
   ReverseVariance variance = ReverseVariance::beta;

@@ -67,11 +67,12 @@ NoiseSchedule NoiseSchedule::from_betas(std::vector<double> betas) {
 }
 
 NoiseSchedule::NoiseSchedule(std::vector<double> betas) : beta_(std::move(betas)) {
-  alpha_bar_.reserve(beta_.size());
-  double alpha_bar = 1.0;
+  double alpha_bar = 1.0, log_alpha_bar = 0.0;
   for (const double beta : beta_) {
     alpha_bar *= 1.0 - beta;
+    log_alpha_bar += std::log1p(-beta);
     alpha_bar_.push_back(alpha_bar);
+    log_alpha_bar_.push_back(log_alpha_bar);
   }
 }
 
@@ -90,14 +91,25 @@ double NoiseSchedule::alpha_bar(std::int64_t t) const {
   return t == -1 ? 1.0 : alpha_bar_[index(t)];
 }
 
+double NoiseSchedule::one_minus_alpha_bar(std::int64_t t) const {
+  return t == -1 ? 0.0 : -std::expm1(log_alpha_bar_[index(t)]);
+}
+
 double NoiseSchedule::sqrt_alpha_bar(std::int64_t t) const { return std::sqrt(alpha_bar(t)); }
 
 double NoiseSchedule::sqrt_one_minus_alpha_bar(std::int64_t t) const {
-  return std::sqrt(1.0 - alpha_bar(t));
+  return std::sqrt(one_minus_alpha_bar(t));
+}
+
+double NoiseSchedule::beta_between(std::int64_t s, std::int64_t t) const {
+  if (s < -1 || s >= t)
+    fail<ValueError>("beta_between: needs -1 <= s < t; got s = {}, t = {}", s, t);
+  const double log_alpha_bar_s = s == -1 ? 0.0 : log_alpha_bar_[index(s)];
+  return -std::expm1(log_alpha_bar_[index(t)] - log_alpha_bar_s);
 }
 
 double NoiseSchedule::beta_tilde(std::int64_t t) const {
-  return beta(t) * (1.0 - alpha_bar(t - 1)) / (1.0 - alpha_bar(t));
+  return beta(t) * one_minus_alpha_bar(t - 1) / one_minus_alpha_bar(t);
 }
 
 double NoiseSchedule::log_beta_tilde_clipped(std::int64_t t) const {
@@ -105,7 +117,7 @@ double NoiseSchedule::log_beta_tilde_clipped(std::int64_t t) const {
   return std::log(beta_tilde(index(t) == 0 ? 1 : t));
 }
 
-double NoiseSchedule::snr(std::int64_t t) const { return alpha_bar(t) / (1.0 - alpha_bar(t)); }
+double NoiseSchedule::snr(std::int64_t t) const { return alpha_bar(t) / one_minus_alpha_bar(t); }
 
 double NoiseSchedule::prior_kl(double second_moment) const {
   const double signal = alpha_bar_.back();  // KL of N(m, v) from N(0, 1): (v + m^2 - 1 - log v) / 2

@@ -33,17 +33,24 @@ class NoiseSchedule {
 
   std::int64_t timesteps() const { return static_cast<std::int64_t>(beta_.size()); }
 
-  // Each throws ValueError when t is outside [0, T); alpha_bar also takes -1.
+  // Each throws ValueError when t is outside [0, T); the second group also takes -1, the clean
+  // image.
 
   /// Variance of the noise that step t adds: q(x_t | x_{t-1}) = N(sqrt(1 - beta) x_{t-1}, beta I).
   double beta(std::int64_t t) const;
   /// 1 - beta.
   double alpha(std::int64_t t) const;
-  /// Product of alpha over the steps up to t: q(x_t | x_0) = N(sqrt(alpha_bar) x_0, (1 - alpha_bar)
-  /// I).
+
+  /// Product of alpha over the steps up to t: x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps.
   double alpha_bar(std::int64_t t) const;
-  double sqrt_alpha_bar(std::int64_t t) const;            ///< the signal's factor in x_t
-  double sqrt_one_minus_alpha_bar(std::int64_t t) const;  ///< the noise's factor in x_t
+  /// With all its digits, also where alpha_bar is near 1.
+  double one_minus_alpha_bar(std::int64_t t) const;
+  double sqrt_alpha_bar(std::int64_t t) const;
+  double sqrt_one_minus_alpha_bar(std::int64_t t) const;
+
+  /// 1 - alpha_bar_t / alpha_bar_s for -1 <= s < t: beta of the steps after s up to t taken as one,
+  /// q(x_t | x_s) = N(sqrt(1 - beta_between) x_s, beta_between I).
+  double beta_between(std::int64_t s, std::int64_t t) const;
 
   /// Variance of q(x_{t-1} | x_t, x_0): beta (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) (Ho et al.,
   /// eq. 7). 0 at t = 0.
@@ -64,6 +71,7 @@ class NoiseSchedule {
 
   std::vector<double> beta_;
   std::vector<double> alpha_bar_;
+  std::vector<double> log_alpha_bar_;  // by log1p: keeps the digits that 1 - alpha_bar would lose
 };
 
 }  // namespace ito

@@ -1,0 +1,43 @@
+// Data x_0 ~ N(0, s^2 I): the case in which everything about diffusion is known in closed form.
+//
+// The marginal of x_t is N(0, V_t) with V_t = alpha_bar_t s^2 + 1 - alpha_bar_t, and the best
+// denoiser is linear in x_t. It stands in for a trained network.
+#pragma once
+
+#include <cmath>
+
+#include "autograd/ops/elementwise.h"
+#include "diffusion/gaussian_diffusion.h"
+
+namespace ito::test {
+
+/// Variance of x_t, for a signal that keeps alpha_bar of its power.
+inline double marginal_variance(double alpha_bar, double s2) {
+  return alpha_bar * s2 + 1.0 - alpha_bar;
+}
+
+/// E[x_0 | x_t], E[eps | x_t] or E[v | x_t], whichever `process.prediction` asks for.
+inline Denoiser exact_denoiser(const GaussianDiffusion& process, double s2) {
+  return [process, s2](const Tensor& x_t, const Tensor& t) {
+    const NoiseLevel level = process.noise_level(t, x_t);
+    const Tensor per_variance = x_t / (square(level.alpha) * s2 + square(level.sigma));
+    switch (process.prediction) {
+      case Prediction::epsilon:
+        return level.sigma * per_variance;
+      case Prediction::x0:
+        return level.alpha * s2 * per_variance;
+      case Prediction::v:
+        break;
+    }
+    return (1.0 - s2) * level.alpha * level.sigma * per_variance;
+  };
+}
+
+/// 0, 1, ..., T - 1 as a tensor.
+inline Tensor all_timesteps(const NoiseSchedule& schedule) {
+  std::vector<std::int64_t> t(static_cast<std::size_t>(schedule.timesteps()));
+  for (std::size_t i = 0; i < t.size(); ++i) t[i] = static_cast<std::int64_t>(i);
+  return Tensor::from(t, {schedule.timesteps()});
+}
+
+}  // namespace ito::test
