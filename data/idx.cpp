@@ -69,7 +69,12 @@ Shape read_sizes(DecodedReader& file, int rank) {
 Tensor read_idx(DecodedReader file, int rank) {
   std::array<std::uint8_t, 4> head{};
   const std::size_t got = file.read(head);
-  refuse_web_page(ByteSpan(head).first(got), file.name());
+  if (head[0] != 0) {  // no IDX file: what else?
+    std::array<std::uint8_t, 256> page{};
+    std::copy_n(head.begin(), got, page.begin());
+    const std::size_t more = file.read(std::span(page).subspan(got));
+    refuse_web_page(ByteSpan(page).first(got + more), file.name());
+  }
   check_magic(head, got, rank, file.name());
   const Shape shape = read_sizes(file, head[3]);
   const auto elements = static_cast<std::uint64_t>(shape.numel());

@@ -107,7 +107,8 @@ TEST_CASE("gather_batch: bytes become x / 127.5 - 1 in the order of the indices"
   CHECK(gather_labels(set, indices).to_vector<std::int64_t>() == indices);
   CHECK_REFUSED(gather_batch(set, {4}), ValueError, "indices must be in [0, 4); got 4");
   CHECK_REFUSED(gather_labels(set, {-1}), ValueError, "got -1");
-  CHECK_REFUSED(gather_labels({set.images, {}, "plain", {}, {}}, {0}), ValueError, "plain has no labels");
+  CHECK_REFUSED(gather_labels({set.images, {}, "plain", {}, {}}, {0}), ValueError,
+                "plain has no labels");
 }
 
 TEST_CASE("gather_batch: a flip mirrors rows, about half of the time, whatever the batch split") {
@@ -156,8 +157,9 @@ TEST_CASE("to_bytes: inverse of gather_batch for all bytes; rounds, clamps, and 
   CHECK(to_bytes(gather_batch({all, {}, "", {}, {}}, {0})).to_vector<std::uint8_t>() ==
         support::ramp(256));
   constexpr float inf = std::numeric_limits<float>::infinity();
-  const Tensor x = Tensor::from<float>({-1.5f, 1.5f, -inf, inf, std::nanf(""), 0.0f, 100.4f / 127.5f - 1,
-                                        100.6f / 127.5f - 1, 1e30f}, {9});
+  const Tensor x = Tensor::from<float>({-1.5f, 1.5f, -inf, inf, std::nanf(""), 0.0f,
+                                        100.4f / 127.5f - 1, 100.6f / 127.5f - 1, 1e30f},
+                                       {9});
   CHECK(to_bytes(x).to_vector<std::uint8_t>() ==
         std::vector<std::uint8_t>{0, 255, 0, 255, 0, 128, 100, 101, 255});
   CHECK_REFUSED(to_bytes(all), DTypeError, "f32");
@@ -167,7 +169,8 @@ TEST_CASE("subset: chosen images with their labels and names") {
   const Dataset set = numbered(5, 1);
   const Dataset part = subset(set, {3, 3, 0});
   CHECK(part.labels.to_vector<std::int64_t>() == std::vector<std::int64_t>{3, 3, 0});
-  const auto from = set.images.to_vector<std::uint8_t>(), to = part.images.to_vector<std::uint8_t>();
+  const auto from = set.images.to_vector<std::uint8_t>(),
+             to = part.images.to_vector<std::uint8_t>();
   CHECK(std::equal(to.begin(), to.begin() + 6, from.begin() + 18));
   CHECK(std::equal(to.begin() + 12, to.end(), from.begin()));
   CHECK(subset(set, 1, 3).labels.to_vector<std::int64_t>() == std::vector<std::int64_t>{1, 2, 3});

@@ -11,7 +11,8 @@ using support::write_bytes;
 
 namespace {
 
-/// `count` records; value of pixel (y, x), channel c in record i: a number that tells them all apart.
+/// `count` records; value of pixel (y, x), channel c in record i: a number that tells them all
+/// apart.
 std::uint8_t value(std::size_t i, std::size_t y, std::size_t x, std::size_t c) {
   return static_cast<std::uint8_t>(i * 101 + y * 7 + x * 3 + c * 50);
 }
@@ -74,8 +75,9 @@ TEST_CASE("load_cifar10: five files in order, from the folder or the one inside"
     CHECK(set.images.to_vector<std::uint8_t>().back() == value(44, 31, 31, 2));
     CHECK(set.class_names[3] == "cat");
   }
-  CHECK_REFUSED(load_cifar10(folder.path(), Split::test), IoError,
-                "no file test_batch.bin or cifar-10-batches-bin/test_batch.bin; scripts/get_data.sh");
+  CHECK_REFUSED(
+      load_cifar10(folder.path(), Split::test), IoError,
+      "no file test_batch.bin or cifar-10-batches-bin/test_batch.bin; scripts/get_data.sh");
   write_bytes(folder / "cifar-10-binary.tar.gz", {1});
   CHECK_REFUSED(load_cifar10(folder.path(), Split::test), IoError, "unpack cifar-10-binary.tar.gz");
   std::filesystem::remove(folder / "cifar-10-batches-bin/data_batch_3.bin");

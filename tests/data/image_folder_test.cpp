@@ -1,13 +1,10 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
-#include <cmath>
-
 #include "data/dataset.h"
 #include "data/png.h"
 #include "png_support.h"
 #include "support.h"
-#include "tensor/parallel.h"
 
 using namespace ito;
 using namespace ito::data;
@@ -16,7 +13,9 @@ using support::make_png, support::TemporaryFolder, support::write_bytes;
 namespace {
 
 /// A 4 x 4 grey file of one value.
-Bytes flat(std::uint8_t value) { return make_png({4, 4, PNG_COLOR_TYPE_GRAY, 8}, Bytes(16, value)); }
+Bytes flat(std::uint8_t value) {
+  return make_png({4, 4, PNG_COLOR_TYPE_GRAY, 8}, Bytes(16, value));
+}
 
 /// The first byte of each image.
 std::vector<int> first_bytes(const Dataset& set) {
@@ -54,7 +53,8 @@ TEST_CASE("load_image_folder: files in order of their paths, other and hidden fi
 TEST_CASE("load_image_folder: every colour type is read") {
   TemporaryFolder folder;
   write_bytes(folder / "1.png", make_png({1, 1, PNG_COLOR_TYPE_GRAY, 16}, {10, 10}));
-  write_bytes(folder / "2.png", make_png({1, 1, PNG_COLOR_TYPE_PALETTE, 8, false, {{20, 20, 20}}}, {0}));
+  write_bytes(folder / "2.png",
+              make_png({1, 1, PNG_COLOR_TYPE_PALETTE, 8, false, {{20, 20, 20}}}, {0}));
   write_bytes(folder / "3.png", make_png({1, 1, PNG_COLOR_TYPE_RGBA, 8, true}, {30, 30, 30, 255}));
   write_bytes(folder / "4.png", make_png({1, 1, PNG_COLOR_TYPE_GA, 8}, {0, 0}));
   write_bytes(folder / "5.png", make_png({1, 1, PNG_COLOR_TYPE_RGB, 16}, {50, 50, 50, 50, 50, 50}));
@@ -108,7 +108,8 @@ TEST_CASE("load_image_folder: damaged files are skipped and named, or refused wh
         std::string::npos);
   CHECK(set.skipped[4].find("b/7.png: expected a file; got a device, pipe") != std::string::npos);
   CHECK(set.skipped[5].find("b/8.png: cannot be opened") != std::string::npos);
-  CHECK_REFUSED(load_image_folder(folder.path(), {4, 1, true}), FormatError, "a/2.png: damaged PNG");
+  CHECK_REFUSED(load_image_folder(folder.path(), {4, 1, true}), FormatError,
+                "a/2.png: damaged PNG");
   std::filesystem::remove_all(folder / "a");
   std::filesystem::remove(folder / "b/3.png");
   CHECK_REFUSED(load_image_folder(folder.path(), {4, 1, false}), FormatError,
@@ -125,14 +126,18 @@ TEST_CASE("load_image_folder: links to files are followed, loops of folders are 
 
 TEST_CASE("load_image_folder: empty, missing and impossible requests are refused") {
   TemporaryFolder folder;
-  CHECK_REFUSED(load_image_folder(folder.path()), IoError, "no .png files here (0 files of other kinds");
+  CHECK_REFUSED(load_image_folder(folder.path()), IoError,
+                "no .png files here (0 files of other kinds");
   write_bytes(folder / "photo.jpg", {1});
   CHECK_REFUSED(load_image_folder(folder.path()), IoError,
                 "no .png files here (1 files of other kinds; ito reads PNG only)");
-  CHECK_REFUSED(load_image_folder(folder / "none"), IoError, "none: cannot be listed: No such file");
-  CHECK_REFUSED(load_image_folder(folder / "photo.jpg"), IoError, "cannot be listed: Not a directory");
+  CHECK_REFUSED(load_image_folder(folder / "none"), IoError,
+                "none: cannot be listed: No such file");
+  CHECK_REFUSED(load_image_folder(folder / "photo.jpg"), IoError,
+                "cannot be listed: Not a directory");
   CHECK_REFUSED(load_image_folder(folder.path(), {0, 1, false}), ValueError, "got 0, 1");
-  CHECK_REFUSED(load_image_folder(folder.path(), {8, 4, false}), ValueError, "channels 1 or 3; got 8, 4");
+  CHECK_REFUSED(load_image_folder(folder.path(), {8, 4, false}), ValueError,
+                "channels 1 or 3; got 8, 4");
 }
 
 TEST_CASE("fit_square: a square of the wanted size is unchanged, a wider picture loses its sides") {
@@ -158,69 +163,9 @@ TEST_CASE("fit_square: enlarging interpolates between the centres of pixels") {
   const auto wide = fit_square(two, 4).to_vector<std::uint8_t>();
   CHECK(Bytes(wide.begin(), wide.begin() + 4) == Bytes{0, 25, 75, 100});
   CHECK(Bytes(wide.end() - 4, wide.end()) == Bytes{0, 25, 75, 100});
-  CHECK(fit_square(Tensor::full({1, 1, 1}, 9, DType::u8), 3).to_vector<std::uint8_t>() == Bytes(9, 9));
+  CHECK(fit_square(Tensor::full({1, 1, 1}, 9, DType::u8), 3).to_vector<std::uint8_t>() ==
+        Bytes(9, 9));
   CHECK_REFUSED(fit_square(two, 0), ValueError, "size must be from 1 to 4096");
-  CHECK_REFUSED(fit_square(Tensor::zeros({0, 2, 1}, DType::u8), 2), ValueError, "must not be empty");
-}
-
-TEST_CASE("make_synthetic: an image depends on seed and index only") {
-  const Dataset all = make_synthetic(40, 5);
-  CHECK(all.images.shape() == Shape{40, 28, 28, 1});
-  const Dataset tail = make_synthetic(7, 5, {28, 1, 33});
-  const auto whole = all.images.to_vector<std::uint8_t>(), part = tail.images.to_vector<std::uint8_t>();
-  CHECK(std::equal(part.begin(), part.end(), whole.end() - static_cast<std::ptrdiff_t>(part.size())));
-  CHECK(tail.labels.to_vector<std::int64_t>() == std::vector<std::int64_t>{3, 4, 5, 6, 7, 8, 9});
-  CHECK(make_synthetic(40, 6).images.to_vector<std::uint8_t>() != whole);
-  const int threads = num_threads();
-  set_num_threads(3);
-  CHECK(make_synthetic(40, 5).images.to_vector<std::uint8_t>() == whole);
-  set_num_threads(threads);
-}
-
-TEST_CASE("make_synthetic: ten named classes that differ, inside the picture, with soft edges") {
-  const Dataset set = make_synthetic(200, 1, {32, 3, 0});
-  CHECK(set.images.shape() == Shape{200, 32, 32, 3});
-  CHECK(set.class_names.size() == 10);
-  const Dataset grey = make_synthetic(200, 1);
-  const auto bytes = grey.images.to_vector<std::uint8_t>();
-  for (std::size_t i = 0; i < 200; ++i) {
-    const std::uint8_t* image = bytes.data() + i * 784;
-    int light = 0, soft = 0, border = 0;
-    const int ink = *std::max_element(image, image + 784);
-    for (std::size_t p = 0; p < 784; ++p) {
-      light += image[p] == ink;
-      soft += image[p] > 0 && image[p] < ink;
-      const bool edge = p < 28 || p >= 756 || p % 28 == 0 || p % 28 == 27;
-      border += edge && image[p] > 0;
-    }
-    CAPTURE(i);
-    CHECK(ink >= 178);
-    CHECK(light >= 20);
-    CHECK(soft >= 8);
-    CHECK(soft <= 150);
-    CHECK(border <= 8);  // a tilted corner may touch the border
-  }
-}
-
-TEST_CASE("make_synthetic: the area of a disc is that of the formula") {
-  // Of 300 discs the radius is uniform in 0.9 * [0.22, 0.38] * 28: mean area pi * 28^2 * 0.81 * E[r^2].
-  double covered = 0;
-  std::int64_t discs = 0;
-  const Dataset set = make_synthetic(3000, 2);
-  const auto bytes = set.images.to_vector<std::uint8_t>();
-  for (std::size_t i = 0; i < 3000; i += 10, ++discs) {
-    const std::uint8_t* image = bytes.data() + i * 784;
-    const double ink = *std::max_element(image, image + 784);
-    for (std::size_t p = 0; p < 784; ++p) covered += image[p] / ink;
-  }
-  const double mean_square = (0.38 * 0.38 + 0.38 * 0.22 + 0.22 * 0.22) / 3;
-  const double expected = 3.14159265 * 784 * 0.81 * mean_square;
-  CHECK(std::abs(covered / static_cast<double>(discs) / expected - 1) < 0.07);
-}
-
-TEST_CASE("make_synthetic: impossible requests are refused") {
-  CHECK_REFUSED(make_synthetic(0, 1), ValueError, "n >= 1");
-  CHECK_REFUSED(make_synthetic(1, 1, {7, 1, 0}), ValueError, "size 7");
-  CHECK_REFUSED(make_synthetic(1, 1, {28, 2, 0}), ValueError, "channels 2");
-  CHECK_REFUSED(make_synthetic(1, 1, {28, 1, -1}), ValueError, "first -1");
+  CHECK_REFUSED(fit_square(Tensor::zeros({0, 2, 1}, DType::u8), 2), ValueError,
+                "must not be empty");
 }

@@ -42,7 +42,8 @@ TEST_CASE("read_png: 1-, 2- and 4-bit grey is widened to the whole range") {
 
 TEST_CASE("read_png: 16 bits become the nearest 8") {
   // 257 * v is exactly v; half a step more rounds up.
-  const Bytes file = make_png({4, 1, PNG_COLOR_TYPE_GRAY, 16}, {0, 0, 100, 100, 100, 229, 255, 255});
+  const Bytes file =
+      make_png({4, 1, PNG_COLOR_TYPE_GRAY, 16}, {0, 0, 100, 100, 100, 229, 255, 255});
   CHECK(pixels(file) == Bytes{0, 100, 101, 255});
   const Bytes rgb = make_png({1, 1, PNG_COLOR_TYPE_RGB, 16}, {1, 1, 2, 2, 3, 3});
   CHECK(pixels(rgb) == Bytes{1, 2, 3});
@@ -51,14 +52,16 @@ TEST_CASE("read_png: 16 bits become the nearest 8") {
 TEST_CASE("read_png: palettes of every depth are looked up") {
   const std::vector<png_color> palette = {{255, 0, 0}, {0, 255, 0}, {1, 2, 3}, {9, 9, 9}};
   const Bytes expected = {1, 2, 3, 255, 0, 0, 0, 255, 0};
-  CHECK(pixels(make_png({3, 1, PNG_COLOR_TYPE_PALETTE, 2, false, palette}, {0b10000100})) == expected);
-  CHECK(pixels(make_png({3, 1, PNG_COLOR_TYPE_PALETTE, 4, false, palette}, {0x20, 0x10})) == expected);
+  CHECK(pixels(make_png({3, 1, PNG_COLOR_TYPE_PALETTE, 2, false, palette}, {0b10000100})) ==
+        expected);
+  CHECK(pixels(make_png({3, 1, PNG_COLOR_TYPE_PALETTE, 4, false, palette}, {0x20, 0x10})) ==
+        expected);
   CHECK(pixels(make_png({3, 1, PNG_COLOR_TYPE_PALETTE, 8, false, palette}, {2, 0, 1})) == expected);
 }
 
 TEST_CASE("read_png: transparent pixels are blended with white") {
-  const Bytes rgba = make_png({3, 1, PNG_COLOR_TYPE_RGBA, 8},
-                              {10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 255, 128});
+  const Bytes rgba =
+      make_png({3, 1, PNG_COLOR_TYPE_RGBA, 8}, {10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 255, 128});
   // 0 * 128/255 + 255 * 127/255 = 127; 100 and 255 likewise: 177.2 and 255.
   CHECK(pixels(rgba) == Bytes{10, 20, 30, 255, 255, 255, 127, 177, 255});
   CHECK(pixels(make_png({2, 1, PNG_COLOR_TYPE_GA, 8}, {50, 255, 50, 0})) == Bytes{50, 255});
@@ -71,8 +74,8 @@ TEST_CASE("read_png: transparent pixels are blended with white") {
 }
 
 TEST_CASE("read_png: colour becomes grey as 0.299 R + 0.587 G + 0.114 B") {
-  const Bytes file = make_png({4, 1, PNG_COLOR_TYPE_RGB, 8},
-                              {255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 30});
+  const Bytes file =
+      make_png({4, 1, PNG_COLOR_TYPE_RGB, 8}, {255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 30});
   CHECK(pixels(file, 1) == Bytes{76, 150, 29, 124});
   CHECK_REFUSED(pixels(file, 2), ValueError, "channels must be 0, 1 or 3; got 2");
 }
@@ -117,7 +120,8 @@ TEST_CASE("read_png: a picture of more than 64 megapixels is refused before memo
   CHECK_REFUSED(decode_png(with_size(0x7fffffff, 0x7fffffff), "x"), FormatError, "x: ");
   CHECK_REFUSED(decode_png(with_size(0x80000000, 1), "x"), FormatError, "damaged PNG");
   CHECK_REFUSED(decode_png(with_size(0, 1), "x"), FormatError, "damaged PNG");
-  CHECK_REFUSED(decode_png(with_size(8192, 8192), "x"), FormatError, "bytes cannot hold 8192 x 8192");
+  CHECK_REFUSED(decode_png(with_size(8192, 8192), "x"), FormatError,
+                "bytes cannot hold 8192 x 8192");
   CHECK_REFUSED(decode_png(with_size(2, 3), "x"), FormatError, "damaged PNG");
   CHECK(memory::usage().peak == before);
   CHECK_REFUSED(parse_png_info(with_size(0, 1), "x"), FormatError, "0 x 1 is no size of a picture");
@@ -140,15 +144,20 @@ TEST_CASE("read_png_info: all kinds of text chunks are read, malformed ones refu
   using namespace std::string_literals;
   const auto text = [](const Bytes& file) { return parse_png_info(file, "x").text; };
   CHECK(text(with("tEXt", "k\0caf\xE9"s)) == PngText{{"k", "café"}});
-  CHECK(text(with("zTXt", "k\0\0"s + packed(support::text_bytes("caf\xE9")))) == PngText{{"k", "café"}});
+  CHECK(text(with("zTXt", "k\0\0"s + packed(support::text_bytes("caf\xE9")))) ==
+        PngText{{"k", "café"}});
   CHECK(text(with("iTXt", "k\0\0\0de\0Wort\0σ"s)) == PngText{{"k", "σ"}});
-  CHECK(text(with("iTXt", "k\0\1\0\0\0"s + packed(support::text_bytes("σ")))) == PngText{{"k", "σ"}});
-  for (const auto& [type, data] : {std::pair{"tEXt", "no end"s}, {"zTXt", "k\0"s}, {"zTXt", "k\0\1xx"s},
-                                   {"iTXt", "k\0\2\0\0\0"s}, {"iTXt", "k\0\0\0no end"s},
+  CHECK(text(with("iTXt", "k\0\1\0\0\0"s + packed(support::text_bytes("σ")))) ==
+        PngText{{"k", "σ"}});
+  for (const auto& [type, data] : {std::pair{"tEXt", "no end"s},
+                                   {"zTXt", "k\0"s},
+                                   {"zTXt", "k\0\1xx"s},
+                                   {"iTXt", "k\0\2\0\0\0"s},
+                                   {"iTXt", "k\0\0\0no end"s},
                                    {"zTXt", "k\0\0garbage"s}}) {
-    CHECK_REFUSED(text(with(type, data)), FormatError, type == "zTXt"s && data.size() > 5
-                                                           ? "compressed text chunk is damaged"
-                                                           : "chunk is malformed");
+    CHECK_REFUSED(text(with(type, data)), FormatError,
+                  type == "zTXt"s && data.size() > 5 ? "compressed text chunk is damaged"
+                                                     : "chunk is malformed");
   }
   CHECK_REFUSED(text(with("zTXt", "k\0\0"s + packed(Bytes((1 << 20) + 1)))), FormatError,
                 "more than 1048576 bytes of compressed text");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <png.h>
+#include <zlib.h>
 
 #include <cstdint>
 #include <stdexcept>
@@ -19,8 +20,8 @@ struct PngSpec {
   int colour_type, bit_depth;
   bool interlaced = false;
   std::vector<png_color> palette = {};
-  Bytes palette_alpha = {};          ///< tRNS of a palette
-  int transparent_grey = -1;         ///< tRNS of a grey image
+  Bytes palette_alpha = {};   ///< tRNS of a palette
+  int transparent_grey = -1;  ///< tRNS of a grey image
 };
 
 /// Encodes rows of samples as PNG packs them (1, 2, 4 bits: several in a byte; 16: big-endian).
@@ -37,8 +38,8 @@ inline Bytes make_png(const PngSpec& spec, Bytes rows) {
       },
       [](png_structp) {});
   png_set_IHDR(png, info, spec.width, spec.height, spec.bit_depth, spec.colour_type,
-               spec.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE,
-               PNG_FILTER_TYPE_BASE);
+               spec.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
   if (!spec.palette.empty()) {
     png_set_PLTE(png, info, spec.palette.data(), static_cast<int>(spec.palette.size()));
   }
@@ -86,8 +87,8 @@ inline Bytes chunk(const std::string& type, const Bytes& data) {
   Bytes bytes;
   ito::data::append_u32(bytes, static_cast<std::uint32_t>(data.size()));
   bytes.insert(bytes.end(), typed.begin(), typed.end());
-  ito::data::append_u32(bytes, static_cast<std::uint32_t>(
-                                   crc32(0, typed.data(), static_cast<uInt>(typed.size()))));
+  ito::data::append_u32(
+      bytes, static_cast<std::uint32_t>(crc32(0, typed.data(), static_cast<uInt>(typed.size()))));
   return bytes;
 }
 
@@ -97,7 +98,8 @@ inline std::vector<std::pair<std::string, Bytes>> chunks(const Bytes& file) {
   for (std::size_t at = 8; at + 12 <= file.size();) {
     const std::size_t length = ito::data::load_u32(&file[at]);
     const auto data = file.begin() + static_cast<std::ptrdiff_t>(at + 8);
-    found.emplace_back(std::string(data - 4, data), Bytes(data, data + static_cast<std::ptrdiff_t>(length)));
+    found.emplace_back(std::string(data - 4, data),
+                       Bytes(data, data + static_cast<std::ptrdiff_t>(length)));
     at += 12 + length;
   }
   return found;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "data/dataset.h"
@@ -24,8 +25,10 @@ Tensor picture(std::int64_t height, std::int64_t width, std::int64_t channels) {
     const std::int64_t y = i / (width * channels), x = i / channels % width, c = i % channels;
     state = state * 1664525u + 1013904223u;
     const std::int64_t smooth = 3 * x + 5 * y + 40 * c, part = (y / 8 + x / 8) % 4;
-    p[i] = static_cast<std::uint8_t>(part == 0 ? smooth : part == 1 ? state >> 24 : part == 2 ? 2 * x
-                                                                                          : 200);
+    p[i] = static_cast<std::uint8_t>(part == 0   ? smooth
+                                     : part == 1 ? state >> 24
+                                     : part == 2 ? 2 * x
+                                                 : 200);
   }
   return image;
 }
@@ -68,17 +71,18 @@ TEST_CASE("encode_png: wrong shapes, types and keywords are refused") {
   CHECK_REFUSED(encode_png(Tensor::zeros({4, 4}, DType::u8)), ShapeError, "image");
   CHECK_REFUSED(encode_png(Tensor::zeros({4, 4, 3})), DTypeError, "u8");
   const Tensor image = picture(2, 2, 1);
-  for (const std::string& keyword : {std::string(), std::string(80, 'k'), std::string(" a"),
-                                     std::string("a "), std::string("a  b"), std::string("ü"),
-                                     std::string("a\0b", 3)}) {
+  for (const std::string& keyword :
+       {std::string(), std::string(80, 'k'), std::string(" a"), std::string("a "),
+        std::string("a  b"), std::string("ü"), std::string("a\0b", 3)}) {
     CHECK_REFUSED(encode_png(image, {{keyword, "v"}}), ValueError, "a keyword is 1 to 79");
   }
 }
 
 TEST_CASE("read_png_info: texts written are read back; Latin-1 goes to tEXt, the rest to iTXt") {
-  const PngText text = {{"seed", "42"},          {"author", "Itô"},   {"schedule", "σ² = 0…1 🙂"},
-                        {"empty", ""},           {"lines", "a\nb"},   {std::string(79, 'k'), "long"},
-                        {"seed", "second value"}};
+  const PngText text = {
+      {"seed", "42"},          {"author", "Itô"}, {"schedule", "σ² = 0…1 🙂"},
+      {"empty", ""},           {"lines", "a\nb"}, {std::string(79, 'k'), "long"},
+      {"seed", "second value"}};
   const Bytes file = encode_png(picture(4, 4, 3), text);
   const PngInfo info = parse_png_info(file, "x");
   CHECK(info.text == text);
@@ -95,10 +99,10 @@ TEST_CASE("read_png_info: texts written are read back; Latin-1 goes to tEXt, the
 TEST_CASE("read_png_info: bytes that are no UTF-8, and NUL, become replacement characters") {
   const std::string bad[][2] = {{"a\xFFz", "a\uFFFDz"},
                                 {std::string("a\0z", 3), "a\uFFFDz"},
-                                {"\xC0\xAF", "\uFFFD\uFFFD"},              // longer than needed
-                                {"\xED\xA0\x80", "\uFFFD\uFFFD\uFFFD"},    // a surrogate
+                                {"\xC0\xAF", "\uFFFD\uFFFD"},            // longer than needed
+                                {"\xED\xA0\x80", "\uFFFD\uFFFD\uFFFD"},  // a surrogate
                                 {"\xF4\x90\x80\x80", "\uFFFD\uFFFD\uFFFD\uFFFD"},
-                                {"\xE2\x82", "\uFFFD\uFFFD"}};             // cut
+                                {"\xE2\x82", "\uFFFD\uFFFD"}};  // cut
   for (const auto& [given, expected] : bad) {
     const PngInfo info = parse_png_info(encode_png(picture(1, 1, 1), {{"k", given}}), "x");
     CHECK(info.text[0].second == expected);
@@ -131,7 +135,8 @@ TEST_CASE("write_png: the file appears whole or not at all, and no temporary fil
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 
-TEST_CASE("encode_apng: chunks are numbered and timed, and the frames put together are those given") {
+TEST_CASE(
+    "encode_apng: chunks are numbered and timed, and the frames put together are those given") {
   const Dataset shapes = make_synthetic(4, 9, {32, 3, 0});
   Tensor frames = Tensor::empty({6, 32, 32, 3}, DType::u8);
   // 0, 1, 1 (no change), 2, 3, and 3 with one other pixel in the last corner.

@@ -1,4 +1,5 @@
-// What the tests of data/ share: temporary folders, and files made byte by byte without data/'s code.
+// What the tests of data/ share: temporary folders, and files made byte by byte without data/'s
+// code.
 #pragma once
 
 #include <zlib.h>
@@ -39,7 +40,8 @@ class TemporaryFolder {
 inline void write_bytes(const std::filesystem::path& path, const Bytes& bytes) {
   std::filesystem::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
 }
 
 inline Bytes read_bytes(const std::filesystem::path& path) {
@@ -69,7 +71,8 @@ inline Bytes idx_file(std::uint32_t magic, const std::vector<std::uint32_t>& siz
                       const Bytes& content) {
   Bytes file;
   const auto put = [&](std::uint32_t value) {
-    for (const int shift : {24, 16, 8, 0}) file.push_back(static_cast<std::uint8_t>(value >> shift));
+    for (const int shift : {24, 16, 8, 0})
+      file.push_back(static_cast<std::uint8_t>(value >> shift));
   };
   put(magic);
   for (const std::uint32_t size : sizes) put(size);
@@ -100,6 +103,7 @@ std::string error_of(F&& f) {
 }  // namespace support
 
 /// The expression throws `type`, with `text` in its message.
-#define CHECK_REFUSED(expression, type, text)                                                      \
-  CHECK_MESSAGE(support::error_of<type>([&] { (void)(expression); }).find(text) != std::string::npos, \
-                support::error_of<type>([&] { (void)(expression); }))
+#define CHECK_REFUSED(expression, type, text)                                               \
+  CHECK_MESSAGE(                                                                            \
+      support::error_of<type>([&] { (void)(expression); }).find(text) != std::string::npos, \
+      support::error_of<type>([&] { (void)(expression); }))
