@@ -1,12 +1,15 @@
-// Group normalisation on the CPU: one task per image. Channels are the fast axis, so every loop
-// runs over all channels of a position and vectorises, whatever the size of a group.
+// Group normalisation on the CPU: one task per image.
+//
+// An image is walked in blocks of positions that stay in the first-level cache, and a block one
+// vector of channels at a time, so that the channel's mean, scale and sums stay in registers while
+// the positions go by. The size of a group does not matter to the inner loops.
 #include "tensor/kernels/norm.h"
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
-#include "tensor/kernels/math.h"
+#include "tensor/kernels/scratch.h"
+#include "tensor/kernels/simd.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -14,53 +17,76 @@ namespace {
 
 using Index = std::int64_t;
 
-// Positions summed in T before a sum goes to f64: short enough for f32 to keep its precision.
-constexpr Index block = 16;
+// Positions of a block; sums over a block are taken in T and added to f64, so that f32 keeps its
+// precision whatever the size of the image.
+constexpr Index block = 32;
 
-// Mean and 1 / sqrt(variance + eps) of every group of one image. Sums of x and x^2 are taken
-// relative to the image's first position, so that a large mean does not cancel the variance.
-template <class T>
-void group_statistics(const T* x, const GroupNormShape& s, double eps, T* statistics) {
-  const Index c = s.channels;
-  const auto size = static_cast<std::size_t>(c);
-  std::vector<double> total(size, 0.0), total2(size, 0.0);
-  std::vector<T> sum(size), sum2(size);
-  for (Index first = 0; first < s.positions; first += block) {
-    std::fill(sum.begin(), sum.end(), T(0));
-    std::fill(sum2.begin(), sum2.end(), T(0));
-    for (Index i = first; i < std::min(s.positions, first + block); ++i) {
-      const T* row = x + i * c;
-      for (Index j = 0; j < c; ++j) {
-        const T d = row[j] - x[j];
-        sum[static_cast<std::size_t>(j)] += d;
-        sum2[static_cast<std::size_t>(j)] += d * d;
-      }
+/// f(first position, positions, first channel, channels <= a vector) for every block of an image.
+template <class T, class F>
+ITO_INLINE void for_blocks(const GroupNormShape& s, F f) {
+  for (Index i = 0; i < s.positions; i += block) {
+    const Index rows = std::min(block, s.positions - i);
+    for (Index j = 0; j < s.channels; j += simd::lanes<T>) {
+      f(i, rows, j, std::min<Index>(simd::lanes<T>, s.channels - j));
     }
-    for (std::size_t j = 0; j < size; ++j) {
-      total[j] += static_cast<double>(sum[j]);
-      total2[j] += static_cast<double>(sum2[j]);
-    }
-  }
-  const Index width = c / s.groups;
-  const double count = static_cast<double>(s.positions), m = count * static_cast<double>(width);
-  for (Index g = 0; g < s.groups; ++g) {
-    double mean = 0.0, squares = 0.0;
-    for (Index j = g * width; j < (g + 1) * width; ++j) {
-      mean += count * static_cast<double>(x[j]) + total[static_cast<std::size_t>(j)];
-    }
-    mean /= m;
-    for (Index j = g * width; j < (g + 1) * width; ++j) {
-      // The channel's squares around its own mean, then moved to the group's mean.
-      const double t = total[static_cast<std::size_t>(j)];
-      const double away = static_cast<double>(x[j]) + t / count - mean;
-      squares += total2[static_cast<std::size_t>(j)] - t * t / count + count * away * away;
-    }
-    statistics[2 * g] = static_cast<T>(mean);
-    statistics[2 * g + 1] = static_cast<T>(1.0 / std::sqrt(std::max(squares, 0.0) / m + eps));
   }
 }
 
-// The group's mean and rstd for every channel.
+template <class T>
+ITO_INLINE void add_to(double* total, const simd::vector_of<T>& sum, Index count) {
+  T elements[simd::lanes<T>];
+  simd::store(elements, sum);
+  for (Index l = 0; l < count; ++l) total[l] += static_cast<double>(elements[l]);
+}
+
+/// Per channel: sum and sum of squares of x - x[0]. Relative to the first position, a large mean
+/// does not cancel the variance.
+template <class T>
+void channel_sums(const T* x, const GroupNormShape& s, double* sum, double* squares) {
+  using V = simd::vector_of<T>;
+  std::fill_n(sum, s.channels, 0.0);
+  std::fill_n(squares, s.channels, 0.0);
+  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+    V origin, total{}, total2{};
+    simd::load(origin, x + j, count);
+    const T* at = x + i * s.channels + j;
+    for (Index r = 0; r < rows; ++r, at += s.channels) {
+      V d;
+      simd::load(d, at, count);
+      d -= origin;
+      total += d;
+      total2 += d * d;
+    }
+    add_to<T>(sum + j, total, count);
+    add_to<T>(squares + j, total2, count);
+  });
+}
+
+/// Mean and 1 / sqrt(variance + eps) of every group of one image.
+template <class T>
+void group_statistics(const T* x, const GroupNormShape& s, double eps, T* statistics) {
+  Scratch<double> sums(2 * s.channels);
+  double *sum = sums.data(), *squares = sum + s.channels;
+  channel_sums(x, s, sum, squares);
+  const Index width = s.channels / s.groups;
+  const double count = static_cast<double>(s.positions), m = count * static_cast<double>(width);
+  for (Index g = 0; g < s.groups; ++g) {
+    double mean = 0.0, total = 0.0;
+    for (Index j = g * width; j < (g + 1) * width; ++j) {
+      mean += count * static_cast<double>(x[j]) + sum[j];
+    }
+    mean /= m;
+    for (Index j = g * width; j < (g + 1) * width; ++j) {
+      // The channel's squares around its own mean, moved to the group's mean.
+      const double away = static_cast<double>(x[j]) + sum[j] / count - mean;
+      total += squares[j] - sum[j] * sum[j] / count + count * away * away;
+    }
+    statistics[2 * g] = static_cast<T>(mean);
+    statistics[2 * g + 1] = static_cast<T>(1.0 / std::sqrt(std::max(total, 0.0) / m + eps));
+  }
+}
+
+/// The group's mean and rstd for every channel.
 template <class T>
 void spread(const T* statistics, const GroupNormShape& s, T* mean, T* rstd) {
   const Index width = s.channels / s.groups;
@@ -71,129 +97,159 @@ void spread(const T* statistics, const GroupNormShape& s, T* mean, T* rstd) {
 }
 
 template <class T, bool silu>
-void forward(const GroupNorm::Args& a) {
-  const GroupNormShape s = a.shape;
+void normalize_image(const GroupNorm::Args& a, Index n) {
+  using V = simd::vector_of<T>;
+  const GroupNormShape& s = a.shape;
   const Index c = s.channels;
   const T* gamma = static_cast<const T*>(a.weight);
   const T* beta = static_cast<const T*>(a.bias);
-  parallel_for(s.n, 1, [&](Index begin, Index end) {
-    std::vector<T> scratch(static_cast<std::size_t>(2 * c));
-    T* mean = scratch.data();
-    T* scale = mean + c;
-    for (Index n = begin; n < end; ++n) {
-      const T* x = static_cast<const T*>(a.x) + n * s.positions * c;
-      T* y = static_cast<T*>(a.y) + n * s.positions * c;
-      T* statistics = static_cast<T*>(a.statistics) + 2 * n * s.groups;
-      group_statistics(x, s, a.eps, statistics);
-      spread(statistics, s, mean, scale);
-      for (Index j = 0; j < c; ++j) scale[j] *= gamma[j];
-      for (Index i = 0; i < s.positions; ++i, x += c, y += c) {
-        for (Index j = 0; j < c; ++j) {
-          const T z = (x[j] - mean[j]) * scale[j] + beta[j];
-          y[j] = silu ? z * math::sigmoid(z) : z;
-        }
-      }
+  const T* x = static_cast<const T*>(a.x) + n * s.positions * c;
+  T* y = static_cast<T*>(a.y) + n * s.positions * c;
+  T* statistics = static_cast<T*>(a.statistics) + 2 * n * s.groups;
+  Scratch<T> scratch(2 * c);
+  T *mean = scratch.data(), *scale = mean + c;
+  group_statistics(x, s, a.eps, statistics);
+  spread(statistics, s, mean, scale);
+  for (Index j = 0; j < c; ++j) scale[j] *= gamma[j];
+  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+    V m, slope, shift;
+    simd::load(m, mean + j, count);
+    simd::load(slope, scale + j, count);
+    simd::load(shift, beta + j, count);
+    for (Index at = i * c + j, r = 0; r < rows; ++r, at += c) {
+      V z;
+      simd::load(z, x + at, count);
+      z = (z - m) * slope + shift;
+      if constexpr (silu) z *= simd::sigmoid(z);
+      simd::store(y + at, z, count);
     }
   });
 }
 
-// dz of one block of positions, and its sums per channel. dz is left in dx.
+/// Pointers of one image's gradient.
+template <class T>
+struct Gradient {
+  const T *x, *dy, *gamma, *beta;
+  T* dx;
+};
+
+/// Per channel: sums of dz and dz xh. With silu, dz is left in dx.
 template <class T, bool silu>
-void block_sums(const T* x, const T* dy, Index rows, Index c, const T* mean, const T* rstd,
-                const T* gamma, const T* beta, T* dz, T* sum, T* sum_xh) {
-  for (Index i = 0; i < rows; ++i, x += c, dy += c, dz += c) {
-    for (Index j = 0; j < c; ++j) {
-      const T xh = (x[j] - mean[j]) * rstd[j];
-      T d = dy[j];
+void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const T* mean, const T* rstd,
+                   double* sum, double* sum_xh) {
+  using V = simd::vector_of<T>;
+  std::fill_n(sum, s.channels, 0.0);
+  std::fill_n(sum_xh, s.channels, 0.0);
+  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+    V m, scale, slope, shift, total{}, total_xh{};
+    simd::load(m, mean + j, count);
+    simd::load(scale, rstd + j, count);
+    simd::load(slope, g.gamma + j, count);
+    simd::load(shift, g.beta + j, count);
+    for (Index at = i * s.channels + j, r = 0; r < rows; ++r, at += s.channels) {
+      V xh, dz;
+      simd::load(xh, g.x + at, count);
+      simd::load(dz, g.dy + at, count);
+      xh = (xh - m) * scale;
       if constexpr (silu) {
-        const T z = xh * gamma[j] + beta[j];
-        const T sigma = math::sigmoid(z);
-        d *= sigma * (T(1) + z * (T(1) - sigma));
-        dz[j] = d;
+        const V z = xh * slope + shift, sigma = simd::sigmoid(z);
+        dz *= sigma * (1 + z * (1 - sigma));
+        simd::store(g.dx + at, dz, count);
       }
-      sum[j] += d;
-      sum_xh[j] += d * xh;
+      total += dz;
+      total_xh += dz * xh;
     }
-  }
+    add_to<T>(sum + j, total, count);
+    add_to<T>(sum_xh + j, total_xh, count);
+  });
+}
+
+/// dx = scale dz - shift - (x - mean) slope
+template <class T>
+void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const T* dz, const T* mean,
+                    const T* scale, const T* shift, const T* slope) {
+  using V = simd::vector_of<T>;
+  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+    V m, a, b, c;
+    simd::load(m, mean + j, count);
+    simd::load(a, scale + j, count);
+    simd::load(b, shift + j, count);
+    simd::load(c, slope + j, count);
+    for (Index at = i * s.channels + j, r = 0; r < rows; ++r, at += s.channels) {
+      V x, d;
+      simd::load(x, g.x + at, count);
+      simd::load(d, dz + at, count);
+      simd::store(g.dx + at, a * d - b - (x - m) * c, count);
+    }
+  });
 }
 
 template <class T, bool silu>
 void image_gradient(const GroupNormGrad::Args& a, Index n) {
-  const GroupNormShape s = a.shape;
-  const Index c = s.channels, width = c / s.groups;
-  const auto size = static_cast<std::size_t>(c);
-  const T* x = static_cast<const T*>(a.x) + n * s.positions * c;
-  const T* dy = static_cast<const T*>(a.dy) + n * s.positions * c;
-  const T* gamma = static_cast<const T*>(a.weight);
-  const T* beta = static_cast<const T*>(a.bias);
-  T* dx = static_cast<T*>(a.dx) + n * s.positions * c;
+  const GroupNormShape& s = a.shape;
+  const Index c = s.channels, width = c / s.groups, image = n * s.positions * c;
+  const Gradient<T> g{static_cast<const T*>(a.x) + image, static_cast<const T*>(a.dy) + image,
+                      static_cast<const T*>(a.weight), static_cast<const T*>(a.bias),
+                      static_cast<T*>(a.dx) + image};
+  Scratch<T> scratch(4 * c);
+  T *mean = scratch.data(), *scale = mean + c, *shift = scale + c, *slope = shift + c;
+  Scratch<double> sums(2 * c);
+  double *sum = sums.data(), *sum_xh = sum + c;
+  spread(static_cast<const T*>(a.statistics) + 2 * n * s.groups, s, mean, scale);
+  gradient_sums<T, silu>(g, s, mean, scale, sum, sum_xh);
+
   T* dbias = static_cast<T*>(a.partial) + n * 2 * c;
   T* dweight = dbias + c;
-  std::vector<T> scratch(6 * size);
-  T* mean = scratch.data();
-  T *rstd = mean + c, *sum = rstd + c, *sum_xh = sum + c, *shift = sum_xh + c, *slope = shift + c;
-  spread(static_cast<const T*>(a.statistics) + 2 * n * s.groups, s, mean, rstd);
-
-  std::vector<double> total(size, 0.0), total_xh(size, 0.0);
-  for (Index first = 0; first < s.positions; first += block) {
-    const Index rows = std::min(block, s.positions - first);
-    std::fill(sum, sum + 2 * c, T(0));
-    block_sums<T, silu>(x + first * c, dy + first * c, rows, c, mean, rstd, gamma, beta,
-                        dx + first * c, sum, sum_xh);
-    for (std::size_t j = 0; j < size; ++j) {
-      total[j] += static_cast<double>(sum[j]);
-      total_xh[j] += static_cast<double>(sum_xh[j]);
-    }
+  for (Index j = 0; j < c; ++j) {
+    dbias[j] = static_cast<T>(sum[j]);
+    dweight[j] = static_cast<T>(sum_xh[j]);
   }
   const double m = static_cast<double>(s.positions * width);
-  for (Index g = 0; g < s.groups; ++g) {
-    double group = 0.0, group_xh = 0.0;
-    for (Index j = g * width; j < (g + 1) * width; ++j) {
-      group += total[static_cast<std::size_t>(j)] * static_cast<double>(gamma[j]);
-      group_xh += total_xh[static_cast<std::size_t>(j)] * static_cast<double>(gamma[j]);
+  for (Index first = 0; first < c; first += width) {
+    double total = 0.0, total_xh = 0.0;
+    for (Index j = first; j < first + width; ++j) {
+      total += sum[j] * static_cast<double>(g.gamma[j]);
+      total_xh += sum_xh[j] * static_cast<double>(g.gamma[j]);
     }
-    // dx = rstd gamma dz - shift - (x - mean) slope
-    const double r = static_cast<double>(rstd[g * width]);
-    for (Index j = g * width; j < (g + 1) * width; ++j) {
-      shift[j] = static_cast<T>(r * group / m);
-      slope[j] = static_cast<T>(r * r * group_xh / m);
-    }
-  }
-  for (std::size_t j = 0; j < size; ++j) {
-    dbias[j] = static_cast<T>(total[j]);
-    dweight[j] = static_cast<T>(total_xh[j]);
-    rstd[j] *= gamma[j];
-  }
-  const T* dz = silu ? dx : dy;
-  for (Index i = 0; i < s.positions; ++i, x += c, dz += c, dx += c) {
-    for (Index j = 0; j < c; ++j) {
-      dx[j] = rstd[j] * dz[j] - shift[j] - (x[j] - mean[j]) * slope[j];
+    const double rstd = static_cast<double>(scale[first]);
+    for (Index j = first; j < first + width; ++j) {
+      scale[j] = static_cast<T>(rstd * static_cast<double>(g.gamma[j]));
+      shift[j] = static_cast<T>(rstd * total / m);
+      slope[j] = static_cast<T>(rstd * rstd * total_xh / m);
     }
   }
+  gradient_apply(g, s, silu ? g.dx : g.dy, mean, scale, shift, slope);
 }
 
+/// dbias and dweight: the images' shares added in order.
 template <class T>
 void add_images(const GroupNormGrad::Args& a) {
   const Index c = a.shape.channels;
   const T* partial = static_cast<const T*>(a.partial);
-  std::vector<double> total(static_cast<std::size_t>(2 * c), 0.0);
+  Scratch<double> total(2 * c);
+  std::fill_n(total.data(), 2 * c, 0.0);
   for (Index n = 0; n < a.shape.n; ++n) {
     for (Index j = 0; j < 2 * c; ++j) {
-      total[static_cast<std::size_t>(j)] += static_cast<double>(partial[n * 2 * c + j]);
+      total.data()[j] += static_cast<double>(partial[n * 2 * c + j]);
     }
   }
   for (Index j = 0; j < c; ++j) {
-    static_cast<T*>(a.dbias)[j] = static_cast<T>(total[static_cast<std::size_t>(j)]);
-    static_cast<T*>(a.dweight)[j] = static_cast<T>(total[static_cast<std::size_t>(c + j)]);
+    static_cast<T*>(a.dbias)[j] = static_cast<T>(total.data()[j]);
+    static_cast<T*>(a.dweight)[j] = static_cast<T>(total.data()[c + j]);
   }
 }
 
 }  // namespace
 
 void GroupNorm::cpu(const Args& a) {
-  if (a.shape.positions == 0) return;
-  with_float(name, a.dtype,
-             [&]<class T>(T) { a.silu ? forward<T, true>(a) : forward<T, false>(a); });
+  if (a.shape.positions * a.shape.channels == 0) return;
+  with_float(name, a.dtype, [&]<class T>(T) {
+    parallel_for(a.shape.n, 1, [&](Index begin, Index end) {
+      for (Index n = begin; n < end; ++n) {
+        a.silu ? normalize_image<T, true>(a, n) : normalize_image<T, false>(a, n);
+      }
+    });
+  });
 }
 
 void GroupNormGrad::cpu(const Args& a) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tensor/kernels/math.h"
+
 namespace ito::simd {
 
 #if defined(__AVX512F__)
@@ -64,6 +66,41 @@ ITO_INLINE void store(T* to, const vector_of<T>& v, std::int64_t count) {
   T elements[lanes<T>];
   store(elements, v);
   for (std::int64_t i = 0; i < count; ++i) to[i] = elements[i];
+}
+
+/// e^x for each element: the formula of math::exp, which see.
+ITO_INLINE void exp(vector_of<float>& x) {
+  using V = vector_of<float>;
+  typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));
+  const V low = V{} - 104.0f, high = V{} + 89.0f;
+  V clamped = x < low ? low : x;
+  clamped = clamped > high ? high : clamped;
+  const V n = (clamped * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+  V r = clamped - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  V p = V{} + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * (r * r) + r + 1.0f;
+  const Int k = __builtin_convertvector(n, Int);
+  const Int half = k >> 1;
+  const V scale1 = reinterpret_cast<V>((half + 127) << 23);
+  const V scale2 = reinterpret_cast<V>((k - half + 127) << 23);
+  const V y = p * scale1 * scale2;
+  x = x != x ? x : y;
+}
+ITO_INLINE void exp(vector_of<double>& x) {
+  for (int i = 0; i < lanes<double>; ++i) x[i] = math::exp(x[i]);
+}
+
+/// 1 / (1 + e^-x) for each element.
+template <class V>
+ITO_INLINE V sigmoid(const V& x) {
+  V e = -x;
+  exp(e);
+  return 1 / (1 + e);
 }
 
 }  // namespace ito::simd
