@@ -75,7 +75,7 @@ class Differences {
   }
   void report(const std::string& file) const {
     if (count_ == 0) return;
-    fail<FormatError>("{}: {} differences between the file and the model:{}{}", file, count_, text_,
+    fail<FormatError>("{}: does not fit the model; differences: {}{}{}", file, count_, text_,
                       count_ > 10 ? fmt::format("\n  and {} more", count_ - 10) : "");
   }
 

@@ -266,6 +266,10 @@ SafeTensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
   if (json.empty() || json.front() != '{') {
     fail<FormatError>("{}: offset 8: expected '{{'; got {}", file, shown(json.substr(0, 1)));
   }
+  // The JSON parser takes a zero byte for the end and would not look at what follows.
+  if (const auto zero = json.find('\0'); zero != std::string_view::npos) {
+    fail<FormatError>("{}: offset {}: the header is not valid JSON", file, 8 + zero);
+  }
   HeaderReader reader(file);
   Json::sax_parse(json.begin(), json.end(), &reader);
   SafeTensorsHeader header;
