@@ -9,18 +9,3 @@
 // Programs that need less include less: every header stands alone.
 #pragma once
 
-#include "autograd/engine.h"
-#include "autograd/ops/attention.h"
-#include "autograd/ops/conv.h"
-#include "autograd/ops/elementwise.h"
-#include "autograd/ops/indexing.h"
-#include "autograd/ops/layout.h"
-#include "autograd/ops/linalg.h"
-#include "autograd/ops/loss.h"
-#include "autograd/ops/norm.h"
-#include "autograd/ops/random.h"
-#include "autograd/ops/reduce.h"
-#include "autograd/ops/resample.h"
-#include "autograd/ops/softmax.h"
-#include "tensor/rng.h"
-#include "tensor/tensor.h"
