@@ -1,94 +1,17 @@
 #include "autograd/engine.h"
 
-#include <atomic>
-#include <optional>
 #include <queue>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
+#include "autograd/node.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
 
 namespace ito {
-namespace {
-
-thread_local bool recording_on = true;
-std::atomic<std::uint64_t> next_id{0};
-std::atomic<std::int64_t> node_count{0};
-
-// An input's storage as it was during the forward pass.
-struct Seen {
-  std::weak_ptr<Storage> storage;
-  std::uint64_t version = 0;
-  explicit Seen(const Tensor& t) : storage(t.storage()), version(t.storage()->version) {}
-  bool changed() const {
-    const auto s = storage.lock();
-    return s && s->version != version;
-  }
-};
-
-}  // namespace
-
-// One recorded operation, or a parameter (op == nullptr, no edges).
-struct Node : std::enable_shared_from_this<Node> {
-  struct Edge {
-    std::shared_ptr<Node> from;  // how the input was made
-    Shape shape;
-    Seen seen;
-    std::optional<Rule> rule;  // none for fused ops
-  };
-
-  const char* op = nullptr;
-  std::uint64_t id = next_id++;  // grows from inputs to outputs: a topological order
-  std::vector<Edge> edges;
-  bool freed = false;
-  std::optional<Tensor> y;  // the output, without history, when a rule wants it
-  // Fused ops:
-  std::vector<Tensor> inputs;
-  std::vector<std::size_t> edge_input;  // edge i belongs to inputs[edge_input[i]]
-  Reference reference;
-  Pullback pullback;
-  // Parameters: where backward() leaves the gradient.
-  std::shared_ptr<Tensor> grad_slot;
-
-  Node() { ++node_count; }
-  ~Node() {
-    --node_count;
-    dismantle();
-  }
-  bool is_parameter() const { return op == nullptr; }
-
-  // Frees what the node holds. Chains of nodes are freed by a loop, not by recursion: a node that
-  // is destroyed while another is being dismantled only hands over its members.
-  void dismantle() {
-    struct Remains {
-      std::vector<Edge> edges;
-      std::vector<Tensor> inputs;
-      Reference reference;
-      Pullback pullback;
-    };
-    thread_local std::vector<Remains>* pending = nullptr;
-    Remains mine{std::exchange(edges, {}), std::exchange(inputs, {}),
-                 std::exchange(reference, nullptr), std::exchange(pullback, nullptr)};
-    y.reset();
-    if (pending != nullptr) {
-      pending->push_back(std::move(mine));
-      return;
-    }
-    std::vector<Remains> list;
-    pending = &list;
-    list.push_back(std::move(mine));
-    while (!list.empty()) {
-      const Remains last = std::move(list.back());
-      list.pop_back();
-    }  // `last` dies here and may push to the list
-    pending = nullptr;
-  }
-};
-
 namespace {
 
 bool wants_record(const Tensor& t) { return t.defined() && t.node() != nullptr; }
@@ -163,30 +86,9 @@ void check_usable(const Node& node) {
 }
 
 void check_unchanged(const Node& node) {
-  for (std::size_t i = 0; i < node.edges.size(); ++i) {
-    if (node.edges[i].seen.changed()) {
-      fail<GradError>("{}: input {} {} was changed after the forward pass", node.op, i,
-                      node.edges[i].shape.str());
-    }
-  }
-}
-
-// Calls `enter(node)` when the walk from `root` towards the inputs reaches a node, and
-// `leave(node)` after everything behind it. Each node once; without recursion.
-template <class Enter, class Leave>
-void walk(Node* root, Enter enter, Leave leave) {
-  std::unordered_set<Node*> visited;
-  std::vector<std::pair<Node*, bool>> stack{{root, false}};
-  while (!stack.empty()) {
-    const auto [node, expanded] = stack.back();
-    stack.pop_back();
-    if (!expanded) {
-      if (!visited.insert(node).second) continue;
-      enter(node);
-      stack.push_back({node, true});
-      for (const auto& edge : node->edges) stack.push_back({edge.from.get(), false});
-    } else {
-      leave(node);
+  for (const Seen& seen : node.seen) {
+    if (seen.changed()) {
+      fail<GradError>("{}: an input or the output was changed after the forward pass", node.op);
     }
   }
 }
@@ -214,20 +116,24 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
 
 // Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. The
 // first one is copied, because a rule may have handed the same tensor to several inputs.
-void accumulate_grad(Tensor& slot, const Tensor& g, bool create_graph) {
-  if (create_graph) {
-    slot = slot.defined() ? add(slot, g) : g;
-  } else if (!slot.defined()) {
-    slot = g.clone();
-  } else {
+void accumulate_grad(Tensor& slot, const Tensor& g) {
+  if (slot.defined()) {
     slot.assign(add(slot, g));
+  } else {
+    slot = g.clone();
   }
 }
 
+// A target's gradient. Holds the target, which may be owned by nothing but the graph being freed.
+struct Found {
+  std::shared_ptr<Node> node;
+  Tensor gradient;
+};
+
 // Runs the rules from the loss down to the targets; returns the targets' gradients.
-std::unordered_map<Node*, Tensor> run(const Tensor& loss, Tensor dy,
-                                      const std::unordered_set<Node*>& targets,
-                                      const GradOptions& options) {
+std::unordered_map<Node*, Found> run(const Tensor& loss, Tensor dy,
+                                     const std::unordered_set<Node*>& targets,
+                                     const GradOptions& options) {
   struct ById {
     bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
       return a->id < b->id;
@@ -235,7 +141,8 @@ std::unordered_map<Node*, Tensor> run(const Tensor& loss, Tensor dy,
   };
   Node* root = loss.node().get();
   const auto on_path = nodes_on_path(root, targets);
-  std::unordered_map<Node*, Tensor> gradients, found;
+  std::unordered_map<Node*, Tensor> gradients;
+  std::unordered_map<Node*, Found> found;
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, ById> queue;
   if (on_path.contains(root)) {
     queue.push(loss.node());
@@ -246,7 +153,7 @@ std::unordered_map<Node*, Tensor> run(const Tensor& loss, Tensor dy,
     queue.pop();
     const auto entry = gradients.extract(node.get());
     const Tensor& g = entry.mapped();
-    if (targets.contains(node.get())) found.emplace(node.get(), g);
+    if (targets.contains(node.get())) found.emplace(node.get(), Found{node, g});
     std::vector<bool> wanted;
     bool any = false;
     for (const auto& edge : node->edges) {
@@ -287,17 +194,14 @@ Tensor seed_of(const Tensor& loss, const Tensor& seed) {
   return Tensor::full(loss.shape(), 1.0, loss.dtype(), loss.device());
 }
 
-// Recording on or off for a scope.
-struct Recording {
-  bool previous = recording_on;
-  explicit Recording(bool on) { recording_on = on; }
-  ~Recording() { recording_on = previous; }
-};
-
 }  // namespace
 
 Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs) {
-  if (!recording_on) return y;
+  if (!recording()) return y;
+  std::vector<Seen> seen;
+  for (const InputRule& i : inputs) {
+    if (i.input.defined()) seen.push_back(Seen(i.input));
+  }
   std::erase_if(inputs, [](const InputRule& i) { return !wants_record(i.input); });
   if (inputs.empty()) return y;
   auto node = std::make_shared<Node>();
@@ -305,23 +209,29 @@ Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs) {
   bool needs_y = false;
   for (auto& [input, rule] : inputs) {
     needs_y = needs_y || rule.needs_y();
-    node->edges.push_back({input.node(), input.shape(), Seen(input), std::move(rule)});
+    node->edges.push_back({input.node(), input.shape(), std::move(rule)});
   }
-  if (needs_y) node->y = y.alias();
+  if (needs_y) {
+    node->y = y.alias();
+    seen.push_back(Seen(y));
+  }
+  node->seen = std::move(seen);
   return attach(std::move(y), std::move(node));
 }
 
 Tensor record_fused(const char* op, Tensor y, const std::vector<Tensor>& inputs,
                     Reference reference, Pullback pullback) {
-  if (!recording_on) return y;
+  if (!recording()) return y;
   auto node = std::make_shared<Node>();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined()) node->seen.push_back(Seen(inputs[i]));
     if (!wants_record(inputs[i])) continue;
-    node->edges.push_back({inputs[i].node(), inputs[i].shape(), Seen(inputs[i]), {}});
+    node->edges.push_back({inputs[i].node(), inputs[i].shape(), {}});
     node->edge_input.push_back(i);
   }
   if (node->edges.empty()) return y;
   node->op = op;
+  node->seen.push_back(Seen(y));
   node->inputs = inputs;
   node->reference = std::move(reference);
   node->pullback = std::move(pullback);
@@ -356,13 +266,18 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs, 
   std::vector<Tensor> result;
   for (const Tensor& x : inputs) {
     const auto at = found.find(x.node().get());
-    result.push_back(at != found.end() ? at->second
+    result.push_back(at != found.end() ? at->second.gradient
                                        : Tensor::zeros(x.shape(), x.dtype(), x.device()));
   }
   return result;
 }
 
 void backward(const Tensor& loss, GradOptions options, const Tensor& seed) {
+  if (options.create_graph) {
+    fail<GradError>(
+        "backward: a stored gradient with history would keep its own graph alive for ever; "
+        "use grad() with create_graph");
+  }
   Tensor dy = seed_of(loss, seed);
   std::unordered_set<Node*> parameters;
   walk(
@@ -372,56 +287,10 @@ void backward(const Tensor& loss, GradOptions options, const Tensor& seed) {
         if (node->is_parameter()) parameters.insert(node);
       },
       [](Node*) {});
-  const Recording scope(options.create_graph);
-  for (auto& [node, g] : run(loss, std::move(dy), parameters, options)) {
-    accumulate_grad(*node->grad_slot, g, options.create_graph);
+  const NoGrad off;
+  for (auto& [node, found] : run(loss, std::move(dy), parameters, options)) {
+    accumulate_grad(*node->grad_slot, found.gradient);
   }
 }
-
-Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs) {
-  Tensor y;
-  {
-    const NoGrad off;
-    y = detach(f(inputs));
-  }
-  return record_fused(
-      "checkpoint", y, inputs, f, [f, inputs](const Tensor& dy, const std::vector<bool>& needed) {
-        const Recording scope(true);
-        const std::uint64_t first_id = next_id;
-        std::vector<Tensor> fresh, wanted;
-        for (std::size_t i = 0; i < inputs.size(); ++i) {
-          fresh.push_back(!inputs[i].defined() ? Tensor()
-                          : needed[i]          ? parameter(detach(inputs[i]))
-                                               : detach(inputs[i]));
-          if (needed[i]) wanted.push_back(fresh.back());
-        }
-        const Tensor again = f(fresh);
-        if (again.node() == nullptr)
-          fail<GradError>("checkpoint: f is not a function of its inputs");
-        walk(
-            again.node().get(),
-            [&](Node* node) {
-              if (node->id < first_id) {
-                fail<GradError>("checkpoint: f uses a {} that is not among its inputs",
-                                node->is_parameter() ? "parameter" : "tensor with history");
-              }
-            },
-            [](Node*) {});
-        auto gradients = grad(again, wanted, {}, dy);
-        std::vector<Tensor> result(inputs.size());
-        for (std::size_t i = inputs.size(); i-- > 0;) {
-          if (!needed[i]) continue;
-          result[i] = std::move(gradients.back());
-          gradients.pop_back();
-        }
-        return result;
-      });
-}
-
-NoGrad::NoGrad() : previous_(recording_on) { recording_on = false; }
-NoGrad::~NoGrad() { recording_on = previous_; }
-bool recording() { return recording_on; }
-
-std::int64_t live_nodes() { return node_count; }
 
 }  // namespace ito

@@ -4,8 +4,8 @@
 // Formulas are written in ordinary ops, so plain ops can be differentiated any number of times:
 //
 //   Tensor mul(const Tensor& a, const Tensor& b) {
-//     return record("mul", product(a, b), {{a, [b](auto& dy) { return dy * b; }},
-//                                          {b, [a](auto& dy) { return dy * a; }}});
+//     return record("mul", product(a, b), {{a, [b](const Tensor& dy) { return dy * b; }},
+//                                          {b, [a](const Tensor& dy) { return dy * a; }}});
 //   }
 //
 // Using it:
@@ -87,7 +87,8 @@ struct GradOptions {
 
 /// d loss / d input for each input, with the input's shape. Inputs that the loss does not depend on
 /// get zeros. `seed` is dL/dloss (ones by default) and must be given unless loss has one element.
-/// Throws GradError: loss without history, freed graph, an input changed since the forward pass.
+/// Throws GradError: loss without history, freed graph, an input or output of an op that was changed
+/// since the forward pass.
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs,
                          GradOptions options = {}, const Tensor& seed = {});
 
@@ -100,7 +101,8 @@ std::array<Tensor, N> grad(const Tensor& loss, const Tensor (&inputs)[N],
   return result;
 }
 
-/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on. Throws as grad().
+/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on. Throws as grad(),
+/// and when create_graph is set: a gradient of a gradient is grad()'s work.
 void backward(const Tensor& loss, GradOptions options = {}, const Tensor& seed = {});
 
 /// No op is recorded on this thread while one of these lives.

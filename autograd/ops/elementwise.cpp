@@ -10,8 +10,7 @@
 namespace ito {
 namespace {
 
-// ---- from tensors to kernels
-// ---------------------------------------------------------------------
+// ---- from tensors to kernels --------------------------------------------------------------------
 
 template <class F>
 Tensor unary(const Tensor& x, F f = {}) {
@@ -86,8 +85,7 @@ Tensor like(const char* op, const Tensor& x, double value) {
 
 }  // namespace
 
-// ---- two tensors
-// ---------------------------------------------------------------------------------
+// ---- two tensors --------------------------------------------------------------------------------
 
 Tensor add(const Tensor& a, const Tensor& b) {
   return record(
@@ -143,8 +141,7 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
                  {b, [a, b](const Tensor& dy) { return dy * share(b, a); }}});
 }
 
-// ---- one tensor
-// ----------------------------------------------------------------------------------
+// ---- one tensor ---------------------------------------------------------------------------------
 
 Tensor affine(const Tensor& x, double scale, double shift) {
   return record("affine", unary<kernel::Affine>(x, {scale, shift}),
@@ -241,8 +238,7 @@ Tensor clamp(const Tensor& x, double low, double high) {
                   }}});
 }
 
-// ---- selection and comparison
-// ----------------------------------------------------------------------
+// ---- selection and comparison -------------------------------------------------------------------
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   for (const auto& [name, t] : {Named{"condition", condition}, Named{"a", a}, Named{"b", b}}) {
@@ -272,8 +268,7 @@ Tensor equal(const Tensor& a, const Tensor& b) { return binary<kernel::Equal>(a,
 Tensor less(const Tensor& a, const Tensor& b) { return binary<kernel::Less>(a, b); }
 Tensor less_equal(const Tensor& a, const Tensor& b) { return binary<kernel::LessEqual>(a, b); }
 
-// ---- scalars
-// ---------------------------------------------------------------------------------------
+// ---- scalars ------------------------------------------------------------------------------------
 
 Tensor operator/(const Tensor& x, double s) {
   return record("div", binary<kernel::Div>(x, like("div", x, s)),

@@ -132,8 +132,7 @@ Tensors make_inputs(const OpCase& row, const std::vector<Shape>& shapes, DType d
 /// A tensor of any dtype as f64.
 Array to_array(const Tensor& t);
 
-// ---- tools for references
-// --------------------------------------------------------------------------
+// ---- tools for references -----------------------------------------------------------------------
 
 /// f(x) for each element, where x[i] is the element of input i under the usual broadcasting.
 Array broadcast_map(const Arrays& in, const std::function<double(const double* x)>& f);

@@ -1,0 +1,60 @@
+#include "autograd/node.h"
+
+#include <atomic>
+
+namespace ito {
+namespace {
+
+thread_local bool recording_on = true;
+std::atomic<std::uint64_t> counter{0};
+std::atomic<std::int64_t> node_count{0};
+
+}  // namespace
+
+Node::Node() : id(counter++) { ++node_count; }
+
+Node::~Node() {
+  --node_count;
+  dismantle();
+}
+
+std::uint64_t Node::next_id() { return counter; }
+
+// Chains of nodes are freed by a loop, not by recursion: a node that is destroyed while another is
+// being dismantled only hands over its members.
+void Node::dismantle() {
+  struct Remains {
+    std::vector<Edge> edges;
+    std::vector<Tensor> inputs;
+    Reference reference;
+    Pullback pullback;
+  };
+  thread_local std::vector<Remains>* pending = nullptr;
+  Remains mine{std::exchange(edges, {}), std::exchange(inputs, {}),
+               std::exchange(reference, nullptr), std::exchange(pullback, nullptr)};
+  seen.clear();
+  y.reset();
+  if (pending != nullptr) {
+    pending->push_back(std::move(mine));
+    return;
+  }
+  std::vector<Remains> list;
+  pending = &list;
+  list.push_back(std::move(mine));
+  while (!list.empty()) {
+    const Remains last = std::move(list.back());
+    list.pop_back();
+  }  // `last` dies here and may push to the list
+  pending = nullptr;
+}
+
+Recording::Recording(bool on) : previous_(std::exchange(recording_on, on)) {}
+Recording::~Recording() { recording_on = previous_; }
+
+NoGrad::NoGrad() : previous_(std::exchange(recording_on, false)) {}
+NoGrad::~NoGrad() { recording_on = previous_; }
+bool recording() { return recording_on; }
+
+std::int64_t live_nodes() { return node_count; }
+
+}  // namespace ito
