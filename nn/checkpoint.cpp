@@ -113,8 +113,8 @@ void write_directory(const Path& directory, std::int64_t step, const CheckpointC
     manifest.files[name] = {file.size(), file.crc32()};
   };
   files.make_directory(directory);
-  for (const auto& [name, layout] : plan.tensors) {
-    write(name, [&](OutputFile& file) { write_safetensors(file, layout); });
+  for (const auto& planned : plan.tensors) {
+    write(planned.first, [&](OutputFile& file) { write_safetensors(file, planned.second); });
   }
   write(state_name, [&](OutputFile& file) { file.write(contents.state_json); });
   const std::string text = manifest.str();

@@ -164,7 +164,8 @@ TEST_CASE("AttentionBlock: gradients of every parameter equal central difference
   auto all = nn::named_parameters(block);
   all.emplace_back("x", x);
   const NoGrad off;
-  for (auto& [name, t] : all) {
+  for (nn::NamedTensor& named : all) {
+    Tensor& t = named.second;
     const auto g = t.grad().to_vector<double>();
     for (std::int64_t i = 0; i < t.numel(); i += 5) {
       double* p = t.mutable_data<double>() + i;
@@ -176,7 +177,7 @@ TEST_CASE("AttentionBlock: gradients of every parameter equal central difference
       *p = saved;
       CHECK_MESSAGE(std::abs((up - down) / (2 * h) - g[static_cast<std::size_t>(i)]) <
                         1e-5 + 1e-3 * std::abs(g[static_cast<std::size_t>(i)]),
-                    name);
+                    named.first);
     }
   }
 }

@@ -79,9 +79,9 @@ TEST_CASE("to_dtype: parameters become f64 parameters with the same values") {
   auto model = test::make_tiny_model();
   const auto before = model.head.weight.to_vector<float>();
   nn::to_dtype(model, DType::f64);
-  for (const auto& [name, t] : nn::named_parameters(model)) {
-    CHECK_MESSAGE(t.dtype() == DType::f64, name);
-    CHECK_MESSAGE(requires_grad(t), name);
+  for (const nn::NamedTensor& p : nn::named_parameters(model)) {
+    CHECK_MESSAGE(p.second.dtype() == DType::f64, p.first);
+    CHECK_MESSAGE(requires_grad(p.second), p.first);
   }
   const auto after = model.head.weight.to_vector<double>();
   CHECK(std::vector<float>(after.begin(), after.end()) == before);
@@ -92,8 +92,8 @@ TEST_CASE("backward: every parameter of a model gets a gradient") {
   Rng rng(2, Purpose::test);
   model.attention.to_out[0].weight.fill(0.1);  // zero at first, which would hide what is behind it
   backward(mean(square(model(randn(rng, {2, 4, 4, 4}), Tensor::from<std::int64_t>({0, 2}, {2})))));
-  for (const auto& [name, t] : nn::named_parameters(model)) {
-    REQUIRE_MESSAGE(t.grad().defined(), name);
-    CHECK_MESSAGE(sum(abs(t.grad())).item() > 0.0, name);
+  for (const nn::NamedTensor& p : nn::named_parameters(model)) {
+    REQUIRE_MESSAGE(p.second.grad().defined(), p.first);
+    CHECK_MESSAGE(sum(abs(p.second.grad())).item() > 0.0, p.first);
   }
 }
