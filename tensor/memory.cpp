@@ -73,7 +73,9 @@ void free_cached(Pool& p) {
 }
 
 void* cpu_allocate(Pool& p, std::size_t bytes) {
-  const std::size_t size = size_class(bytes);
+  // Sizes near the end of the address space would wrap around when they are rounded up.
+  const bool possible = bytes <= SIZE_MAX / 4;
+  const std::size_t size = possible ? size_class(bytes) : bytes;
   if (auto found = p.free_blocks.find(size); found != p.free_blocks.end()) {
     if (auto& blocks = found->second; !blocks.empty()) {
       void* block = blocks.back();
@@ -82,8 +84,8 @@ void* cpu_allocate(Pool& p, std::size_t bytes) {
       return block;
     }
   }
-  void* block = size > SIZE_MAX - alignment ? nullptr : system_allocate(size);
-  if (block == nullptr && p.usage.cached > 0) {
+  void* block = possible ? system_allocate(size) : nullptr;
+  if (block == nullptr && possible && p.usage.cached > 0) {
     free_cached(p);
     block = system_allocate(size);
   }
