@@ -63,11 +63,26 @@ struct Tile {
 template <class T>
 using TileFunction = void (*)(const Tile<T>&);
 
+/// Writes the sums of a tile that lacks channels or has an addend.
+template <class T>
+void finish_tile(const Tile<T>& t, const T* sums, int groups, int pixels, Index room) {
+  for (int g = 0; g < groups; ++g) {
+    for (int m = 0; m < pixels; ++m, sums += room) {
+      T* y = t.y + g * t.y_row + m * t.y_pixel;
+      if (t.addend == nullptr) {
+        std::copy_n(sums, t.valid, y);
+      } else {
+        const T* addend = t.addend + g * t.add_row + m * t.add_pixel;
+        for (Index o = 0; o < t.valid; ++o) y[o] = sums[o] + addend[o];
+      }
+    }
+  }
+}
+
 template <class T, int G, int M, int NV>
 void compute_tile(const Tile<T>& t) {
-  using V = simd::vector_of<T>;
   constexpr int lanes = simd::lanes<T>;
-  V sums[G * M][NV];
+  simd::vector_of<T> sums[G * M][NV];
 #pragma GCC unroll 16
   for (int m = 0; m < G * M; ++m) {
 #pragma GCC unroll 4
@@ -76,26 +91,23 @@ void compute_tile(const Tile<T>& t) {
   const T* w = t.weight;
   for (Index r = 0; r < t.kh; ++r) {
     for (Index s = 0; s < t.kw; ++s) {
-      multiply_add<T, G, M, NV>(sums, t.x + r * t.tap_row + s * t.tap_column, t.x_row, t.x_pixel, 1,
-                                w, t.in);
+      multiply_add<T, G, M, NV>(sums, t.x + r * t.tap_row + s * t.tap_column, t.x_row, t.x_pixel, w,
+                                t.in);
       w += t.in * NV * lanes;
     }
   }
+  const bool plain = t.valid == NV * lanes && t.addend == nullptr;
+  T spill[G * M * NV * lanes];
+  T* to = plain ? t.y : spill;
+  const Index row = plain ? t.y_row : M * NV * lanes, pixel = plain ? t.y_pixel : NV * lanes;
 #pragma GCC unroll 16
   for (int m = 0; m < G * M; ++m) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      V sum = sums[m][v];
-      const Index count = t.valid - v * lanes;
-      if (t.addend != nullptr) {
-        V addend;
-        simd::load(addend, t.addend + (m / M) * t.add_row + (m % M) * t.add_pixel + v * lanes,
-                   count);
-        sum += addend;
-      }
-      simd::store(t.y + (m / M) * t.y_row + (m % M) * t.y_pixel + v * lanes, sum, count);
+      simd::store(to + (m / M) * row + (m % M) * pixel + v * lanes, sums[m][v]);
     }
   }
+  if (!plain) finish_tile(t, spill, G, M, NV * lanes);
 }
 
 template <class T, int G, int NV>

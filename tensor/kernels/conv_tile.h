@@ -26,23 +26,53 @@ inline constexpr int max_tile = simd::registers == 32 ? 14 : 6;
 template <class T>
 inline constexpr Index block_width = 2 * simd::lanes<T>;
 
-/// sums[m][v] += x[m m_step + k k_step] w[k][v] for k < count; w is [count][NV vectors]. The tile's
-/// rows stand in G groups of M that lie g_step apart.
+/// sums[m][v] += x[row m, k] w[k][v] for k < count, where w is [count][NV vectors]. The tile's rows
+/// are neighbours in x: row m at step k is x[m + k k_step].
+template <class T, int M, int NV>
+ITO_INLINE void multiply_add_dense(simd::vector_of<T> (&sums)[M][NV], const T* x, Index k_step,
+                                   const T* w, Index count) {
+  using V = simd::vector_of<T>;
+  for (Index k = 0; k < count; ++k, x += k_step, w += NV * simd::lanes<T>) {
+    V weights[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) simd::load(weights[v], w + v * simd::lanes<T>);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const V value = x[m] - V{};  // the number in every lane
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) sums[m][v] += value * weights[v];
+    }
+  }
+}
+
+/// The same where the rows stand in G groups of M: row m at step k is
+/// x[(m / M) g_step + (m % M) m_step + k].
 template <class T, int G, int M, int NV>
 ITO_INLINE void multiply_add(simd::vector_of<T> (&sums)[G * M][NV], const T* x, Index g_step,
-                             Index m_step, Index k_step, const T* w, Index count) {
+                             Index m_step, const T* w, Index count) {
   using V = simd::vector_of<T>;
-  for (Index k = 0; k < count; ++k) {
+  // One pointer serves three rows, through the addressing modes base + step and base + 2 step: a
+  // pointer per row would not fit the registers. The empty asm keeps the compiler from undoing it.
+  constexpr int per_group = (M + 2) / 3;
+  const T* row[G * per_group];
+#pragma GCC unroll 16
+  for (int i = 0; i < G * per_group; ++i) {
+    row[i] = x + (i / per_group) * g_step + 3 * (i % per_group) * m_step;
+    asm("" : "+r"(row[i]));
+  }
+  for (Index k = 0; k < count; ++k, w += NV * simd::lanes<T>) {
     V weights[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) simd::load(weights[v], w + v * simd::lanes<T>);
 #pragma GCC unroll 16
     for (int m = 0; m < G * M; ++m) {
-      const V value = V{} + x[(m / M) * g_step + (m % M) * m_step + k * k_step];
+      const int in_group = m % M;
+      const V value = row[m / M * per_group + in_group / 3][in_group % 3 * m_step] - V{};
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) sums[m][v] += value * weights[v];
     }
-    w += NV * simd::lanes<T>;
+#pragma GCC unroll 16
+    for (int i = 0; i < G * per_group; ++i) ++row[i];
   }
 }
 

@@ -46,8 +46,8 @@ void add_tile(const Tile<T>& t) {
   const T* dy = t.dy;
   for (Index n = 0; n < t.images; ++n) {
     for (Index p = 0; p < t.rows; ++p) {
-      multiply_add<T, 1, M, NV>(sums, t.x + n * t.x_image + p * t.x_row, 0, 1, t.x_pixel, dy,
-                                t.columns);
+      multiply_add_dense<T, M, NV>(sums, t.x + n * t.x_image + p * t.x_row, t.x_pixel, dy,
+                                   t.columns);
       dy += t.columns * NV * lanes;
     }
   }
