@@ -1,78 +1,75 @@
 #include "tensor/kernels/matmul.h"
 
-// Work is cut below, in blocks that do not depend on the number of threads; Eigen's own threads
-// would cut it again.
-#define EIGEN_DONT_PARALLELIZE
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the undefined registers of its own AVX-512 intrinsics for mistakes (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <Eigen/Core>
 #include <algorithm>
 
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
 namespace {
 
-template <class T>
-using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Stride = Eigen::OuterStride<>;
-template <class T>
-using ConstMap = Eigen::Map<const Matrix<T>, 0, Stride>;
+/// How a product is cut into tasks of `rows` rows and `blocks` blocks of columns; a function of the
+/// sizes only.
+struct Cut {
+  Index rows, row_tasks, blocks, block_tasks;
+};
 
-// y (rows x n, dense) = op(a) op(b) + bias, where the block's first row or column of `a` is at a.
+Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
 template <class T>
-void block(const Matmul::Args& s, const T* a, const T* b, T* y, std::int64_t rows) {
-  Eigen::Map<Matrix<T>> result(y, rows, s.n);
-  if (s.bias != nullptr) {
-    result.rowwise() =
-        Eigen::Map<const Eigen::RowVector<T, Eigen::Dynamic>>(static_cast<const T*>(s.bias), s.n);
-  } else {
-    result.setZero();
-  }
-  if (s.k == 0) return;
-  const ConstMap<T> plain_b(b, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n,
-                            Stride(s.transpose_b ? s.k : s.n));
-  const auto add_product = [&](const auto& left) {
-    if (s.transpose_b) {
-      result.noalias() += left * plain_b.transpose();
-    } else {
-      result.noalias() += left * plain_b;
-    }
-  };
-  if (s.transpose_a) {
-    add_product(ConstMap<T>(a, s.k, rows, Stride(s.m)).transpose());
-  } else {
-    add_product(ConstMap<T>(a, rows, s.k, Stride(s.k)));
-  }
+Cut cut(const Matmul::Args& s) {
+  constexpr Index task_work = 1 << 21;        // multiplications
+  constexpr Index least_rows = 4 * max_tile;  // so that a block of b in the cache is used often
+  const Index columns = block_count<T>(s.n) * block_width<T>, depth = std::max<Index>(s.k, 1);
+  Cut c{};
+  c.rows = std::clamp<Index>(task_work / (columns * depth), least_rows, std::max(least_rows, s.m));
+  c.rows = ceil_div(c.rows, max_tile) * max_tile;
+  c.row_tasks = ceil_div(s.m, c.rows);
+  c.blocks =
+      std::clamp<Index>(task_work / (c.rows * block_width<T> * depth), 1, block_count<T>(s.n));
+  c.block_tasks = ceil_div(block_count<T>(s.n), c.blocks);
+  return c;
 }
 
-// Rows of one piece of work: about 4 million multiplications, at least 64 rows so that packing b
-// pays.
-std::int64_t block_rows(const Matmul::Args& s) {
-  const std::int64_t wanted = (std::int64_t{1} << 22) / std::max<std::int64_t>(1, s.n * s.k);
-  return std::clamp<std::int64_t>(wanted, 64, std::max<std::int64_t>(64, s.m));
+template <class T>
+void matmul(const Matmul::Args& s) {
+  const Index blocks = block_count<T>(s.n), size = packed_size<T>(s.k, s.n);
+  const Index matrices = s.b_step == 0 ? 1 : s.batch;
+  Scratch<T> packed(matrices * size);
+  const Index small = std::max<Index>(1, (1 << 16) / (block_width<T> * std::max<Index>(1, s.k)));
+  parallel_for(matrices * blocks, small, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const T* b = static_cast<const T*>(s.b) + i / blocks * s.b_step;
+      const MatrixView<T> view =
+          s.transpose_b ? MatrixView<T>{b, 1, s.k} : MatrixView<T>{b, s.n, 1};
+      pack_block(view, s.k, s.n, i % blocks, packed.data() + i / blocks * size);
+    }
+  });
+  const Cut c = cut<T>(s);
+  const Index tasks = c.row_tasks * c.block_tasks;
+  const Index work = std::min(c.rows, s.m) * c.blocks * block_width<T> * std::max<Index>(1, s.k);
+  parallel_for(s.batch * tasks, std::max<Index>(1, (1 << 17) / work), [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const Index matrix = i / tasks, row = i % tasks / c.block_tasks * c.rows;
+      const Index block = i % c.block_tasks * c.blocks;
+      const T* a = static_cast<const T*>(s.a) + matrix * s.a_step;
+      const MatrixView<T> view =
+          s.transpose_a ? MatrixView<T>{a, 1, s.m} : MatrixView<T>{a, s.k, 1};
+      multiply<T>(view.at(row, 0), std::min(c.rows, s.m - row), s.k,
+                  packed.data() + (s.b_step == 0 ? 0 : matrix * size), s.n, block,
+                  std::min(blocks, block + c.blocks),
+                  static_cast<T*>(s.y) + (matrix * s.m + row) * s.n, s.n,
+                  s.bias == nullptr ? Onto::zero : Onto::bias, static_cast<const T*>(s.bias));
+    }
+  });
 }
 
 }  // namespace
 
 void Matmul::cpu(const Args& s) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
-  with_float(name, s.dtype, [&]<class T>(T) {
-    const std::int64_t per_block = block_rows(s), blocks = (s.m + per_block - 1) / per_block;
-    const std::int64_t work = std::min(per_block, s.m) * s.n * std::max<std::int64_t>(1, s.k);
-    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 16) / work);
-    parallel_for(s.batch * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t matrix = i / blocks, row = i % blocks * per_block;
-        const T* a = static_cast<const T*>(s.a) + matrix * s.a_step;
-        const T* b = static_cast<const T*>(s.b) + matrix * s.b_step;
-        T* y = static_cast<T*>(s.y) + (matrix * s.m + row) * s.n;
-        block(s, a + (s.transpose_a ? row : row * s.k), b, y, std::min(per_block, s.m - row));
-      }
-    });
-  });
+  with_float(name, s.dtype, [&]<class T>(T) { matmul<T>(s); });
 }
 
 }  // namespace ito::kernel

@@ -1,0 +1,59 @@
+// Products of matrices for CPU kernels: the register tiles of convolution (conv_tile.h) without
+// taps.
+//
+//   Scratch<T> packed(packed_size<T>(k, n));
+//   pack_matrix<T>({b, n, 1}, k, n, packed.data());            // b [k, n] row-major
+//   multiply<T>({a, k, 1}, m, k, packed.data(), n, y, n);      // y = a b
+//
+// Single-threaded; callers cut their work. The right operand is packed once and used often.
+#pragma once
+
+#include "tensor/kernels/conv_pack.h"
+
+namespace ito::kernel {
+
+/// Element (i, j) is data[i row_step + j column_step]; one of the steps is 1. A transposed matrix
+/// has its steps exchanged.
+template <class T>
+struct MatrixView {
+  const T* data;
+  Index row_step, column_step;
+
+  MatrixView at(Index i, Index j) const {
+    return {data + i * row_step + j * column_step, row_step, column_step};
+  }
+};
+
+/// Elements of a packed [k, n].
+template <class T>
+Index packed_size(Index k, Index n) {
+  return block_count<T>(n) * block_width<T> * k;
+}
+
+/// Block b of the packed form of b [k, n], to packed + b block_width k.
+template <class T>
+void pack_block(const MatrixView<T>& matrix, Index k, Index n, Index b, T* packed) {
+  pack_weights<T>(matrix.data, {0, matrix.column_step, 0, 0, matrix.row_step}, b, n, 1, 1, k,
+                  packed + b * block_width<T> * k);
+}
+template <class T>
+void pack_matrix(const MatrixView<T>& matrix, Index k, Index n, T* packed) {
+  for (Index b = 0; b < block_count<T>(n); ++b) pack_block(matrix, k, n, b, packed);
+}
+
+enum class Onto { zero, bias, y };  ///< what the product is added to
+
+/// y[i, j] = start + sum over k of a[i, k] b[k, j] for i < m and the columns of blocks [first,
+/// last) of the packed b [k, n]. y is [m, n] with rows y_step apart; `bias` is [n], used with
+/// Onto::bias. For f32 and f64.
+template <class T>
+void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n, Index first,
+              Index last, T* y, Index y_step, Onto onto, const T* bias);
+
+template <class T>
+void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n, T* y,
+              Index y_step, Onto onto = Onto::zero) {
+  multiply<T>(a, m, k, packed, n, 0, block_count<T>(n), y, y_step, onto, nullptr);
+}
+
+}  // namespace ito::kernel
