@@ -4,6 +4,7 @@ set -euo pipefail
 tree=$2/layering_negative
 rm -rf "$tree"
 mkdir -p "$tree/tensor" "$tree/autograd"
+touch "$tree/tensor/b.h"
 echo '#include "tensor/b.h"' >"$tree/autograd/good.h"
 echo '#include "tensor/b.h"' >"$tree/tensor/good.h"
 bash "$1" "$tree" >/dev/null || { echo "a clean tree was refused"; exit 1; }
