@@ -10,15 +10,14 @@
 
 namespace ito::nn {
 
-bool is_plain_name(const std::string& name);  // manifest.cpp
-
 namespace {
 
 using Path = std::filesystem::path;
 
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* state_name = "state.json";
-constexpr std::uint64_t max_json_bytes = 64u << 20;
+constexpr std::uint64_t max_manifest_bytes = 1u << 20;
+constexpr std::uint64_t max_state_bytes = 64u << 20;
 
 std::string directory_name(std::int64_t step) { return fmt::format("step_{:06}", step); }
 
@@ -68,8 +67,11 @@ std::optional<std::int64_t> latest_step(const Path& root) {
 void make_root(const Path& root, Files& files) {
   std::error_code error;
   if (std::filesystem::is_directory(root, error)) return;
-  if (root.has_parent_path()) make_root(root.parent_path(), files);
+  const Path parent = root.has_parent_path() ? root.parent_path() : Path(".");
+  make_root(parent, files);
+  if (std::filesystem::is_directory(root, error)) return;  // "a/b/", whose parent is "a/b"
   files.make_directory(root);
+  files.sync_directory(parent);
 }
 
 struct Plan {
@@ -79,10 +81,14 @@ struct Plan {
 
 Plan plan_files(std::int64_t step, const CheckpointContents& contents) {
   if (step < 0) fail<ValueError>("save_checkpoint: step must be >= 0; got {}", step);
+  if (contents.state_json.size() > max_state_bytes) {
+    fail<ValueError>("save_checkpoint: the state has at most {} bytes; got {}", max_state_bytes,
+                     contents.state_json.size());
+  }
   Plan plan;
   plan.bytes = contents.state_json.size() + (1u << 16);  // and the manifest, and directories
   for (const auto& [name, file] : contents.files) {
-    if (!is_plain_name(name) || name == manifest_name || name == state_name) {
+    if (!Manifest::is_plain_name(name) || name == manifest_name || name == state_name) {
       fail<ValueError>("save_checkpoint: '{}' is not a name for a file of tensors", name);
     }
     const auto& layout =
@@ -133,6 +139,7 @@ void point_latest(const Path& root, const std::string& name, Files& files) {
 // Under a temporary name first: a crash halfway leaves nothing that looks like a checkpoint.
 void remove_checkpoint(const Path& root, const std::string& name, Files& files) {
   const Path temporary = root / fmt::format("{}.tmp-{}", name, ::getpid());
+  files.remove(temporary);
   files.rename(root / name, temporary);
   files.remove(temporary);
 }
@@ -201,7 +208,8 @@ Checkpoint open_directory(const Path& directory) {
   }
   Checkpoint c;
   c.directory = directory;
-  c.manifest = Manifest::parse(read_text(manifest_path, max_json_bytes), manifest_path.string());
+  c.manifest =
+      Manifest::parse(read_text(manifest_path, max_manifest_bytes), manifest_path.string());
   for (const auto& [name, expected] : c.manifest.files) {
     const InputFile file(directory / name);
     if (file.size() != expected.size) {
@@ -216,7 +224,7 @@ Checkpoint open_directory(const Path& directory) {
   if (!c.manifest.files.contains(state_name)) {
     fail<FormatError>("{}: no {} in the list of files", manifest_path.string(), state_name);
   }
-  c.state_json = read_text(directory / state_name, max_json_bytes);
+  c.state_json = read_text(directory / state_name, max_state_bytes);
   return c;
 }
 

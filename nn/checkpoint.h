@@ -68,6 +68,8 @@ struct Manifest {
   std::string config_hash;
   std::map<std::string, File> files;
 
+  /// Whether a file may have this name: letters, digits, '.', '_' and '-', no '.' first.
+  static bool is_plain_name(const std::string& name);
   std::string str() const;  ///< JSON
   /// Throws FormatError naming `file`.
   static Manifest parse(const std::string& text, const std::string& file);

@@ -51,7 +51,7 @@ std::uint32_t hex(const std::string& text, const std::string& file) {
 
 }  // namespace
 
-bool is_plain_name(const std::string& name) {
+bool Manifest::is_plain_name(const std::string& name) {
   if (name.empty() || name.size() > 128 || name.front() == '.') return false;
   return name.find_first_not_of(
              "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
