@@ -9,6 +9,7 @@
 #include <cmath>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "examples/app/exit_codes.h"
 
@@ -45,6 +46,33 @@ std::vector<std::string> split(const std::string& text) {
   }
   return parts;
 }
+
+// --help: a column of names, then descriptions wrapped to the width of a page.
+class HelpFormatter : public CLI::Formatter {
+  static constexpr std::size_t names_width = 32, page_width = 100;
+
+  std::string make_option(const CLI::Option* option, bool positional) const override {
+    std::string line = "  " + (positional ? option->get_name(true) : option->get_name(false, true));
+    if (const std::string type = option->get_type_name(); !type.empty()) line += " " + type;
+    if (line.size() >= names_width) {
+      line += "\n" + std::string(names_width, ' ');
+    } else {
+      line.resize(names_width, ' ');
+    }
+    std::size_t column = names_width;
+    std::istringstream words(option->get_description());
+    for (std::string word; words >> word;) {
+      if (column + word.size() >= page_width) {
+        line += "\n" + std::string(names_width, ' ');
+        column = names_width;
+      }
+      line += word + " ";
+      column += word.size() + 1;
+    }
+    line.back() = '\n';
+    return line;
+  }
+};
 
 [[noreturn]] void usage(const std::string& text) { throw ProgramError(ExitCode::usage, text); }
 
@@ -92,9 +120,9 @@ struct CommandLine::Impl {
     auto flag = std::make_unique<Flag>();
     flag->name = name;
     flag->set = std::move(set);
-    flag->option = app.add_option(name, flag->text, help)->type_name(placeholder);
+    const std::string text = fallback.empty() ? help : fmt::format("{} [{}]", help, fallback);
+    flag->option = app.add_option(name, flag->text, text)->type_name(placeholder);
     flag->option->group(group);
-    if (!fallback.empty()) flag->option->default_str(fallback);
     flags.push_back(std::move(flag));
     return *flags.back();
   }
@@ -131,8 +159,9 @@ CommandLine::CommandLine(std::string program, std::string description)
   impl_->program = program;
   impl_->app.name(std::move(program));
   impl_->app.set_help_flag("--help,-h", "Print this and exit");
-  impl_->app.set_version_flag("--version", std::string("ito ") + ITO_VERSION);
-  impl_->app.get_formatter()->column_width(34);
+  impl_->app.set_version_flag("--version", std::string("ito ") + ITO_VERSION,
+                              "Print the version and exit");
+  impl_->app.formatter(std::make_shared<HelpFormatter>());
 }
 
 CommandLine::~CommandLine() = default;
@@ -289,13 +318,16 @@ bool CommandLine::parse(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     fmt::print("{}\n", version.what());
     return false;
+  } catch (const CLI::ArgumentMismatch& e) {
+    const std::string text = e.what();
+    usage(fmt::format("{}: give it once, with one value", text.substr(0, text.find(':'))));
   } catch (const CLI::ParseError& e) {
     usage(fmt::format("{}; see {} --help", e.what(), impl.program));
   }
   if (const auto extra = impl.app.remaining(); !extra.empty()) impl.explain_extra(extra);
   for (auto& f : impl.flags) {
     if (f->option->count() == 0) continue;
-    f->set(f->is_switch ? "true" : f->text);
+    f->set(f->is_switch ? f->option->results().back() : f->text);
   }
   if (!impl.config_path.empty()) impl.read_config(impl.config_path);
   for (auto& f : impl.flags) {

@@ -1,33 +1,15 @@
 #include "examples/app/files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
 #include <fstream>
 #include <sstream>
 #include <system_error>
 
+#include "data/bytes.h"
 #include "tensor/error.h"
 
 namespace ito::app {
-namespace {
-
-void write_all(int file, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) fail<IoError>("{}: cannot write: {}", path, errno_text(errno));
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fsync(file) != 0) fail<IoError>("{}: cannot write: {}", path, errno_text(errno));
-}
-
-}  // namespace
-
 std::string errno_text(int error) { return std::generic_category().message(error); }
 
 std::string read_text(const std::string& path) {
@@ -40,21 +22,7 @@ std::string read_text(const std::string& path) {
 }
 
 void write_text_atomic(const std::string& path, std::string_view text) {
-  const std::string temporary = fmt::format("{}.tmp-{}", path, ::getpid());
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) fail<IoError>("{}: cannot create: {}", temporary, errno_text(errno));
-  try {
-    write_all(file, text, path);
-  } catch (...) {
-    ::close(file);
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  if (::close(file) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    fail<IoError>("{}: cannot write: {}", path, errno_text(error));
-  }
+  data::write_file(path, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
 std::string human_bytes(double bytes) {

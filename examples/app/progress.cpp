@@ -67,6 +67,11 @@ std::string Progress::text() const {
   const double left = done_ > first_ ? seconds / static_cast<double>(done_ - first_) *
                                            static_cast<double>(total_ - done_)
                                      : 0;
+  if (weight_ == 0) {  // no loss: not a training run
+    return fmt::format("{:3.0f} %  ETA {}",
+                       100.0 * static_cast<double>(done_) / static_cast<double>(total_),
+                       clock_text(left));
+  }
   return fmt::format("step {}/{}  loss {:.4f}  |g| {:.3f}  lr {:.1e}  {:.0f} images/s  ETA {}",
                      done_, total_, loss_, grad_norm_, lr_, images_per_second(), clock_text(left));
 }

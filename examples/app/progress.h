@@ -19,7 +19,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Step number `done` (counted from 1) was made.
+  /// Step number `done` (counted from 1) was made. With a loss that is NaN from the beginning, only
+  /// the share of the work and the time left are shown.
   void update(std::int64_t done, double loss, double grad_norm, double lr);
   /// Prints a line above the bar.
   void note(const std::string& text);

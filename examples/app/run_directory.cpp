@@ -20,6 +20,15 @@ namespace fs = std::filesystem;
 constexpr const char* run_files[] = {"config.json", "metrics.jsonl", "timing.jsonl",   "samples",
                                      "checkpoints", "report.html",   "nan_report.json"};
 
+// Half-written files of a process that was killed.
+void remove_temporaries(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const bool stale = entry.path().filename().string().find(".tmp-") != std::string::npos;
+    if (stale && entry.is_regular_file(error)) fs::remove(entry.path(), error);
+  }
+}
+
 }  // namespace
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:06}", step); }
@@ -48,6 +57,8 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   if (error) {
     stop(ExitCode::resource, "--out {}: cannot create folders in it: {}", path, error.message());
   }
+  remove_temporaries(path_);
+  remove_temporaries(file("samples"));
 }
 
 RunDirectory::~RunDirectory() {

@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
+#include "tensor/build.h"
 #include "tensor/parallel.h"
 
 namespace ito::app {
@@ -13,17 +15,29 @@ namespace {
 
 constexpr std::int64_t billion = 1'000'000'000;
 
+// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
+// RUN/checkpoints/step_000500.
+std::string run_of(const std::string& checkpoint) {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::path(checkpoint + "/").lexically_normal().parent_path();
+  if (path.filename() == "checkpoints") return path.parent_path().string();
+  if (path.parent_path().filename() == "checkpoints")
+    return path.parent_path().parent_path().string();
+  return path.string();
+}
+
 void add_data_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Data");
   line.add_choice("--dataset", o.dataset,
                   {"fashion-mnist", "mnist", "cifar10", "synthetic", "folder"},
                   "what to learn; synthetic needs no file, folder is PNGs below --data");
   line.add("--data", o.data, "DIR",
-           "where the data set lies (fashion-mnist: its Debian package's place)");
+           "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
   line.add("--image-size", o.image_size, {8, 1024},
            "side in pixels that synthetic and folder images get");
   line.add("--image-channels", o.image_channels, {1, 3},
            "1 grey or 3 colour, for synthetic and folder images");
+  line.add_switch("--strict", o.strict, "a file of the folder that cannot be read is an error");
   line.add_choice("--flip", o.flip, {"on", "off"}, "mirror each image with probability 1/2");
   line.add("--overfit", o.overfit, {0, 1024},
            "debug: learn only this many images, with the same timesteps and noise every step; the "
@@ -113,7 +127,6 @@ TrainOptions cifar10_recipe() {
       "Trains a diffusion model on small colour images (CIFAR-10 by default).\n"
       "Defaults are the recipe of Ho et al. 2020: meant for a GPU and days of work.";
   o.dataset = "cifar10";
-  o.data = "data/cifar10";
   o.image_size = 32;
   o.image_channels = 3;
   o.flip = "on";
@@ -154,6 +167,12 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (!o.resume.empty() && o.overwrite) {
     stop(ExitCode::usage, "--resume and --overwrite exclude each other");
   }
+  if (!o.resume.empty() && o.resume != "auto") {
+    if (!std::filesystem::exists(o.resume)) {
+      stop(ExitCode::checkpoint, "--resume {}: no such directory", o.resume);
+    }
+    if (!line.given("--out")) o.out = run_of(o.resume);
+  }
   if (o.overfit > 0) o.batch = o.overfit;
   return o;
 }
@@ -172,7 +191,7 @@ Device choose_device(const std::string& name, std::int64_t threads, bool quiet) 
   if (name == "cuda") {
     stop(ExitCode::resource, "--device cuda: {}", why_unavailable(Device::cuda()));
   }
-  if (!quiet) {
+  if (build::cuda && !quiet) {
     fmt::print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
   }
   return Device::cpu();

@@ -1,0 +1,85 @@
+#include "examples/app/datasets.h"
+
+#include "examples/app/exit_codes.h"
+
+namespace ito::app {
+namespace {
+
+constexpr std::int64_t synthetic_images = 10'000;
+
+std::string folder_of(const TrainOptions& o) {
+  if (!o.data.empty()) return o.data;
+  if (o.dataset == "fashion-mnist") return "/usr/share/datasets/fashion-mnist";
+  return "data/" + o.dataset;
+}
+
+data::Dataset load(const TrainOptions& o) {
+  if (o.dataset == "synthetic") {
+    data::SyntheticOptions shapes;
+    shapes.size = o.image_size;
+    shapes.channels = static_cast<int>(o.image_channels);
+    return data::make_synthetic(synthetic_images, /*seed=*/0, shapes);
+  }
+  if (o.dataset == "folder") {
+    return data::load_image_folder(o.data,
+                                   {o.image_size, static_cast<int>(o.image_channels), o.strict});
+  }
+  if (o.dataset == "cifar10") return data::load_cifar10(folder_of(o));
+  return data::load_idx_dataset(folder_of(o), data::Split::train, o.dataset);
+}
+
+// The library speaks of fields; who reads the message has flags.
+std::string in_flags(std::string text) {
+  constexpr std::pair<const char*, const char*> names[] = {{"base_channels", "--channels"},
+                                                           {"channel_multipliers", "--multipliers"},
+                                                           {"blocks_per_level", "--blocks"},
+                                                           {"attention_resolutions", "--attention"},
+                                                           {"norm_groups", "--groups"},
+                                                           {"image_size", "--image-size"},
+                                                           {"heads", "--heads"},
+                                                           {"dropout", "--dropout"}};
+  for (const auto& [field, flag] : names) {
+    const std::string from = field, to = flag;
+    for (std::size_t at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) {
+      if (at >= 2 && text.compare(at - 2, 2, "--") == 0) continue;
+      text.replace(at, from.size(), to);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+data::Dataset load_dataset(const TrainOptions& o) {
+  data::Dataset set = with_exit_code(ExitCode::bad_data, [&] { return load(o); });
+  if (set.images.size(1) != set.images.size(2)) {
+    stop(ExitCode::bad_data, "{}: images must be square; got {} x {}", set.name, set.images.size(1),
+         set.images.size(2));
+  }
+  if (o.overfit > set.count() || o.batch > set.count()) {
+    stop(ExitCode::usage, "{} must be at most the number of images; got {} and {} images in {}",
+         o.overfit > 0 ? "--overfit" : "--batch", o.batch, set.count(), set.name);
+  }
+  return o.overfit > 0 ? data::subset(set, 0, o.overfit) : set;
+}
+
+UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {
+  UNetConfig c;
+  c.image_size = dataset.images.size(1);
+  c.in_channels = c.out_channels = dataset.images.size(3);
+  c.base_channels = o.channels;
+  c.channel_multipliers = o.multipliers;
+  c.blocks_per_level = o.blocks;
+  c.attention_resolutions = o.attention;
+  c.heads = o.heads;
+  c.dropout = o.dropout;
+  c.norm_groups = o.groups;
+  try {
+    c.validate();
+  } catch (const ValueError& e) {
+    stop(ExitCode::usage, "{}", in_flags(e.what()));
+  }
+  return c;
+}
+
+}  // namespace ito::app

@@ -1,0 +1,29 @@
+// Grids of samples that a training run shows on its way.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "diffusion/gaussian_diffusion.h"
+#include "nn/ema.h"
+#include "tensor/tensor.h"
+
+namespace ito::app {
+
+struct PreviewOptions {
+  std::int64_t count = 16;  ///< images per half
+  std::int64_t steps = 25;  ///< of DDIM
+  std::uint64_t seed = 0;   ///< of the noise: the same for every grid of a run
+};
+
+/// A grid as u8 [H, W, C]: `count` samples with the averaged weights above the same number with the
+/// weights as they are, both from the same noise, so that grids of a run can be compared. `shape`
+/// is that of one image, [H, W, C]. Throws PreviewStopped when a signal asks the program to stop.
+Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, const nn::Ema& ema,
+                    const Shape& shape, Device device, const PreviewOptions& options);
+struct PreviewStopped {};
+
+/// One image [H, W, C] (u8) at ten timesteps from 0 to T - 1, side by side, as u8 [H, W, C].
+Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std::uint64_t seed);
+
+}  // namespace ito::app

@@ -1,0 +1,93 @@
+#include "examples/app/training_config.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "examples/app/files.h"
+#include "tensor/error.h"
+
+namespace ito::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json learning(const TrainOptions& o, const data::Dataset& d) {
+  const Tensor& images = d.images;
+  return {{"dataset", d.name},
+          {"images", images.size(0)},
+          {"image_size", images.size(1)},
+          {"image_channels", images.size(3)},
+          {"images_fingerprint", fingerprint(images.raw(), images.bytes())},
+          {"flip", o.flip},
+          {"overfit", o.overfit},
+          {"schedule", o.schedule},
+          {"timesteps", o.timesteps},
+          {"predict", o.predict},
+          {"channels", o.channels},
+          {"multipliers", o.multipliers},
+          {"blocks", o.blocks},
+          {"attention", o.attention},
+          {"heads", o.heads},
+          {"groups", o.groups},
+          {"dropout", o.dropout},
+          {"batch", o.batch},
+          {"lr", o.lr},
+          {"warmup", o.warmup},
+          {"clip", o.clip},
+          {"ema", o.ema},
+          {"seed", o.seed}};
+}
+
+}  // namespace
+
+std::string learning_json(const TrainOptions& o, const data::Dataset& d) {
+  return learning(o, d).dump();
+}
+
+std::string config_json(const TrainOptions& o, const data::Dataset& d,
+                        const std::string& learning) {
+  const Json all = {{"program", o.program},
+                    {"ito", ITO_VERSION},
+                    {"learning", Json::parse(learning)},
+                    {"run",
+                     {{"data", o.data},
+                      {"classes", d.class_names},
+                      {"steps", o.steps},
+                      {"out", o.out},
+                      {"sample_every", o.sample_every},
+                      {"sample_steps", o.sample_steps},
+                      {"sample_count", o.sample_count},
+                      {"checkpoint_every", o.checkpoint_every},
+                      {"keep_last", o.keep_last},
+                      {"log_every", o.log_every},
+                      {"threads", o.threads},
+                      {"device", o.device}}}};
+  // A path may be any bytes; JSON must be UTF-8.
+  return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::vector<std::string> differences(const std::string& stored, const std::string& now) {
+  const Json a = Json::parse(stored, nullptr, /*allow_exceptions=*/false);
+  const Json b = Json::parse(now);
+  if (!a.is_object()) fail<FormatError>("configuration in the checkpoint: not a JSON object");
+  std::set<std::string> keys;
+  for (const auto& item : a.items()) keys.insert(item.key());
+  for (const auto& item : b.items()) keys.insert(item.key());
+  const auto text = [](const Json& j, const std::string& key) {
+    return j.contains(key) ? j[key].dump() : std::string("nothing");
+  };
+  std::vector<std::string> lines;
+  for (const std::string& key : keys) {
+    if (text(a, key) == text(b, key)) continue;
+    lines.push_back(
+        fmt::format("{}: {} in the checkpoint, {} now", key, text(a, key), text(b, key)));
+  }
+  return lines;
+}
+
+ModelCard model_card(const TrainOptions& o, const UNetConfig& network,
+                     const data::Dataset& dataset) {
+  return {network, o.schedule, o.timesteps, o.predict, dataset.name};
+}
+
+}  // namespace ito::app

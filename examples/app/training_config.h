@@ -1,0 +1,29 @@
+// The configuration of a training run as JSON, and what of it must agree when a run is continued.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "examples/app/model_file.h"
+#include "examples/app/train_options.h"
+
+namespace ito::app {
+
+/// What decides the bits that are learnt: data (with a fingerprint of the images), process,
+/// network, optimiser and seed. Not how long, where, with how many threads. One line; stands in
+/// state.json.
+std::string learning_json(const TrainOptions& options, const data::Dataset& dataset);
+
+/// config.json: the above and the rest, indented.
+std::string config_json(const TrainOptions& options, const data::Dataset& dataset,
+                        const std::string& learning);
+
+/// One line for each difference of two learning_json texts: "lr: 0.001 in the checkpoint, 0.002
+/// now". Throws FormatError when `stored` is not such a text.
+std::vector<std::string> differences(const std::string& stored, const std::string& now);
+
+ModelCard model_card(const TrainOptions& options, const UNetConfig& network,
+                     const data::Dataset& dataset);
+
+}  // namespace ito::app

@@ -1,0 +1,314 @@
+#include "examples/app/training_run.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include "data/png.h"
+#include "examples/app/files.h"
+#include "examples/app/non_finite.h"
+#include "examples/app/preview.h"
+#include "examples/app/progress.h"
+#include "examples/app/run_directory.h"
+#include "examples/app/run_report.h"
+#include "examples/app/signals.h"
+#include "examples/app/training_config.h"
+#include "nn/checkpoint.h"
+#include "tensor/memory.h"
+#include "tensor/parallel.h"
+
+namespace ito::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t most_bad_in_a_row = 5;
+
+RunDirectory::Mode mode_of(const TrainOptions& o) {
+  if (o.overwrite) return RunDirectory::Mode::overwrite;
+  return o.resume.empty() ? RunDirectory::Mode::fresh : RunDirectory::Mode::resume;
+}
+
+bool due(std::int64_t step, std::int64_t every) { return every > 0 && step % every == 0; }
+
+}  // namespace
+
+struct TrainingRun::Impl {
+  Impl(const TrainOptions& o, const data::Dataset& d, const UNetConfig& network,
+       const GaussianDiffusion& p, Denoiser m, Learner l)
+      : options(o),
+        dataset(d),
+        process(p),
+        model(std::move(m)),
+        learner(l),
+        directory(o.out, mode_of(o)),
+        card(model_card(o, network, d).to_json()),
+        learning(learning_json(o, d)) {}
+
+  void say(const std::string& text) {
+    if (progress) return progress->note(text);
+    if (!options.quiet) fmt::print(stderr, "{}\n", text);
+  }
+  std::optional<nn::Checkpoint> find_checkpoint();
+  void resume();
+  void open_logs();
+  void log(std::int64_t done, const StepResult& result);
+  void draw_samples(std::int64_t done);
+  void save(std::int64_t done);
+  void write_report(const std::string& status);
+  void start_table() const;
+
+  const TrainOptions& options;
+  const data::Dataset& dataset;
+  const GaussianDiffusion& process;
+  Denoiser model;
+  Learner learner;
+  RunDirectory directory;
+  std::string card, learning;
+  TrainingState state;
+  std::unique_ptr<AppendFile> metrics, timing;
+  std::unique_ptr<Progress> progress;
+  bool last_step_was_finite = true;
+  std::chrono::steady_clock::time_point lap;  // end of the last line of timing.jsonl
+  std::int64_t lap_step = 0;
+  std::int64_t saved_step = -1;
+};
+
+// ---- beginning
+// -----------------------------------------------------------------------------------
+
+std::optional<nn::Checkpoint> TrainingRun::Impl::find_checkpoint() {
+  if (options.resume.empty()) return std::nullopt;
+  if (options.resume != "auto") return nn::load_checkpoint(options.resume);
+  nn::LatestCheckpoint latest = nn::find_latest_checkpoint(directory.checkpoints());
+  for (const std::string& reason : latest.skipped) {
+    fmt::print(stderr, "WARNING: a damaged checkpoint is left out: {}\n", reason);
+  }
+  if (!latest.checkpoint && !latest.skipped.empty()) {
+    stop(ExitCode::checkpoint,
+         "--resume auto: no checkpoint in {} can be used. To start again: --overwrite",
+         directory.checkpoints());
+  }
+  if (!latest.checkpoint)
+    say(fmt::format("no checkpoint in {} yet: starting at step 0", options.out));
+  return latest.checkpoint;
+}
+
+void TrainingRun::Impl::resume() {
+  nn::clean_checkpoints(
+      directory.checkpoints());  // the lock is ours: what is half written is stale
+  with_exit_code(ExitCode::checkpoint, [&] {
+    const auto checkpoint = find_checkpoint();
+    if (!checkpoint) return;
+    state = parse_state(*checkpoint);
+    if (const auto lines = differences(state.learning, learning); !lines.empty()) {
+      std::string text;
+      for (const std::string& line : lines) text += "\n  " + line;
+      stop(ExitCode::checkpoint,
+           "{} is of a run with another configuration:{}\n  give the flags of that run, or another "
+           "--out to start a new one",
+           checkpoint->directory.string(), text);
+    }
+    restore(learner, *checkpoint);
+    say(fmt::format("continuing after step {} from {}", state.step,
+                    checkpoint->directory.string()));
+  });
+  state.learning = learning;
+}
+
+void TrainingRun::Impl::open_logs() {
+  write_text_atomic(directory.file("config.json"), config_json(options, dataset, learning));
+  metrics = std::make_unique<AppendFile>(directory.file("metrics.jsonl"), state.metrics_bytes);
+  // Of the speeds, keep those of steps that were not lost.
+  std::string kept;
+  for (const TimingLine& line : read_timing(directory.file("timing.jsonl"))) {
+    if (line.step <= state.step) kept += to_json(line) + "\n";
+  }
+  write_text_atomic(directory.file("timing.jsonl"), kept);
+  timing = std::make_unique<AppendFile>(directory.file("timing.jsonl"), kept.size());
+}
+
+void TrainingRun::Impl::start_table() const {
+  if (options.quiet) return;
+  const auto& flat = learner.flat;
+  const Tensor& images = dataset.images;
+  const auto size = [](const Tensor& t) { return human_bytes(static_cast<double>(t.bytes())); };
+  fmt::print(stderr,
+             "{}\n"
+             "  data      {}, {} images of {} x {} x {}\n"
+             "  process   {} schedule, T = {}, predicts {}\n"
+             "  network   {} parameters\n"
+             "  memory    weights {}, gradients {}, optimiser {}, average {}, data {}\n"
+             "  device    {}, f32, {} threads\n"
+             "  training  {} steps of {} images, lr {}, seed {}\n"
+             "  output    {}\n",
+             options.program, dataset.name, images.size(0), images.size(1), images.size(2),
+             images.size(3), options.schedule, options.timesteps, options.predict, flat.count(),
+             size(flat.values), size(flat.grads),
+             human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
+             size(learner.ema.values), size(images), flat.values.device().str(), num_threads(),
+             options.steps, options.batch, options.lr, options.seed, options.out);
+  for (const std::string& skipped : dataset.skipped) {
+    fmt::print(stderr, "  left out  {}\n", skipped);
+  }
+}
+
+TrainingRun::TrainingRun(const TrainOptions& options, const data::Dataset& dataset,
+                         const UNetConfig& network, const GaussianDiffusion& process,
+                         Denoiser model, Learner learner)
+    : impl_(std::make_unique<Impl>(options, dataset, network, process, std::move(model), learner)) {
+  impl_->start_table();
+  impl_->resume();
+  with_exit_code(ExitCode::resource, [&] { impl_->open_logs(); });
+  catch_signals();
+  const std::int64_t step = impl_->state.step;
+  // A run that was stopped between saving and drawing lacks the grid of its last step.
+  if (due(step, options.sample_every) && step > 0 && !fs::exists(impl_->directory.samples(step))) {
+    impl_->draw_samples(step);
+  }
+  impl_->progress = std::make_unique<Progress>(options.steps, step, options.batch, options.quiet);
+  impl_->lap = std::chrono::steady_clock::now();
+  impl_->lap_step = step;
+}
+
+TrainingRun::~TrainingRun() = default;
+
+std::int64_t TrainingRun::first_step() const { return impl_->state.step; }
+
+bool TrainingRun::goes_on(std::int64_t step) const {
+  return step < impl_->options.steps && !stop_requested();
+}
+
+// ---- every step
+// ----------------------------------------------------------------------------------
+
+bool TrainingRun::is_finite(std::int64_t step, const StepResult& result) {
+  Impl& run = *impl_;
+  bool finite = std::isfinite(result.grad_norm);
+  for (const float loss : result.losses.to_vector<float>()) finite = finite && std::isfinite(loss);
+  run.last_step_was_finite = finite;
+  if (finite) {
+    run.state.bad_in_a_row = 0;
+    return true;
+  }
+  ++run.state.window.skipped;
+  ++run.state.bad_in_a_row;
+  const NonFiniteReport report = explain_non_finite(step, result, run.learner.flat);
+  run.say(fmt::format("step {}: not finite, update skipped ({} in a row): {}", step + 1,
+                      run.state.bad_in_a_row, report.first_bad));
+  if (run.state.bad_in_a_row < most_bad_in_a_row) return false;
+  write_text_atomic(run.directory.file("nan_report.json"), report.json);
+  run.write_report(fmt::format("stopped at step {}: not finite: {}", step + 1, report.first_bad));
+  run.progress->finish();
+  stop(
+      ExitCode::non_finite,
+      "{} steps in a row were not finite, the last one step {}: {}. Details in {}; the weights are "
+      "those before. A lower --lr or --clip, or a longer --warmup, often helps",
+      most_bad_in_a_row, step + 1, report.first_bad, run.directory.file("nan_report.json"));
+}
+
+void TrainingRun::end_of_step(std::int64_t step, const StepResult& result) {
+  Impl& run = *impl_;
+  const TrainOptions& o = run.options;
+  const std::int64_t done = run.state.step = step + 1;
+  run.log(done, result);
+  const bool last = done == o.steps;
+  run.progress->pause();
+  if (o.sample_count > 0 && (last || due(done, o.sample_every))) run.draw_samples(done);
+  if (last || due(done, o.checkpoint_every) || stop_requested()) {
+    run.save(done);
+    run.write_report(last ? fmt::format("finished at step {}", done)
+                          : fmt::format("at step {} of {}", done, o.steps));
+  }
+  run.progress->resume();
+}
+
+void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {
+  if (last_step_was_finite) state.window.add(r.losses, r.t, options.timesteps, r.grad_norm);
+  state.epoch = options.overfit > 0 ? 0 : done * options.batch / dataset.count();
+  state.cursor = options.overfit > 0 ? 0 : done * options.batch % dataset.count();
+  double loss = 0;
+  for (const float x : r.losses.to_vector<float>()) loss += double{x};
+  progress->update(done, loss / static_cast<double>(r.losses.numel()), r.grad_norm, r.lr);
+  if (!due(done, options.log_every)) return;
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - lap).count();
+  const double speed = static_cast<double>((done - lap_step) * options.batch) / seconds;
+  lap = now;
+  lap_step = done;
+  with_exit_code(ExitCode::resource, [&] {
+    const auto& ema = learner.ema;
+    const double decay = ema.updates() > 0 ? ema.decay_at(ema.updates() - 1) : 0.0;
+    metrics->append(to_json(summarise(state.window, done, r.lr, decay)));
+    timing->append(to_json(TimingLine{done, speed}));
+  });
+  state.metrics_bytes = metrics->size();
+  state.window = {};
+}
+
+void TrainingRun::Impl::draw_samples(std::int64_t done) {
+  const Tensor& images = dataset.images;
+  try {
+    const Tensor grid = preview_grid(
+        process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
+        learner.flat.values.device(),
+        {options.sample_count, options.sample_steps, static_cast<std::uint64_t>(options.seed)});
+    with_exit_code(ExitCode::resource, [&] {
+      data::write_png(directory.samples(done), grid,
+                      {{"Software", "ito " ITO_VERSION},
+                       {"step", std::to_string(done)},
+                       {"seed", std::to_string(options.seed)},
+                       {"sampler", fmt::format("ddim, {} steps, eta 0", options.sample_steps)},
+                       {"rows", "upper half: averaged weights; lower half: raw weights"}});
+    });
+  } catch (const PreviewStopped&) {
+    return;  // drawn when the run is continued
+  }
+}
+
+void TrainingRun::Impl::save(std::int64_t done) {
+  nn::CheckpointOptions keep;
+  keep.keep_last = static_cast<int>(options.keep_last);
+  try {
+    nn::save_checkpoint(directory.checkpoints(), done, checkpoint_contents(learner, state, card),
+                        keep);
+  } catch (const IoError& e) {
+    progress->finish();
+    stop(ExitCode::resource, "cannot save the checkpoint of step {}: {}\n  {}", done, e.what(),
+         saved_step >= 0 ? fmt::format("the checkpoint of step {} is intact", saved_step)
+                         : "no checkpoint of this process is lost: there was none yet");
+  }
+  saved_step = done;
+}
+
+void TrainingRun::Impl::write_report(const std::string& status) {
+  with_exit_code(ExitCode::resource, [&] {
+    write_run_report(directory, status, options, dataset, process, learner.flat.count());
+  });
+}
+
+// ---- end
+// -----------------------------------------------------------------------------------------
+
+ExitCode TrainingRun::finish() {
+  Impl& run = *impl_;
+  if (stop_requested() && run.saved_step != run.state.step && run.state.step < run.options.steps) {
+    run.save(run.state.step);  // the signal came before the first step or after a save was due
+  }
+  run.write_report(
+      run.state.step >= run.options.steps
+          ? fmt::format("finished at step {}", run.state.step)
+          : fmt::format("interrupted after step {} of {}", run.state.step, run.options.steps));
+  run.progress->finish();
+  run.say(fmt::format("{} at step {}: {:.0f} images/s, peak memory {}; {}",
+                      stop_requested() ? "stopped and saved" : "done", run.state.step,
+                      run.progress->images_per_second(),
+                      human_bytes(static_cast<double>(memory::usage().peak)),
+                      run.directory.file("report.html")));
+  return signal_exit_code();
+}
+
+}  // namespace ito::app
