@@ -28,6 +28,7 @@
 #include "data/describe.h"
 #include "data/png.h"
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/models/time_embedding.h"
 #include "diffusion/models/unet.h"
 #include "diffusion/prediction.h"
 #include "diffusion/samplers.h"

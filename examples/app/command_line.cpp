@@ -63,7 +63,8 @@ class HelpFormatter : public CLI::Formatter {
     std::istringstream words(option->get_description());
     for (std::string word; words >> word;) {
       if (column + word.size() >= page_width) {
-        line += "\n" + std::string(names_width, ' ');
+        line.back() = '\n';
+        line += std::string(names_width, ' ');
         column = names_width;
       }
       line += word + " ";

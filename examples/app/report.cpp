@@ -61,10 +61,10 @@ std::string curves(const Report& r) {
       [](const MetricsLine& l) { return l.quarter_loss[3]; }};
   std::vector<Series> quarters;
   for (int q = 0; q < 4; ++q) {
-    quarters.push_back(
-        smoothed(metric(fmt::format("t in quarter {}", q + 1), colors[q], r, quarter[q]), 0.9));
+    quarters.push_back(smoothed(metric(std::to_string(q + 1), colors[q], r, quarter[q]), 0.9));
   }
-  html += line_plot(quarters, {"Loss by timestep (1: little noise)", "step", "L_simple", true});
+  html += line_plot(
+      quarters, {"Loss by quarter of the timesteps (1: little noise)", "step", "L_simple", true});
   html += line_plot({metric("lr", "#9467bd", r, [](const MetricsLine& l) { return l.lr; })},
                     {"Learning rate", "step", "lr"});
   html +=

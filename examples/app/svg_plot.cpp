@@ -63,6 +63,7 @@ std::vector<double> log_ticks(double low, double high) {
       if (v >= low && v <= high && (few || m == 1.0)) list.push_back(v);
     }
   }
+  if (list.size() < 3) return ticks(low, high, 5);  // hardly a decade: as if it were linear
   return list;
 }
 

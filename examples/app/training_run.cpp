@@ -216,6 +216,7 @@ void TrainingRun::end_of_step(std::int64_t step, const StepResult& result) {
   const std::int64_t done = run.state.step = step + 1;
   run.log(done, result);
   const bool last = done == o.steps;
+  const auto pause = std::chrono::steady_clock::now();
   run.progress->pause();
   if (o.sample_count > 0 && (last || due(done, o.sample_every))) run.draw_samples(done);
   if (last || due(done, o.checkpoint_every) || stop_requested()) {
@@ -224,6 +225,7 @@ void TrainingRun::end_of_step(std::int64_t step, const StepResult& result) {
                           : fmt::format("at step {} of {}", done, o.steps));
   }
   run.progress->resume();
+  run.lap += std::chrono::steady_clock::now() - pause;  // speed is that of training alone
 }
 
 void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# However a run is stopped, continuing it ends with the bits of a run that was never stopped: kill -9 at
+# many moments, signals, other numbers of threads.
+source "$(dirname "$0")/common.sh"
+train=("$bin/train_mnist" "${tiny[@]}" --steps 60 --sample-every 20 --checkpoint-every 4)
+
+"${train[@]}" --threads 1 --out "$work/whole"
+"${train[@]}" --threads 3 --out "$work/threads"
+same_run "$work/whole" "$work/threads"
+for file in samples/step_000020.png samples/step_000060.png; do
+  cmp "$work/whole/$file" "$work/threads/$file" || fail "$file depends on the threads"
+done
+
+# Resumed half way, on purpose.
+"$bin/train_mnist" "${tiny[@]}" --sample-every 20 --checkpoint-every 4 --steps 31 --out "$work/half"
+"${train[@]}" --out "$work/half" --resume auto
+same_run "$work/whole" "$work/half"
+
+# kill -9 after a random time, again and again, until the run gets to its end.
+RANDOM=7
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}
+kills=0
+for attempt in $(seq 1 200); do
+  "${train[@]}" --threads $((1 + attempt % 3)) --out "$work/killed" --resume auto \
+    >/dev/null 2>"$work/killed.log" &
+  pid=$!
+  limit=$((20 + RANDOM % (200 + 40 * attempt)))
+  for ((ms = 0; ms < limit; ms += 10)); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.01
+  done
+  kill -9 "$pid" 2>/dev/null || true
+  code=0
+  wait "$pid" 2>/dev/null || code=$?
+  [[ $code == 0 ]] && break
+  [[ $code == 137 ]] || fail "exit code $code after kill -9: $(cat "$work/killed.log")"
+  kills=$((kills + 1))
+done
+[[ $code == 0 ]] || fail "not finished after $attempt attempts"
+((kills >= 3)) || fail "killed only $kills times"
+echo "killed $kills times"
+same_run "$work/whole" "$work/killed"
+for file in samples/step_000020.png samples/step_000040.png samples/step_000060.png; do
+  cmp "$work/whole/$file" "$work/killed/$file" || fail "$file differs after kills"
+done
+
+# kill -9 in the middle of writing a checkpoint: as soon as its temporary directory is there.
+found=0
+for attempt in $(seq 1 40); do
+  rm -rf "$work/torn"
+  "${train[@]}" --out "$work/torn" >/dev/null 2>&1 &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    if compgen -G "$work/torn/checkpoints/step_*.tmp-*" >/dev/null; then break; fi
+  done
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  if compgen -G "$work/torn/checkpoints/step_*.tmp-*" >/dev/null; then
+    found=1
+    break
+  fi
+done
+((found)) || fail "no kill fell into the writing of a checkpoint"
+"${train[@]}" --out "$work/torn" --resume auto
+same_run "$work/whole" "$work/torn"
+if compgen -G "$work/torn/checkpoints/*.tmp-*" >/dev/null; then fail "a stale directory was left"; fi
+
+# SIGINT and SIGTERM: saved, exit codes 130 and 143, a report, and the same end.
+long=("$bin/train_mnist" "${tiny[@]}" --steps 200000 --sample-every 0 --checkpoint-every 0)
+for signal in INT TERM; do
+  "${long[@]}" --out "$work/$signal" &
+  pid=$!
+  until [[ -s $work/$signal/metrics.jsonl ]]; do sleep 0.02; done
+  kill -"$signal" "$pid"
+  code=0
+  wait "$pid" || code=$?
+  [[ $code == $([[ $signal == INT ]] && echo 130 || echo 143) ]] || fail "exit code $code after SIG$signal"
+  [[ -f $work/$signal/report.html ]] || fail "no report after SIG$signal"
+  grep -q 'interrupted after step' "$work/$signal/report.html" || fail "the report does not say so"
+  step=$(sed -n 's/^ *"step": \([0-9]*\),/\1/p' "$work/$signal/checkpoints/latest/state.json")
+  "$bin/train_mnist" "${tiny[@]}" --steps $((step + 5)) --out "$work/$signal" --resume auto
+  "$bin/train_mnist" "${tiny[@]}" --steps $((step + 5)) --out "$work/$signal-whole"
+  same_run "$work/$signal-whole" "$work/$signal"
+done
+
+# A damaged checkpoint: --resume auto says so and takes the one before; naming it is an error.
+cp -r "$work/whole" "$work/damaged"
+printf 'x' | dd of="$work/damaged/checkpoints/step_000060/model.safetensors" bs=1 seek=900 \
+  conv=notrunc 2>/dev/null
+expect 6 "model.safetensors" "${train[@]}" --resume "$work/damaged/checkpoints/step_000060"
+expect 0 "WARNING: a damaged checkpoint is left out" "${train[@]}" --out "$work/damaged" --resume auto
+same_run "$work/whole" "$work/damaged"
+echo "passed"
