@@ -120,7 +120,8 @@ void draw(std::uint8_t* image, std::int64_t size, int channels, std::int64_t kin
 }  // namespace
 
 Dataset make_synthetic(std::int64_t n, std::uint64_t seed, const SyntheticOptions& options) {
-  const auto& [size, channels, first] = options;
+  const std::int64_t size = options.size, first = options.first;
+  const int channels = options.channels;
   if (n < 1 || first < 0 || size < 8 || size > 1024 || (channels != 1 && channels != 3)) {
     fail<ValueError>(
         "make_synthetic: n >= 1, first >= 0, size 8 to 1024, channels 1 or 3; got n {}, "

@@ -37,3 +37,12 @@ if(ITO_SANITIZE)
                                                -fno-sanitize-recover=all)
   target_link_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE})
 endif()
+if(ITO_BUILD_FUZZERS)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "ITO_BUILD_FUZZERS needs clang. On Debian: apt-get install clang-14, and "
+                        "configure with --preset fuzz")
+  endif()
+  # Counters of the code that an input reaches; the programs themselves link -fsanitize=fuzzer.
+  target_compile_options(ito_options INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(ito_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -7,8 +7,8 @@
 #include <limits>
 #include <numeric>
 
-#include "support.h"
 #include "tensor/parallel.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "data/dataset.h"
-#include "support.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;

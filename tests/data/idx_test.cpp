@@ -3,9 +3,9 @@
 #include <doctest/doctest.h>
 
 #include "data/dataset.h"
-#include "sha256.h"
-#include "support.h"
 #include "tensor/parallel.h"
+#include "tests/data/sha256.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;

@@ -3,8 +3,8 @@
 
 #include "data/dataset.h"
 #include "data/png.h"
-#include "png_support.h"
-#include "support.h"
+#include "tests/data/png_support.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;

@@ -2,9 +2,9 @@
 
 #include "data/describe.h"
 #include "data/png.h"
-#include "png_support.h"
-#include "support.h"
 #include "tensor/memory.h"
+#include "tests/data/png_support.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;

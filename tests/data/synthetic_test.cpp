@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "data/dataset.h"
-#include "support.h"
 #include "tensor/parallel.h"
+#include "tests/data/support.h"
 
 using namespace ito;
 using namespace ito::data;
