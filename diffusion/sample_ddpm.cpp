@@ -28,7 +28,8 @@ Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, cons
     const Tensor x0 = process.denoise(model, x, same_timestep(t, x), options.clip_x0).x0;
     Tensor next = schedule.sqrt_alpha_bar(s) * beta / noise_t * x0 +
                   std::sqrt(1.0 - beta) * noise_s / noise_t * x;  // the mean, eq. 7
-    if (s >= 0) {                                                 // Algorithm 2: z = 0 at the end
+    const bool last = s == -1;
+    if (!last) {  // Algorithm 2: z = 0 at the end
       const double variance = options.variance == ReverseVariance::beta ? beta : beta_tilde;
       rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
       next = next + std::sqrt(variance) * randn(rng, x.shape(), x.dtype(), x.device());

@@ -23,16 +23,16 @@ NoiseSchedule NoiseSchedule::linear(std::int64_t timesteps, double beta_first, d
   expect_timesteps("NoiseSchedule::linear", timesteps);
   if (!(0.0 < beta_first && beta_first <= beta_last && beta_last < 1.0)) {
     fail<ValueError>(
-        "NoiseSchedule::linear: betas must satisfy 0 < beta_first <= beta_last < 1; got beta_first "
-        "= "
-        "{}, beta_last = {}",
+        "NoiseSchedule::linear: needs 0 < beta_first <= beta_last < 1; got beta_first = {}, "
+        "beta_last = {}",
         beta_first, beta_last);
   }
   std::vector<double> beta(static_cast<std::size_t>(timesteps));
   const double step =
       timesteps > 1 ? (beta_last - beta_first) / static_cast<double>(timesteps - 1) : 0.0;
-  for (std::size_t t = 0; t < beta.size(); ++t)
+  for (std::size_t t = 0; t < beta.size(); ++t) {
     beta[t] = beta_first + static_cast<double>(t) * step;
+  }
   return NoiseSchedule(std::move(beta));
 }
 
@@ -55,8 +55,7 @@ NoiseSchedule NoiseSchedule::cosine(std::int64_t timesteps, double s) {
 }
 
 NoiseSchedule NoiseSchedule::from_betas(std::vector<double> betas) {
-  if (betas.empty())
-    fail<ValueError>("NoiseSchedule::from_betas: needs at least one beta; got none");
+  if (betas.empty()) fail<ValueError>("NoiseSchedule::from_betas: needs a beta; got none");
   for (std::size_t t = 0; t < betas.size(); ++t) {
     if (!(betas[t] > 0.0 && betas[t] < 1.0)) {
       fail<ValueError>("NoiseSchedule::from_betas: betas must be in (0, 1); got betas[{}] = {}", t,
@@ -102,8 +101,9 @@ double NoiseSchedule::sqrt_one_minus_alpha_bar(std::int64_t t) const {
 }
 
 double NoiseSchedule::beta_between(std::int64_t s, std::int64_t t) const {
-  if (s < -1 || s >= t)
+  if (s < -1 || s >= t) {
     fail<ValueError>("beta_between: needs -1 <= s < t; got s = {}, t = {}", s, t);
+  }
   const double log_alpha_bar_s = s == -1 ? 0.0 : log_alpha_bar_[index(s)];
   return -std::expm1(log_alpha_bar_[index(t)] - log_alpha_bar_s);
 }

@@ -57,6 +57,68 @@ void expect_range(const char* field, std::int64_t value, std::int64_t low, std::
   }
 }
 
+// The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
+void validate_ranges(const UNetConfig& c) {
+  expect_range("image_size", c.image_size, 1, 16384);
+  expect_range("in_channels", c.in_channels, 1, 65536);
+  expect_range("out_channels", c.out_channels, 1, 65536);
+  expect_range("base_channels", c.base_channels, 4, 16384);
+  expect_range("number of channel_multipliers", c.levels(), 1, 14);
+  for (const auto m : c.channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
+  expect_range("blocks_per_level", c.blocks_per_level, 1, 256);
+  expect_range("heads", c.heads, 1, 65536);
+  expect_range("norm_groups", c.norm_groups, 1, 65536);
+  if (c.base_channels % 2 != 0) {
+    fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
+                     c.base_channels, c.base_channels + 1);
+  }
+  if (!(c.dropout >= 0.0 && c.dropout < 1.0)) {
+    fail<ValueError>("unet: dropout must be in [0, 1); got {}; use 0 for none", c.dropout);
+  }
+  if (!(c.norm_eps > 0.0 && std::isfinite(c.norm_eps))) {
+    fail<ValueError>("unet: norm_eps must be positive; got {}; use 1e-6", c.norm_eps);
+  }
+}
+
+void validate_resolutions(const UNetConfig& c) {
+  const std::int64_t step = std::int64_t{1} << (c.levels() - 1);
+  if (c.image_size % step != 0) {
+    fail<ValueError>(
+        "unet: image_size must be a multiple of 2^(levels - 1) = {} for {} levels; got {}; use {}, "
+        "or fewer channel_multipliers",
+        step, c.levels(), c.image_size, (c.image_size / step + 1) * step);
+  }
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t i = 0; i < c.levels(); ++i) sizes.push_back(c.resolution(i));
+  for (const auto size : c.attention_resolutions) {
+    if (std::ranges::count(sizes, size) == 0) {
+      fail<ValueError>(
+          "unet: attention_resolutions must be sizes of levels; got {}; the levels have {}", size,
+          fmt::join(sizes, ", "));
+    }
+  }
+}
+
+void validate_channels(const UNetConfig& c) {
+  for (std::int64_t i = -1; i < c.levels(); ++i) {  // -1: the first convolution
+    const std::int64_t channels = i < 0 ? c.base_channels : c.channels(i);
+    if (channels % c.norm_groups != 0) {
+      fail<ValueError>(
+          "unet: norm_groups must divide the channels of every level; got norm_groups = {}, {} "
+          "channels; use norm_groups = {}, or base_channels = {}",
+          c.norm_groups, channels, std::gcd(c.norm_groups, channels),
+          (c.base_channels / c.norm_groups + 1) * c.norm_groups);
+    }
+    const bool attends = i >= 0 && (c.has_attention(i) || i == c.levels() - 1);
+    if (attends && channels % c.heads != 0) {
+      fail<ValueError>(
+          "unet: heads must divide the channels where there is attention; got heads = {}, {} "
+          "channels; use heads = {}",
+          c.heads, channels, std::gcd(c.heads, channels));
+    }
+  }
+}
+
 }  // namespace
 
 UNetConfig UNetConfig::mnist() { return {}; }
@@ -83,61 +145,9 @@ bool UNetConfig::has_attention(std::int64_t level) const {
 }
 
 void UNetConfig::validate() const {
-  // The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
-  expect_range("image_size", image_size, 1, 16384);
-  expect_range("in_channels", in_channels, 1, 65536);
-  expect_range("out_channels", out_channels, 1, 65536);
-  expect_range("base_channels", base_channels, 4, 16384);
-  expect_range("number of channel_multipliers", levels(), 1, 14);
-  for (const auto m : channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
-  expect_range("blocks_per_level", blocks_per_level, 1, 256);
-  expect_range("heads", heads, 1, 65536);
-  expect_range("norm_groups", norm_groups, 1, 65536);
-
-  if (base_channels % 2 != 0) {
-    fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
-                     base_channels, base_channels + 1);
-  }
-  const std::int64_t step = std::int64_t{1} << (levels() - 1);
-  if (image_size % step != 0) {
-    fail<ValueError>(
-        "unet: image_size must be a multiple of 2^(levels - 1) = {} for {} levels; got {}; use {}, "
-        "or "
-        "fewer channel_multipliers",
-        step, levels(), image_size, (image_size / step + 1) * step);
-  }
-  for (const auto size : attention_resolutions) {
-    std::vector<std::int64_t> sizes;
-    for (std::int64_t i = 0; i < levels(); ++i) sizes.push_back(resolution(i));
-    if (std::ranges::count(sizes, size) == 0) {
-      fail<ValueError>(
-          "unet: attention_resolutions must be sizes of levels; got {}; the levels have {}", size,
-          fmt::join(sizes, ", "));
-    }
-  }
-  for (std::int64_t i = -1; i < levels(); ++i) {  // -1: the first convolution
-    const std::int64_t c = i < 0 ? base_channels : channels(i);
-    if (c % norm_groups != 0) {
-      fail<ValueError>(
-          "unet: norm_groups must divide the channels of every level; got norm_groups = {}, {} "
-          "channels; use norm_groups = {}, or base_channels = {}",
-          norm_groups, c, std::gcd(norm_groups, c),
-          (base_channels / norm_groups + 1) * norm_groups);
-    }
-    const bool attends = i >= 0 && (has_attention(i) || i == levels() - 1);
-    if (attends && c % heads != 0) {
-      fail<ValueError>(
-          "unet: heads must divide the channels where there is attention; got heads = {}, {} "
-          "channels; use heads = {}",
-          heads, c, std::gcd(heads, c));
-    }
-  }
-  if (!(dropout >= 0.0 && dropout < 1.0)) {
-    fail<ValueError>("unet: dropout must be in [0, 1); got {}; use 0 for none", dropout);
-  }
-  if (!(norm_eps > 0.0 && std::isfinite(norm_eps))) {
-    fail<ValueError>("unet: norm_eps must be positive; got {}; use 1e-6", norm_eps);
-  }
+  validate_ranges(*this);
+  validate_resolutions(*this);
+  validate_channels(*this);
 }
 
 std::string UNetConfig::to_json() const {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lets PyTorch compute the preset `mnist` and compares. usage: parity_mnist.sh TEST_PROGRAM SCRIPT WORK_DIR
+# Lets PyTorch compute the preset `mnist` and compares.
+# usage: parity_mnist.sh TEST_PROGRAM SCRIPT WORK_DIR
 # Exits with 77 (skipped) where PyTorch is missing, or with 1 if ITO_REQUIRE_TORCH is set.
 set -euo pipefail
 fixture=$3/unet_parity_mnist.safetensors

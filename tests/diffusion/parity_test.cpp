@@ -1,15 +1,16 @@
 // ito's U-Net against PyTorch's, from a file that tests/fixtures/make_unet_parity.py wrote.
 // usage: test_unet_parity FIXTURE [doctest options]
 //
-// Both programs compute the same sums in another order, so the tolerances are for rounding only. Relative to
-// the norm of a tensor:
-//   f64  1e-12 for everything (found: output 8e-16, gradients 6e-15, parameters after Adam 4e-13)
+// Both programs compute the same sums in another order, so the tolerances are for rounding only.
+// Relative to the norm of a tensor:
+//   f64  1e-12 for everything (found: output 8e-16, gradients 6e-15, after Adam 4e-13)
 //   f32  1e-4 for output, losses and gradients (found: 1e-5 at most)
-//        1e-4 for parameters after ten steps of Adam (found: 7e-6), 1e-2 for what the steps changed (found: 4e-4):
-//        Adam divides a gradient by its size, so elements with small gradients move by their rounding
-// Some gradients are 0 in exact arithmetic (see vanishes()). There both have rounding only, which has no
-// digits in common, and in f32 Adam walks along its sign: such parameters change nothing and are compared
-// with what rounding may do.
+//        1e-4 for parameters after ten steps of Adam (found: 7e-6), 1e-2 for what the steps changed
+//        (found: 4e-4): Adam divides a gradient by its size, so elements with small gradients move
+//        by their rounding
+// Some gradients are 0 in exact arithmetic (see vanishes()). There both have rounding only, which
+// has no digits in common, and in f32 Adam walks along its sign: such parameters change nothing and
+// are compared with what rounding may do.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -70,9 +71,10 @@ std::vector<double> wanted_losses() {
   return convert(fixture().at("losses"), DType::f64).to_vector<double>();
 }
 
-// Whether the parameter has no influence on the output: what it adds is the same for all that is compared
-// with one another. A bias of the keys adds to a whole row of scores, which softmax ignores; where a group
-// of the group norm is a single channel, what is added to a whole channel before it is subtracted again.
+// Whether the parameter has no influence on the output: what it adds is the same for all that is
+// compared with one another. A bias of the keys adds to a whole row of scores, which softmax
+// ignores; where a group of the group norm is a single channel, what is added to a whole channel
+// before it is subtracted again.
 bool vanishes(const std::string& name) {
   if (name.ends_with("to_k.bias")) return true;
   const UNetConfig c = config();
