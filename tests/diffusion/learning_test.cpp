@@ -10,11 +10,11 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/models/time_embedding.h"
-#include "gaussian_data.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "nn/layers.h"
 #include "nn/lr_schedule.h"
+#include "tests/diffusion/gaussian_data.h"
 
 using namespace ito;
 

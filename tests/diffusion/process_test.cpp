@@ -8,9 +8,9 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/gaussian_diffusion.h"
-#include "gaussian_data.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
+#include "tests/diffusion/gaussian_data.h"
 
 using namespace ito;
 using test::all_timesteps;

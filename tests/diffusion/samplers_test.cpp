@@ -10,8 +10,8 @@
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "gaussian_data.h"
 #include "tensor/error.h"
+#include "tests/diffusion/gaussian_data.h"
 
 using namespace ito;
 using test::exact_denoiser;
