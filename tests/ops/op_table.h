@@ -8,13 +8,17 @@ namespace ito::optable {
 
 using Rows = std::vector<OpCase>;
 
+void add_attention_cases(Rows& rows);
+void add_conv_cases(Rows& rows);
 void add_elementwise_cases(Rows& rows);
 void add_indexing_cases(Rows& rows);
 void add_layout_cases(Rows& rows);
 void add_linalg_cases(Rows& rows);
 void add_loss_cases(Rows& rows);
+void add_norm_cases(Rows& rows);
 void add_random_cases(Rows& rows);
 void add_reduce_cases(Rows& rows);
+void add_resample_cases(Rows& rows);
 void add_softmax_cases(Rows& rows);
 
 }  // namespace ito::optable

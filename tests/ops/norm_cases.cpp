@@ -1,0 +1,102 @@
+#include <cmath>
+
+#include "autograd/ops/norm.h"
+#include "tests/ops/op_table.h"
+
+namespace ito::optable {
+namespace {
+
+// (x - mean) / sqrt(var + eps) * weight + bias, group by group, and silu of it. in: x, weight, bias
+Array group_norm_of(const Arrays& in, int groups, double eps, bool silu) {
+  const Array& x = in[0];
+  Array y(x.shape);
+  const auto n = static_cast<std::size_t>(x.shape[0]), c = static_cast<std::size_t>(x.shape[-1]);
+  if (y.values.empty()) return y;
+  const std::size_t positions = y.values.size() / (n * c),
+                    width = c / static_cast<std::size_t>(groups);
+  for (std::size_t image = 0; image < n; ++image) {
+    for (std::size_t first = 0; first < c; first += width) {
+      const auto for_group = [&](auto f) {
+        for (std::size_t p = 0; p < positions; ++p) {
+          for (std::size_t j = first; j < first + width; ++j) f((image * positions + p) * c + j, j);
+        }
+      };
+      const double m = static_cast<double>(positions * width);
+      double mean = 0.0, variance = 0.0;
+      for_group([&](std::size_t at, std::size_t) { mean += x.values[at] / m; });
+      for_group([&](std::size_t at, std::size_t) {
+        variance += (x.values[at] - mean) * (x.values[at] - mean) / m;
+      });
+      for_group([&](std::size_t at, std::size_t j) {
+        const double z =
+            (x.values[at] - mean) / std::sqrt(variance + eps) * in[1].values[j] + in[2].values[j];
+        y.values[at] = silu ? z / (1.0 + std::exp(-z)) : z;
+      });
+    }
+  }
+  return y;
+}
+
+OpCase norm_row(std::string what, bool silu, int groups, std::vector<Shape> sizes,
+                double eps = 1e-6) {
+  std::vector<std::vector<Shape>> shapes;
+  for (const Shape& x : sizes) shapes.push_back({x, {x[-1]}, {x[-1]}});
+  return {.name = (silu ? "group_norm_silu, " : "group_norm, ") + std::move(what),
+          .inputs = {{"x"}, {"weight"}, {"bias"}},
+          .shapes = shapes,
+          .op =
+              [=](const Tensors& in) {
+                return silu ? group_norm_silu(in[0], groups, in[1], in[2], eps)
+                            : group_norm(in[0], groups, in[1], in[2], eps);
+              },
+          .reference = [=](const Arrays& in) { return group_norm_of(in, groups, eps, silu); }};
+}
+
+void add_errors(OpCase& row) {
+  const auto call = [](Shape x, int groups, Shape weight, Shape bias, double eps = 1e-6) {
+    return [=] {
+      group_norm(Tensor::zeros(x), groups, Tensor::zeros(weight), Tensor::zeros(bias), eps);
+    };
+  };
+  row.errors = {
+      throws<ShapeError>("group_norm: groups must divide channels; got x f32[2, 3, 6] on cpu, "
+                         "groups = 4",
+                         call({2, 3, 6}, 4, {6}, {6})),
+      throws<ShapeError>("group_norm: groups must divide channels", call({2, 3, 6}, 0, {6}, {6})),
+      throws<ShapeError>("group_norm: weight must be [6]; got weight f32[3] on cpu",
+                         call({2, 3, 6}, 2, {3}, {6})),
+      throws<ShapeError>("group_norm: bias must be [6]; got bias f32[6, 1] on cpu",
+                         call({2, 3, 6}, 2, {6}, {6, 1})),
+      throws<ShapeError>("group_norm: x must be [N, ..., C]", call({6}, 2, {6}, {6})),
+      throws<ValueError>("group_norm: eps must be >= 0", call({2, 3, 6}, 2, {6}, {6}, -1.0)),
+  };
+}
+
+}  // namespace
+
+void add_norm_cases(Rows& rows) {
+  for (const bool silu : {false, true}) {
+    rows.push_back(norm_row("3 groups", silu, 3, {{2, 3, 2, 6}, {1, 4, 3}, {3, 2, 12}, {0, 2, 6}}));
+    OpCase& row = rows.back();
+    row.large = {{3, 13, 17, 96}, {96}, {96}};
+    const double passes = silu ? 12.0 : 8.0;  // arithmetic per element, about
+    for (const Shape& x : {Shape{64, 28, 28, 33}, Shape{64, 14, 14, 63}, Shape{8, 32, 32, 129}}) {
+      row.benchmarks.push_back(
+          {.shapes = {x, {x[-1]}, {x[-1]}}, .flops = passes * static_cast<double>(x.numel())});
+    }
+    if (!silu) add_errors(row);
+    rows.push_back(norm_row("one group", silu, 1, {{2, 3, 5}, {2, 5}}));
+    rows.push_back(norm_row("a group per channel", silu, 4, {{2, 5, 4}}));
+    rows.push_back(norm_row("large eps", silu, 2, {{2, 3, 4}}, 0.5));
+    rows.push_back(norm_row("wide", silu, 8, {{2, 5, 7, 40}, {2, 67, 8}}));
+    rows.back().differentiable = 1;
+    // A mean of 50 standard deviations: f32 holds x to 1e-7 of the mean, so 1e-5 of the deviation.
+    rows.push_back(norm_row("far from zero", silu, 2, {{2, 40, 6}}));
+    rows.back().inputs[0].sample = uniform(28, 30);
+    rows.back().differentiable = 0;
+    rows.back().f64_tolerance = 1e-11;
+    rows.back().f32_tolerance = 5e-5;
+  }
+}
+
+}  // namespace ito::optable
