@@ -27,6 +27,23 @@ std::vector<std::size_t> differentiable_inputs(const OpCase& row) {
   return list;
 }
 
+// The row as a function of its differentiable inputs alone.
+struct Differentiable {
+  std::function<Tensor(const Tensors&)> f;
+  Tensors inputs;
+};
+Differentiable differentiable_part(const OpCase& row, const Tensors& inputs) {
+  const auto which = differentiable_inputs(row);
+  Tensors mine;
+  for (const std::size_t i : which) mine.push_back(inputs[i]);
+  return {[&row, inputs, which](const Tensors& in) {
+            Tensors all = inputs;
+            for (std::size_t k = 0; k < which.size(); ++k) all[which[k]] = in[k];
+            return row.op(all);
+          },
+          mine};
+}
+
 // The result and, when the row differentiates, the gradient of each differentiable input for a
 // fixed random gradient of the result.
 Tensors run_both_ways(const OpCase& row, const Tensors& inputs) {
@@ -128,7 +145,8 @@ Findings check_gradient(const OpCase& row) {
   Findings findings;
   if (row.differentiable < 1) return findings;
   for (const auto& shapes : row.shapes) {
-    const auto result = gradcheck(row.op, make_inputs(row, shapes, DType::f64));
+    const auto part = differentiable_part(row, make_inputs(row, shapes, DType::f64));
+    const auto result = gradcheck(part.f, part.inputs);
     if (!result) findings.push_back(label(row, shapes) + ": " + result.report);
   }
   return findings;
@@ -138,7 +156,8 @@ Findings check_second_gradient(const OpCase& row) {
   Findings findings;
   if (row.differentiable < 2) return findings;
   for (const auto& shapes : row.shapes) {
-    const auto result = gradcheck_second(row.op, make_inputs(row, shapes, DType::f64));
+    const auto part = differentiable_part(row, make_inputs(row, shapes, DType::f64));
+    const auto result = gradcheck_second(part.f, part.inputs);
     if (!result) findings.push_back(label(row, shapes) + ": " + result.report);
   }
   return findings;
