@@ -110,9 +110,10 @@ struct OpCase {
   std::function<Array(const Arrays&)> reference;
   /// How often it differentiates: 0, 1 or 2 (= any number of times).
   int differentiable = 2;
-  /// Largest |y - reference| / max(1, |reference|) in f64, and of f32 against f64 (forward and
-  /// backward, relative to the largest element of the tensor).
+  /// Largest |y - reference| / max(1, |reference|) in f64.
   double f64_tolerance = 1e-12;
+  /// Largest |f32 - f64| of the result and of the gradients, relative to the largest element of the
+  /// tensor or 0.1, if that is larger.
   double f32_tolerance = 1e-5;
   /// Shapes that the kernels cut into several chunks (more than about 50,000 elements), for the
   /// comparison of thread counts. Skipped when empty.
