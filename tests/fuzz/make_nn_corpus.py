@@ -52,7 +52,7 @@ def safetensors_files():
         "bad_json": pack(b'{"a":}'),
         "bad_zero_byte": pack(b"{}\0{"),
         "bad_utf8": pack(b'{"\xff":{' + one + b"}}", bytes(8)),
-        "bad_duplicate_key": pack(b'{"a":{' + one + b'},"a":{' + one + b"}}", bytes(8)),
+        "bad_duplicate_key": pack(b'{"a":{' + one + b'},"a":{' + one.replace(b"[0,8]", b"[8,16]") + b"}}", bytes(16)),
         "bad_duplicate_field": pack(b'{"a":{' + one + b',"dtype":"F32"}}', bytes(8)),
         "bad_duplicate_metadata": pack(b'{"__metadata__":{"k":"1","k":"2"}}'),
         "bad_metadata_number": pack({"__metadata__": {"k": 1}}),
