@@ -1,5 +1,5 @@
-// GaussianDiffusion: the forward process of DDPM and its training loss (Ho et al. 2020, arXiv
-// 2006.11239).
+// GaussianDiffusion: the forward process of DDPM and its training loss (Ho et al. 2020,
+// arXiv 2006.11239; equation numbers are the paper's; docs/math.md derives them).
 //
 //   const GaussianDiffusion process{NoiseSchedule::linear()};
 //   const Tensor t = randint(rng, 0, process.schedule.timesteps(), {batch});

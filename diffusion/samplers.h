@@ -1,5 +1,4 @@
-// Samplers: from noise x_T to images x_0 with a trained network. Each is a free function of one
-// screen.
+// Samplers: from noise x_T to images x_0 with a trained network, each a function of one screen.
 //
 //   Rng rng(seed, Purpose::sample);
 //   const Tensor x_T = randn(rng, {64, 28, 28, 1});
@@ -8,15 +7,13 @@
 // sample_ddpm walks the Markov chain of DDPM and wants many steps; sample_ddim (eta = 0) is
 // deterministic and good from about 20 steps on: prefer it, unless the point is DDPM itself.
 //
-// Common to both:
-// - x_T [N, ...] in f32 or f64 is the caller's, so that the same noise can be started from again.
+// Common to all:
+// - x_T is [N, ...] in f32 or f64 and the caller's, so one can start from the same noise again.
 // - Nothing is recorded for gradients.
 // - The noise of the step at timestep t is drawn at step t + 1 of `rng` (step 0 is left for x_T),
-// sample i
-//   as sample rng.first_sample() + i: cutting a batch in two changes no image.
-// - Throws ShapeError, DTypeError on x_T; ValueError on the options; whatever model or observer
-// throw,
-//   which is also how an observer stops the run.
+//   and for sample i as sample rng.first_sample() + i: cutting a batch in two changes no image.
+// - Errors: ShapeError and DTypeError for x_T, ValueError for options, whatever the model or the
+//   observer throws; that is also how an observer stops a run.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +25,7 @@
 
 namespace ito {
 
-/// What an observer sees after each step.
+/// What an observer sees after each step. The tensors are handles: copy them to keep them.
 struct SampleStep {
   std::int64_t step;     ///< 1 .. steps
   std::int64_t steps;    ///< how many there will be
@@ -39,9 +36,9 @@ struct SampleStep {
 };
 using Observer = std::function<void(const SampleStep&)>;
 
-/// The timesteps that a sampler of `steps` steps visits, rising: T - 1 is always the last, 0 the
-/// first (when there are two or more), the others evenly between, rounded to the nearest; all of 0
-/// .. T - 1 when steps == timesteps. Throws ValueError unless 1 <= steps <= timesteps.
+/// The timesteps that a sampler of `steps` steps visits, rising: 0 and T - 1 are always among them
+/// (T - 1 alone for one step), the others lie evenly between, rounded to the nearest; steps = T
+/// gives all. Throws ValueError unless 1 <= steps <= timesteps.
 std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::int64_t steps);
 
 /// t for every sample of the batch x: i64 [N] on its device.

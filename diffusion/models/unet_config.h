@@ -28,7 +28,9 @@ struct UNetConfig {
   std::int64_t norm_groups = 32;
   double norm_eps = 1e-6;
 
-  /// 28 x 28 grey images; 1,623,169 parameters.
+  /// 28 x 28 grey images; 1,623,169 parameters. The 32 channels of the first level are 32 groups of
+  /// one, so that its norms take away again what the timestep adds to a channel: time acts from the
+  /// second level down. Fewer norm_groups let it act everywhere, with the same parameters.
   static UNetConfig mnist();
   /// The network of DDPM for CIFAR-10 (Ho et al. 2020, appendix B); 35,746,307 parameters.
   static UNetConfig cifar10();

@@ -4,15 +4,14 @@
 
 #include <cmath>
 #include <fstream>
-#include <map>
-#include <set>
-#include <sstream>
+#include <functional>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/time_embedding.h"
+#include "diffusion/samplers.h"
 #include "nn/init.h"
 #include "nn/module.h"
 
@@ -223,6 +222,22 @@ TEST_CASE("unet: levels of odd size, one level, and many blocks work") {
   CHECK(make_unet(c)(randn(rng, {1, 5, 5, 2}), timesteps({5})).shape() == Shape{1, 5, 5, 3});
   c.image_size = 1;
   CHECK(make_unet(c)(randn(rng, {3, 1, 1, 2}), timesteps({1, 2, 3})).shape() == Shape{3, 1, 1, 3});
+}
+
+TEST_CASE("unet: is a denoiser, by reference too") {
+  UNetConfig config = tiny_config();
+  config.out_channels = config.in_channels;
+  UNet unet = make_unet(config);
+  randomize(unet, 0.1);
+  const GaussianDiffusion process{NoiseSchedule::linear()};
+  Rng rng(4, Purpose::sample);
+  const Tensor x_T = randn(rng, {3, 6, 6, 2});
+  const Tensor a = sample_ddim(process, std::cref(unet), x_T, rng, {.steps = 4});
+  const Tensor b = sample_ddim(process, unet, x_T, rng, {.steps = 4});
+  CHECK(max_difference(a, b) == 0.0);
+  CHECK(max_difference(a, x_T) > 1e-2);
+  const Tensor t = timesteps({1, 2, 3});
+  CHECK_THROWS_AS(process.loss(make_unet(tiny_config()), x_T, t, x_T), ShapeError);
 }
 
 TEST_CASE("unet: wrong inputs are refused") {
