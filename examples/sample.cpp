@@ -26,7 +26,8 @@ using namespace ito;
 struct SampleOptions {
   std::string checkpoint, sampler = "ddim", out = "samples.png", trajectory, save, device = "auto";
   std::string variance = "beta";
-  std::int64_t steps = 50, count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
+  std::int64_t steps = 0;  // 0: what suits the sampler
+  std::int64_t count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
   double eta = 0;
   bool raw = false, no_clip = false, quiet = false;
 };
@@ -40,7 +41,8 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.heading("Sampler");
   line.add_choice("--sampler", o.sampler, {"ddpm", "ddim"},
                   "ancestral, or implicit with few steps");
-  line.add("--steps", o.steps, {1, 100'000}, "denoising steps (ddpm: all timesteps of the model)");
+  line.add("--steps", o.steps, {0, 100'000},
+           "denoising steps; 0: 50 for ddim, for ddpm all timesteps of the model");
   line.add("--eta", o.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
   line.add_choice("--variance", o.variance, {"beta", "beta-tilde"}, "of the steps of ddpm");
   line.add_switch("--no-clip", o.no_clip, "do not clip estimates of the image to [-1, 1]");
@@ -62,7 +64,6 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.require("--checkpoint");
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
-  if (o.sampler == "ddpm" && !line.given("--steps")) o.steps = 0;  // all
   if (o.sampler == "ddpm" && line.given("--eta")) {
     app::stop(app::ExitCode::usage, "--eta belongs to --sampler ddim");
   }
@@ -80,12 +81,11 @@ struct Drawn {
   std::vector<Tensor> frames;  // x_t on the way, each like `images`, of the first images
 };
 
-Drawn draw(const SampleOptions& o, const app::LoadedModel& model, Device device,
+Drawn draw(const SampleOptions& o, std::int64_t steps, const app::LoadedModel& model, Device device,
            app::Progress& progress) {
   const GaussianDiffusion process = model.process();
   const Denoiser denoiser = model.denoiser();
   const UNetConfig& net = model.card.network;
-  const std::int64_t steps = o.steps > 0 ? o.steps : process.schedule.timesteps();
   const std::int64_t animated = o.trajectory.empty() ? 0 : std::min<std::int64_t>(o.count, 64);
 
   std::vector<Tensor> images;
@@ -160,7 +160,8 @@ app::ExitCode run(const SampleOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const app::LoadedModel model =
       app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
-  const std::int64_t steps = o.steps > 0 ? o.steps : model.card.timesteps;
+  const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;
+  const std::int64_t steps = o.steps > 0 ? o.steps : std::min(usual, model.card.timesteps);
   if (steps > model.card.timesteps) {
     app::stop(app::ExitCode::usage,
               "--steps must be at most {}, the timesteps of this model; got {}",
@@ -168,7 +169,7 @@ app::ExitCode run(const SampleOptions& o) {
   }
   app::catch_signals();
   app::Progress progress(o.count * steps, 0, 0, o.quiet);
-  const Drawn drawn = draw(o, model, device, progress);
+  const Drawn drawn = draw(o, steps, model, device, progress);
   progress.finish();
   app::with_exit_code(app::ExitCode::resource, [&] { write(o, model, drawn, steps); });
   if (!o.quiet) {

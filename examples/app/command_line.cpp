@@ -123,7 +123,7 @@ struct CommandLine::Impl {
     flag->set = std::move(set);
     const std::string text = fallback.empty() ? help : fmt::format("{} [{}]", help, fallback);
     flag->option = app.add_option(name, flag->text, text)->type_name(placeholder);
-    flag->option->group(group);
+    flag->option->group(group)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     flags.push_back(std::move(flag));
     return *flags.back();
   }
@@ -321,14 +321,14 @@ bool CommandLine::parse(int argc, const char* const* argv) {
     return false;
   } catch (const CLI::ArgumentMismatch& e) {
     const std::string text = e.what();
-    usage(fmt::format("{}: give it once, with one value", text.substr(0, text.find(':'))));
+    usage(fmt::format("{} needs a value", text.substr(0, text.find(':'))));
   } catch (const CLI::ParseError& e) {
     usage(fmt::format("{}; see {} --help", e.what(), impl.program));
   }
   if (const auto extra = impl.app.remaining(); !extra.empty()) impl.explain_extra(extra);
   for (auto& f : impl.flags) {
     if (f->option->count() == 0) continue;
-    f->set(f->is_switch ? f->option->results().back() : f->text);
+    f->set(f->option->results().back());
   }
   if (!impl.config_path.empty()) impl.read_config(impl.config_path);
   for (auto& f : impl.flags) {

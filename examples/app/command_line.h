@@ -5,7 +5,7 @@
 //   line.add("--eta", eta, RealRange{0, 1}, "noise of DDIM: 0 none, 1 as DDPM");
 //   if (!line.parse(argc, argv)) return ExitCode::success;      // --help or --version was printed
 //
-// Order of precedence: flag, then --config FILE.toml (keys are flag names without dashes), then the
+// Order of precedence: flag (the last one when it is repeated), then --config FILE.toml (keys are flag names without dashes), then the
 // value the variable had. Every mistake throws ProgramError with exit code 2 and a text that names
 // the flag, what is allowed and what was got; a misspelt name gets its nearest match. Numbers are
 // read independently of the locale.

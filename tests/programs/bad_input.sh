@@ -20,7 +20,7 @@ expect 2 "--dataset must be one of" "$train" --dataset imagenet
 expect 2 "(did you mean synthetic?)" "$train" --dataset syntetic
 expect 2 "unknown argument --bathc; did you mean --batch?" "$train" --bathc 3
 expect 2 "unknown argument frobnicate" "$train" frobnicate
-expect 2 "--steps: give it once, with one value" "$train" --steps 1 --steps 2
+expect 2 "--steps needs a value" "$train" --steps
 expect 2 "--quiet must be true or false; got maybe" "$train" --quiet=maybe
 expect 2 "exclude each other" "$train" --resume auto --overwrite
 expect 2 "--dataset folder needs --data DIR" "$train" --dataset folder

@@ -47,7 +47,7 @@ expect 2 "--steps must be at most 20, the timesteps of this model; got 21" \
 "$bin/predict_noise" --checkpoint "$run" --input "$work/in.safetensors" --batch 2 \
   --output "$work/out2.safetensors"
 "$bin/compare_tensors" "$work/expected.safetensors" "$work/out2.safetensors" eps_hat eps_hat 1e-4
-expect 3 "there is no x_t" "$bin/predict_noise" --checkpoint "$run" --input "$work/a.safetensors" \
+expect 3 "no tensor named" "$bin/predict_noise" --checkpoint "$run" --input "$work/a.safetensors" \
   --output "$work/never.safetensors"
 
 # The report: one page, nothing outside it, and the pictures are there.
