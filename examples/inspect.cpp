@@ -13,6 +13,7 @@
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/metrics.h"
+#include "examples/app/output.h"
 #include "nn/checkpoint.h"
 #include "nn/safetensors.h"
 
@@ -52,46 +53,47 @@ void inspect_safetensors(const fs::path& path, bool all) {
   const nn::SafeTensors file = nn::load_safetensors(path);
   std::int64_t elements = 0;
   for (const auto& [name, tensor] : file.tensors) elements += tensor.numel();
-  fmt::print("{}: safetensors, {} tensors, {} elements, {}\n", path.string(), file.tensors.size(),
-             elements, app::human_bytes(static_cast<double>(fs::file_size(path))));
-  for (const auto& [key, value] : file.metadata) fmt::print("  {}: {}\n", key, value);
+  app::print(stdout, "{}: safetensors, {} tensors, {} elements, {}\n", path.string(),
+             file.tensors.size(), elements,
+             app::human_bytes(static_cast<double>(fs::file_size(path))));
+  for (const auto& [key, value] : file.metadata) app::print(stdout, "  {}: {}\n", key, value);
   std::size_t shown = 0;
   for (const auto& [name, tensor] : file.tensors) {
     if (!all && ++shown > 20) {
-      fmt::print("  ... and {} more; --all lists them\n", file.tensors.size() - 20);
+      app::print(stdout, "  ... and {} more; --all lists them\n", file.tensors.size() - 20);
       break;
     }
-    fmt::print("  {:<48} {:<6} {:<18} {}\n", name, name_of(tensor.dtype()), tensor.shape().str(),
-               statistics(tensor));
+    app::print(stdout, "  {:<48} {:<6} {:<18} {}\n", name, name_of(tensor.dtype()),
+               tensor.shape().str(), statistics(tensor));
   }
 }
 
 void inspect_checkpoint(const nn::Checkpoint& checkpoint) {
-  fmt::print("{}: checkpoint of step {}, complete, checksums agree\n",
+  app::print(stdout, "{}: checkpoint of step {}, complete, checksums agree\n",
              checkpoint.directory.string(), checkpoint.step());
   for (const auto& [name, file] : checkpoint.manifest.files) {
-    fmt::print("  {:<24} {:>10}  crc32 {:08x}\n", name,
+    app::print(stdout, "  {:<24} {:>10}  crc32 {:08x}\n", name,
                app::human_bytes(static_cast<double>(file.size)), file.crc32);
   }
-  fmt::print("{}", checkpoint.state_json);
+  app::print(stdout, "{}", checkpoint.state_json);
 }
 
 void inspect_run(const fs::path& path) {
-  fmt::print("{}: a training run\n{}", path.string(),
+  app::print(stdout, "{}: a training run\n{}", path.string(),
              app::read_text((path / "config.json").string()));
   const auto metrics = app::read_metrics((path / "metrics.jsonl").string());
-  fmt::print("metrics: {} lines", metrics.size());
+  app::print(stdout, "metrics: {} lines", metrics.size());
   if (!metrics.empty()) {
-    fmt::print(", the last of step {}: loss {:.4g}, gradient norm {:.3g}", metrics.back().step,
-               metrics.back().loss, metrics.back().grad_norm);
+    app::print(stdout, ", the last of step {}: loss {:.4g}, gradient norm {:.3g}",
+               metrics.back().step, metrics.back().loss, metrics.back().grad_norm);
   }
-  fmt::print("\n");
+  app::print(stdout, "\n");
   const auto latest = nn::find_latest_checkpoint(path / "checkpoints");
-  for (const std::string& reason : latest.skipped) fmt::print("DAMAGED: {}\n", reason);
+  for (const std::string& reason : latest.skipped) app::print(stdout, "DAMAGED: {}\n", reason);
   if (latest.checkpoint) {
     inspect_checkpoint(*latest.checkpoint);
   } else {
-    fmt::print("no checkpoint that can be used\n");
+    app::print(stdout, "no checkpoint that can be used\n");
   }
 }
 
@@ -112,7 +114,7 @@ app::ExitCode run(const std::string& name, bool all) {
     app::with_exit_code(app::ExitCode::checkpoint, [&] { inspect_safetensors(path, all); });
   } else {
     app::with_exit_code(app::ExitCode::bad_data,
-                        [&] { fmt::print("{}\n", data::describe_file(path)); });
+                        [&] { app::print(stdout, "{}\n", data::describe_file(path)); });
   }
   return app::ExitCode::success;
 }

@@ -13,6 +13,7 @@
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/model_file.h"
+#include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/signals.h"
 #include "examples/app/train_options.h"
@@ -173,7 +174,7 @@ app::ExitCode run(const SampleOptions& o) {
   progress.finish();
   app::with_exit_code(app::ExitCode::resource, [&] { write(o, model, drawn, steps); });
   if (!o.quiet) {
-    fmt::print(stderr, "{} images of {} ({} weights, step {}) in {}\n", o.count, model.card.dataset,
+    app::print(stderr, "{} images of {} ({} weights, step {}) in {}\n", o.count, model.card.dataset,
                model.weights, model.step, o.out);
   }
   return app::ExitCode::success;

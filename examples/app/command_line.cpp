@@ -1,6 +1,5 @@
 #include "examples/app/command_line.h"
 
-#include <fmt/core.h>
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +11,7 @@
 #include <sstream>
 
 #include "examples/app/exit_codes.h"
+#include "examples/app/output.h"
 
 namespace ito::app {
 namespace {
@@ -314,10 +314,10 @@ bool CommandLine::parse(int argc, const char* const* argv) {
   try {
     impl.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", impl.app.help());
+    print(stdout, "{}", impl.app.help());
     return false;
   } catch (const CLI::CallForVersion& version) {
-    fmt::print("{}\n", version.what());
+    print(stdout, "{}\n", version.what());
     return false;
   } catch (const CLI::ArgumentMismatch& e) {
     const std::string text = e.what();

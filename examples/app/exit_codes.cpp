@@ -1,16 +1,16 @@
 #include "examples/app/exit_codes.h"
 
-#include <fmt/core.h>
-
 #include <csignal>
 #include <cstdio>
 #include <new>
+
+#include "examples/app/output.h"
 
 namespace ito::app {
 namespace {
 
 int report(const char* name, ExitCode code, const char* text) {
-  fmt::print(stderr, "{}: {}\n", name, text);
+  print(stderr, "{}: {}\n", name, text);
   return static_cast<int>(code);
 }
 

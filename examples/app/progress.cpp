@@ -1,6 +1,5 @@
 #include "examples/app/progress.h"
 
-#include <fmt/core.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,6 +7,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+
+#include "examples/app/output.h"
 
 namespace ito::app {
 namespace {
@@ -79,7 +80,7 @@ std::string Progress::text() const {
 void Progress::draw() {
   const std::string line = text();
   if (!terminal_) {
-    fmt::print(stderr, "{}\n", line);
+    print(stderr, "{}\n", line);
     return;
   }
   const int room = terminal_width() - static_cast<int>(line.size()) - 4;
@@ -90,14 +91,14 @@ void Progress::draw() {
     bar = fmt::format("{}{}{}{} ", color_ ? "\x1b[36m" : "", std::string(full, '='),
                       std::string(width - full, '-'), color_ ? "\x1b[0m" : "");
   }
-  fmt::print(stderr, "\r{}{}\x1b[K", bar, line);
+  print(stderr, "\r{}{}\x1b[K", bar, line);
   std::fflush(stderr);
   shown_ = true;
 }
 
 void Progress::note(const std::string& text) {
   if (quiet_) return;
-  fmt::print(stderr, "{}{}\n", shown_ ? "\r\x1b[K" : "", text);
+  print(stderr, "{}{}\n", shown_ ? "\r\x1b[K" : "", text);
   shown_ = false;
 }
 
@@ -106,7 +107,7 @@ void Progress::pause() { paused_at_ = Clock::now(); }
 void Progress::resume() { paused_ += Clock::now() - paused_at_; }
 
 void Progress::finish() {
-  if (shown_) fmt::print(stderr, "\n");
+  if (shown_) print(stderr, "\n");
   shown_ = false;
 }
 

@@ -1,12 +1,11 @@
 #include "examples/app/train_options.h"
 
-#include <fmt/core.h>
-
 #include <cstdio>
 #include <filesystem>
 
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/output.h"
 #include "tensor/build.h"
 #include "tensor/parallel.h"
 
@@ -192,7 +191,7 @@ Device choose_device(const std::string& name, std::int64_t threads, bool quiet) 
     stop(ExitCode::resource, "--device cuda: {}", why_unavailable(Device::cuda()));
   }
   if (build::cuda && !quiet) {
-    fmt::print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
+    print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
   }
   return Device::cpu();
 }

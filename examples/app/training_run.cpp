@@ -1,7 +1,5 @@
 #include "examples/app/training_run.h"
 
-#include <fmt/core.h>
-
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +8,7 @@
 #include "data/png.h"
 #include "examples/app/files.h"
 #include "examples/app/non_finite.h"
+#include "examples/app/output.h"
 #include "examples/app/preview.h"
 #include "examples/app/progress.h"
 #include "examples/app/run_directory.h"
@@ -50,7 +49,7 @@ struct TrainingRun::Impl {
 
   void say(const std::string& text) {
     if (progress) return progress->note(text);
-    if (!options.quiet) fmt::print(stderr, "{}\n", text);
+    if (!options.quiet) print(stderr, "{}\n", text);
   }
   std::optional<nn::Checkpoint> find_checkpoint();
   void resume();
@@ -85,7 +84,7 @@ std::optional<nn::Checkpoint> TrainingRun::Impl::find_checkpoint() {
   if (options.resume != "auto") return nn::load_checkpoint(options.resume);
   nn::LatestCheckpoint latest = nn::find_latest_checkpoint(directory.checkpoints());
   for (const std::string& reason : latest.skipped) {
-    fmt::print(stderr, "WARNING: a damaged checkpoint is left out: {}\n", reason);
+    print(stderr, "WARNING: a damaged checkpoint is left out: {}\n", reason);
   }
   if (!latest.checkpoint && !latest.skipped.empty()) {
     stop(ExitCode::checkpoint,
@@ -136,23 +135,23 @@ void TrainingRun::Impl::start_table() const {
   const auto& flat = learner.flat;
   const Tensor& images = dataset.images;
   const auto size = [](const Tensor& t) { return human_bytes(static_cast<double>(t.bytes())); };
-  fmt::print(stderr,
-             "{}\n"
-             "  data      {}, {} images of {} x {} x {}\n"
-             "  process   {} schedule, T = {}, predicts {}\n"
-             "  network   {} parameters\n"
-             "  memory    weights {}, gradients {}, optimiser {}, average {}, data {}\n"
-             "  device    {}, f32, {} threads\n"
-             "  training  {} steps of {} images, lr {}, seed {}\n"
-             "  output    {}\n",
-             options.program, dataset.name, images.size(0), images.size(1), images.size(2),
-             images.size(3), options.schedule, options.timesteps, options.predict, flat.count(),
-             size(flat.values), size(flat.grads),
-             human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
-             size(learner.ema.values), size(images), flat.values.device().str(), num_threads(),
-             options.steps, options.batch, options.lr, options.seed, options.out);
+  print(stderr,
+        "{}\n"
+        "  data      {}, {} images of {} x {} x {}\n"
+        "  process   {} schedule, T = {}, predicts {}\n"
+        "  network   {} parameters\n"
+        "  memory    weights {}, gradients {}, optimiser {}, average {}, data {}\n"
+        "  device    {}, f32, {} threads\n"
+        "  training  {} steps of {} images, lr {}, seed {}\n"
+        "  output    {}\n",
+        options.program, dataset.name, images.size(0), images.size(1), images.size(2),
+        images.size(3), options.schedule, options.timesteps, options.predict, flat.count(),
+        size(flat.values), size(flat.grads),
+        human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
+        size(learner.ema.values), size(images), flat.values.device().str(), num_threads(),
+        options.steps, options.batch, options.lr, options.seed, options.out);
   for (const std::string& skipped : dataset.skipped) {
-    fmt::print(stderr, "  left out  {}\n", skipped);
+    print(stderr, "  left out  {}\n", skipped);
   }
 }
 

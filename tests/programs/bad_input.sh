@@ -82,7 +82,9 @@ odd="$work/a folder é"
 LC_ALL=de_DE.UTF-8 "$train" "${tiny[@]}" --lr 0.001 --steps 1 --out "$odd"
 grep -q '"lr": 0.001,' "$odd/config.json" || fail "numbers depend on the locale"
 "$train" "${tiny[@]}" --steps 3 --out "$work/closed" >&- 2>&-
+"$train" "${tiny[@]}" --quiet=false --steps 3 --out "$work/gone" 2> >(true)
 "$bin/train_mnist" --help | head -1 >/dev/null
+"$bin/inspect" "$work/gone" | head -1 >/dev/null
 for program in train_mnist train_cifar10 sample predict_noise inspect; do
   "$bin/$program" --help | grep -q -- '--help' || fail "$program --help"
   "$bin/$program" --version | grep -q '^ito ' || fail "$program --version"

@@ -36,6 +36,3 @@ same_run() {
       fail "$file of $1 and $2 differs"
   done
 }
-
-# True when the programs were built with a sanitizer (they then allocate and start differently).
-sanitized() { grep -qaE '__asan_init|__tsan_init' "$bin/train_mnist"; }
