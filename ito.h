@@ -37,6 +37,7 @@
 #include "nn/attention.h"
 #include "nn/checkpoint.h"
 #include "nn/ema.h"
+#include "nn/finite.h"
 #include "nn/flat.h"
 #include "nn/init.h"
 #include "nn/layers.h"
