@@ -150,7 +150,9 @@ TEST_CASE("parity: the gradient of every tensor agrees") {
   double total = 0.0, worst = 0.0;
   for (const auto& [name, p] : nn::named_parameters(unet))
     total = std::hypot(total, norm(p.grad()));
-  for (const auto& [name, p] : nn::named_parameters(unet)) {
+  for (const nn::NamedTensor& entry : nn::named_parameters(unet)) {
+    const auto& name = entry.first;
+    const Tensor& p = entry.second;
     const Tensor wanted = from_torch("grad/" + name);
     if (vanishes(name)) {
       CHECK_MESSAGE(norm(wanted) < rounding * total, name);
@@ -181,7 +183,9 @@ TEST_CASE("parity: ten steps of Adam agree, in losses and parameters") {
     adam.step();
   }
   double worst = 0.0, worst_change = 0.0;
-  for (const auto& [name, p] : nn::named_parameters(unet)) {
+  for (const nn::NamedTensor& entry : nn::named_parameters(unet)) {
+    const auto& name = entry.first;
+    const Tensor& p = entry.second;
     const Tensor wanted = from_torch("after/" + name);
     if (vanishes(name) && dtype() == DType::f32) {
       const double farthest = 10 * 2e-4;  // ten steps of at most the learning rate, from both

@@ -91,7 +91,9 @@ TEST_CASE("unet: the tensors of the CIFAR-10 network are those of ddpm-cifar10-3
 TEST_CASE("unet: initial weights are one draw each, in the order of the names") {
   UNet unet = make_unet(tiny_config(), 7);
   Rng init(7, Purpose::init);
-  for (const auto& [name, p] : nn::named_parameters(unet)) {
+  for (const nn::NamedTensor& entry : nn::named_parameters(unet)) {
+    const auto& name = entry.first;
+    const Tensor& p = entry.second;
     if (p.rank() == 1) {
       const bool scale = name.find("norm") != std::string::npos && name.ends_with("weight");
       CHECK_MESSAGE(max_difference(p, Tensor::full(p.shape(), scale ? 1.0 : 0.0)) == 0.0, name);
@@ -153,7 +155,9 @@ TEST_CASE("unet: every parameter receives a gradient") {
   randomize(unet, 0.1);
   Rng rng(4, Purpose::test);
   backward(mean(square(unet(randn(rng, {1, 6, 6, 2}, DType::f64), timesteps({500})) - 1.0)));
-  for (const auto& [name, p] : nn::named_parameters(unet)) {
+  for (const nn::NamedTensor& entry : nn::named_parameters(unet)) {
+    const auto& name = entry.first;
+    const Tensor& p = entry.second;
     REQUIRE_MESSAGE(p.grad().defined(), name);
     // A bias of the keys adds the same to a whole row of scores, which softmax ignores.
     const bool none = name.ends_with("to_k.bias");
