@@ -297,7 +297,7 @@ void add_layout_cases(Rows& rows) {
   add_slices(rows);
   add_pad(rows);
   // There and back: the gradient passes through both conversions and rounds to f32 on the way, so
-  // only the forward direction is compared here; tests/ops/layout_test.cpp checks the gradient's
+  // only the forward direction is compared here; special_values_test.cpp checks the gradient's
   // dtype.
   rows.push_back({
       .name = "convert",
