@@ -1,5 +1,7 @@
 #include "tensor/kernels/elementwise.h"
 
+#include <type_traits>
+
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -38,36 +40,39 @@ void parallel_rows(const Broadcast& index, std::int64_t n, Body body) {
   parallel_for(n / count, (grain + count - 1) / count, body);
 }
 
+// One row of Binary. The usual steps are compile-time constants, so that they vectorise.
+template <class F, class T>
+void binary_row(F f, const T* a, const T* b, T* y, std::int64_t n, std::int64_t step_a,
+                std::int64_t step_b) {
+  if (step_a == 1 && step_b == 1) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
+  } else if (step_a == 1 && step_b == 0) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i], *b);
+  } else if (step_a == 0 && step_b == 1) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = f(*a, b[i]);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i * step_a], b[i * step_b]);
+  }
+}
+
 template <class T, class F>
 void binary(const typename Binary<F>::Args& args) {
   const T* a = static_cast<const T*>(args.a);
   const T* b = static_cast<const T*>(args.b);
   T* y = static_cast<T*>(args.y);
-  const F f;
-  if (args.index.rank == 1 && args.index.step[0][0] == 1 && args.index.step[1][0] == 1) {
+  const int last = args.index.rank - 1;
+  const std::int64_t step_a = args.index.step[0][last], step_b = args.index.step[1][last];
+  if (last == 0) {  // one long row: cut along it
     parallel_for(args.n, grain, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) y[i] = f(a[i], b[i]);
+      binary_row(F{}, a + begin * step_a, b + begin * step_b, y + begin, end - begin, step_a,
+                 step_b);
     });
     return;
   }
   parallel_rows(args.index, args.n, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t step_a = args.index.step[0][args.index.rank - 1];
-    const std::int64_t step_b = args.index.step[1][args.index.rank - 1];
     for_rows<2>(args.index, begin, end,
                 [=](std::int64_t at, std::int64_t count, const std::int64_t* offset) {
-                  const T* pa = a + offset[0];
-                  const T* pb = b + offset[1];
-                  T* py = y + at;
-                  if (step_a == 1 && step_b == 1) {
-                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], pb[i]);
-                  } else if (step_a == 1 && step_b == 0) {
-                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(pa[i], *pb);
-                  } else if (step_a == 0 && step_b == 1) {
-                    for (std::int64_t i = 0; i < count; ++i) py[i] = f(*pa, pb[i]);
-                  } else {
-                    for (std::int64_t i = 0; i < count; ++i)
-                      py[i] = f(pa[i * step_a], pb[i * step_b]);
-                  }
+                  binary_row(F{}, a + offset[0], b + offset[1], y + at, count, step_a, step_b);
                 });
   });
 }
@@ -92,6 +97,33 @@ void Binary<F>::cpu(const Args& args) {
   with_float(name, args.dtype, [&]<class T>(T) { binary<T, F>(args); });
 }
 
+namespace {
+
+// One row of Where. The usual steps are compile-time constants, so that they vectorise.
+template <class T>
+void where_row(const T* c, const T* a, const T* b, T* y, std::int64_t n, std::int64_t step_c,
+               std::int64_t step_a, std::int64_t step_b) {
+  const auto run = [=](auto one_a, auto one_b) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T from_a = a[one_a ? i : 0], from_b = b[one_b ? i : 0];
+      y[i] = c[i] != T(0) ? from_a : from_b;
+    }
+  };
+  if (step_c == 1 && step_a == 1 && step_b == 1) {
+    run(std::true_type{}, std::true_type{});
+  } else if (step_c == 1 && step_a == 1 && step_b == 0) {
+    run(std::true_type{}, std::false_type{});
+  } else if (step_c == 1 && step_a == 0 && step_b == 1) {
+    run(std::false_type{}, std::true_type{});
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) {
+      y[i] = c[i * step_c] != T(0) ? a[i * step_a] : b[i * step_b];
+    }
+  }
+}
+
+}  // namespace
+
 void Where::cpu(const Args& args) {
   if (args.n == 0) return;
   with_float(name, args.dtype, [&]<class T>(T) {
@@ -100,15 +132,20 @@ void Where::cpu(const Args& args) {
     const T* b = static_cast<const T*>(args.b);
     T* y = static_cast<T*>(args.y);
     const int last = args.index.rank - 1;
-    const std::int64_t* step[3] = {args.index.step[0], args.index.step[1], args.index.step[2]};
+    const std::int64_t step_c = args.index.step[0][last], step_a = args.index.step[1][last],
+                       step_b = args.index.step[2][last];
+    if (last == 0) {  // one long row: cut along it
+      parallel_for(args.n, grain, [=](std::int64_t begin, std::int64_t end) {
+        where_row(c + begin * step_c, a + begin * step_a, b + begin * step_b, y + begin,
+                  end - begin, step_c, step_a, step_b);
+      });
+      return;
+    }
     parallel_rows(args.index, args.n, [&](std::int64_t begin, std::int64_t end) {
       for_rows<3>(args.index, begin, end,
                   [=](std::int64_t at, std::int64_t count, const std::int64_t* offset) {
-                    for (std::int64_t i = 0; i < count; ++i) {
-                      const bool yes = c[offset[0] + i * step[0][last]] != T(0);
-                      y[at + i] =
-                          yes ? a[offset[1] + i * step[1][last]] : b[offset[2] + i * step[2][last]];
-                    }
+                    where_row(c + offset[0], a + offset[1], b + offset[2], y + at, count, step_c,
+                              step_a, step_b);
                   });
     });
   });

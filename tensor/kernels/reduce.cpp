@@ -42,22 +42,47 @@ void reduce_rows(const T* x, std::int64_t rows, std::int64_t stride, std::int64_
   }
 }
 
-// The same for dense narrow rows: several rows are read as one wide row, and its columns are
-// combined at the end, so that the inner loop is long enough for vector registers even when width
-// is 1.
+// The same for one dense column: `count` independent results, combined at the end, so that the loop
+// fills vector registers and does not wait for each addition.
+template <class R, std::int64_t count, class T, class A>
+A reduce_column(const T* x, std::int64_t rows, A result) {
+  A lane[count];
+  std::fill(lane, lane + count, R::template start<T>);
+  std::int64_t r = 0;
+  for (; r + count <= rows; r += count) {
+    for (std::int64_t k = 0; k < count; ++k) lane[k] = R::step(lane[k], static_cast<A>(x[r + k]));
+  }
+  for (; r < rows; ++r) result = R::step(result, static_cast<A>(x[r]));
+  for (std::int64_t half = count / 2; half > 0; half /= 2) {
+    for (std::int64_t k = 0; k < half; ++k) lane[k] = R::step(lane[k], lane[k + half]);
+  }
+  return R::step(result, lane[0]);
+}
+
+// The same for a few dense columns: several rows are read as one wide row.
 template <class R, class T, class A>
 void reduce_narrow(const T* x, std::int64_t rows, std::int64_t width, A* result) {
   const std::int64_t together = lanes / width, wide = together * width;
   A lane[lanes];
   std::fill(lane, lane + lanes, R::template start<T>);
   const std::int64_t groups = rows / together;
-  if (wide == lanes) {
-    for (std::int64_t g = 0; g < groups; ++g) reduce_rows<R>(x + g * lanes, 1, lanes, lanes, lane);
-  } else {
-    reduce_rows<R>(x, groups, wide, wide, lane);
-  }
+  reduce_rows<R>(x, groups, wide, wide, lane);
   reduce_rows<R>(lane, together, width, width, result);
   reduce_rows<R>(x + groups * wide, rows - groups * together, width, width, result);
+}
+
+// Chooses among them for a piece of `width` columns out of `inner`.
+template <class R, class T, class A>
+void reduce_piece(const T* x, std::int64_t rows, std::int64_t inner, std::int64_t width,
+                  A* result) {
+  if (inner == 1) {
+    *result = rows < 8 * lanes ? reduce_column<R, 16>(x, rows, *result)
+                               : reduce_column<R, lanes>(x, rows, *result);
+  } else if (inner <= lanes / 2 && rows > lanes) {
+    reduce_narrow<R>(x, rows, width, result);
+  } else {
+    reduce_rows<R>(x, rows, inner, width, result);
+  }
 }
 
 template <class R, class T>
@@ -85,11 +110,7 @@ void reduce(const ReduceArgs& a) {
       const std::int64_t rows = std::min(chunk, a.reduced - r);
       const T* from = x + (o * a.reduced + r) * a.inner + i;
       std::fill(result, result + width, R::template start<T>);
-      if (a.inner <= lanes / 2) {
-        reduce_narrow<R>(from, rows, width, result);
-      } else {
-        reduce_rows<R>(from, rows, a.inner, width, result);
-      }
+      reduce_piece<R>(from, rows, a.inner, width, result);
       if (chunks > 1) {
         std::copy(result, result + width, partial.data() + oc * a.inner + i);
       } else {

@@ -28,14 +28,19 @@ T reduce(std::int64_t n, T start, Term term, Combine combine) {
   return result;
 }
 
-template <class T>
-T larger(T a, T b) {
-  return (b > a || b != b) ? b : a;
-}
-template <class T>
-T plus(T a, T b) {
-  return a + b;
-}
+// Skips NaN, which comes out through the exponentials all the same.
+struct Larger {
+  template <class T>
+  T operator()(T a, T b) const {
+    return b > a ? b : a;
+  }
+};
+struct Plus {
+  template <class T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
+};
 
 }  // namespace
 
@@ -48,10 +53,10 @@ void Softmax::cpu(const Args& a) {
         T* y = static_cast<T*>(a.y) + r * a.n;
         const T highest = reduce(
             a.n, -std::numeric_limits<T>::infinity(), [=](std::int64_t i) { return x[i]; },
-            larger<T>);
+            Larger{});
         for (std::int64_t i = 0; i < a.n; ++i) y[i] = math::exp(x[i] - highest);
         const T total = reduce(
-            a.n, T(0), [=](std::int64_t i) { return y[i]; }, plus<T>);
+            a.n, T(0), [=](std::int64_t i) { return y[i]; }, Plus{});
         const T scale = T(1) / total;
         for (std::int64_t i = 0; i < a.n; ++i) y[i] *= scale;
       }
@@ -68,7 +73,7 @@ void SoftmaxGrad::cpu(const Args& a) {
         const T* dy = static_cast<const T*>(a.dy) + r * a.n;
         T* dx = static_cast<T*>(a.dx) + r * a.n;
         const T dot = reduce(
-            a.n, T(0), [=](std::int64_t i) { return y[i] * dy[i]; }, plus<T>);
+            a.n, T(0), [=](std::int64_t i) { return y[i] * dy[i]; }, Plus{});
         for (std::int64_t i = 0; i < a.n; ++i) dx[i] = y[i] * (dy[i] - dot);
       }
     });
