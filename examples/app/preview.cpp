@@ -14,6 +14,7 @@ Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, con
   const Tensor x_T = randn(rng, {o.count, shape[0], shape[1], shape[2]}, DType::f32, device);
   DdimOptions ddim;
   ddim.steps = o.steps;
+  ddim.eta = o.eta;
   ddim.clip_x0 = true;
   ddim.observer = [](const SampleStep&) {
     if (stop_requested()) throw PreviewStopped{};

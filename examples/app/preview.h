@@ -12,7 +12,8 @@ namespace ito::app {
 
 struct PreviewOptions {
   std::int64_t count = 16;  ///< images per half
-  std::int64_t steps = 25;  ///< of DDIM
+  std::int64_t steps = 50;  ///< of DDIM
+  double eta = 1.0;         ///< of DDIM
   std::uint64_t seed = 0;   ///< of the noise: the same for every grid of a run
 };
 

@@ -82,6 +82,8 @@ void add_run_flags(CommandLine& line, TrainOptions& o) {
   line.add("--sample-every", o.sample_every, {0, billion},
            "steps between sample grids; 0: only at the end");
   line.add("--sample-steps", o.sample_steps, {1, 1000}, "DDIM steps of the sample grids");
+  line.add("--sample-eta", o.sample_eta, RealRange{0, 1},
+           "noise of these steps; 1 forgives the mistakes of a young model, 0 shows them");
   line.add("--sample-count", o.sample_count, {0, 256},
            "images in a grid, once with averaged and once with raw weights; 0: no grids");
   line.add("--checkpoint-every", o.checkpoint_every, {0, billion},

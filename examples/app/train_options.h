@@ -54,7 +54,8 @@ struct TrainOptions {
   std::string resume;  ///< "", "auto", or a run or checkpoint directory
   bool overwrite = false;
   std::int64_t sample_every = 0;
-  std::int64_t sample_steps = 25;
+  std::int64_t sample_steps = 50;
+  double sample_eta = 1.0;
   std::int64_t sample_count = 16;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_last = 3;

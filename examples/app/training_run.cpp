@@ -253,16 +253,18 @@ void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {
 void TrainingRun::Impl::draw_samples(std::int64_t done) {
   const Tensor& images = dataset.images;
   try {
-    const Tensor grid = preview_grid(
-        process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
-        learner.flat.values.device(),
-        {options.sample_count, options.sample_steps, static_cast<std::uint64_t>(options.seed)});
+    const Tensor grid =
+        preview_grid(process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
+                     learner.flat.values.device(),
+                     {options.sample_count, options.sample_steps, options.sample_eta,
+                      static_cast<std::uint64_t>(options.seed)});
     with_exit_code(ExitCode::resource, [&] {
       data::write_png(directory.samples(done), grid,
                       {{"Software", "ito " ITO_VERSION},
                        {"step", std::to_string(done)},
                        {"seed", std::to_string(options.seed)},
-                       {"sampler", fmt::format("ddim, {} steps, eta 0", options.sample_steps)},
+                       {"sampler", fmt::format("ddim, {} steps, eta {}", options.sample_steps,
+                                               options.sample_eta)},
                        {"rows", "upper half: averaged weights; lower half: raw weights"}});
     });
   } catch (const PreviewStopped&) {
