@@ -26,7 +26,7 @@ say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)
 build/release/bin/train_mnist --dataset "$dataset" --out "$out" --overwrite --steps "$steps"
 
 say "sample 64 images with DDIM"
-build/release/bin/sample --checkpoint "$out" --sampler ddim --steps 50 --count 64 --seed 1 \
+build/release/bin/sample --checkpoint "$out" --sampler ddim --steps 100 --eta 1 --count 64 --seed 1 \
   --out "$out/samples.png" --trajectory "$out/trajectory.png"
 
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -1,5 +1,6 @@
 #include "examples/app/train_options.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -161,6 +162,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (o.dataset == "folder" && !line.given("--data")) {
     stop(ExitCode::usage, "--dataset folder needs --data DIR, a folder with PNG files");
   }
+  if (!line.given("--sample-steps")) o.sample_steps = std::min(o.sample_steps, o.timesteps);
   if (o.sample_steps > o.timesteps) {
     stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
          o.sample_steps, o.timesteps);

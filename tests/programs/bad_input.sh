@@ -24,7 +24,8 @@ expect 2 "--steps needs a value" "$train" --steps
 expect 2 "--quiet must be true or false; got maybe" "$train" --quiet=maybe
 expect 2 "exclude each other" "$train" --resume auto --overwrite
 expect 2 "--dataset folder needs --data DIR" "$train" --dataset folder
-expect 2 "--sample-steps must be at most --timesteps" "$train" --timesteps 10
+expect 2 "--sample-steps must be at most --timesteps" \
+  "$train" --timesteps 10 --sample-steps 25
 expect 2 "--groups must divide the channels" "$train" "${tiny[@]}" --groups 3 --out "$out"
 expect 2 "multiple of 2^(levels - 1)" "$train" "${tiny[@]}" --multipliers 1,2,2,2,2 --out "$out"
 expect 2 "--batch must be at most the number of images" "$train" "${tiny[@]}" --batch 20000 --out "$out"
