@@ -120,6 +120,8 @@ def png_files():
         "bad_filter": png(2, 8, 3, 1, b"\7" + bytes(9)),
         "bad_size_0": png(2, 8, 0, 5, rgb),
         "bad_huge": png(2, 8, 60000, 60000, rgb),
+        "bad_many_pixels": png(0, 1, 1024, 1024, bytes(129 * 1024)),
+        "bad_crc_text": png(2, 8, 3, 5, rgb, chunk(b"tEXt", b"k\0v")[:-1] + b"!"),
         "bad_claim": png(2, 8, 255, 255, rgb),
         "bad_depth": png(2, 4, 3, 5, rgb),
         "bad_no_palette": png(3, 8, 1, 1, b"\0\0"),
