@@ -1,27 +1,20 @@
-// The smallest diffusion model: learns points on a circle, then draws new ones.
+// The smallest diffusion model: it learns points on a circle, then draws new ones.
 #include <cstdio>
 
 #include "ito.h"
 using namespace ito;
 
-struct Mlp {  // (x_t [N, 2], t [N]) -> noise [N, 2]
+struct Mlp {  // (x_t [N, 2], t [N]) to the noise in x_t [N, 2]
   nn::Linear in, hidden, out;
-  explicit Mlp(Rng& init) : in(34, 128, init), hidden(128, 128, init), out(128, 2, init) {}
   Tensor operator()(const Tensor& x, const Tensor& t) const {
-    const Tensor h = silu(in(concat({x, sinusoidal_embedding(t, 32)})));
-    return out(silu(hidden(h)));
+    return out(silu(hidden(silu(in(concat({x, sinusoidal_embedding(t, 32)}))))));
   }
-  template <class V>
-  void visit(V&& v) {
-    v("in", in);
-    v("hidden", hidden);
-    v("out", out);
-  }
+  void visit(auto&& v) { v("in", in), v("hidden", hidden), v("out", out); }
 };
 
 int main() {
-  Rng init(1, Purpose::init), rng(1, Purpose::noise);
-  Mlp mlp(init);
+  Rng rng(1);
+  Mlp mlp{{34, 128, rng}, {128, 128, rng}, {128, 2, rng}};
   nn::FlatParameters flat(mlp);
   nn::Adam adam(flat, {.lr = 2e-3});
   const GaussianDiffusion process{NoiseSchedule::linear(200, 1e-4, 0.05)};
@@ -33,6 +26,5 @@ int main() {
     adam.step();
   }
   const Tensor x = sample_ddpm(process, std::cref(mlp), randn(rng, {1000, 2}), rng);
-  const Tensor radius = sqrt(sum(square(x), {1}));
-  std::printf("radius of 1000 samples: mean %.3f, should be 1\n", mean(radius).item());
+  std::printf("mean radius %.3f, should be 1\n", mean(sqrt(sum(square(x), {1}))).item());
 }
