@@ -43,6 +43,10 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, int kernel, Conv2dOptions opts
 
 Tensor Conv2d::operator()(const Tensor& x) const { return conv2d(x, weight, bias, options); }
 
+Tensor Conv2d::plus(const Tensor& x, const Tensor& addend) const {
+  return conv2d_add(x, weight, bias, addend, options);
+}
+
 GroupNorm::GroupNorm(int groups_, std::int64_t channels, double eps_) : groups(groups_), eps(eps_) {
   expect_positive("GroupNorm", "groups", groups);
   expect_positive("GroupNorm", "channels", channels);

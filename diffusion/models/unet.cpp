@@ -48,10 +48,10 @@ ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig
 
 Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {
   const Tensor shift = time_emb_proj(emb);  // [N, C], the same for every pixel
-  Tensor h = conv1(norm1.silu(x)) + reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)});
+  Tensor h = conv1.plus(norm1.silu(x), reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)}));
   h = norm2.silu(h);
   if (dropout_rng != nullptr && dropout > 0.0) h = ito::dropout(h, dropout, *dropout_rng);
-  return (conv_shortcut ? (*conv_shortcut)(x) : x) + conv2(h);
+  return conv2.plus(h, conv_shortcut ? (*conv_shortcut)(x) : x);
 }
 
 Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {

@@ -63,7 +63,7 @@ struct Tile {
 template <class T>
 using TileFunction = void (*)(const Tile<T>&);
 
-/// Writes the sums of a tile that lacks channels or has an addend.
+/// Writes the sums of a tile whose block of channels is not full.
 template <class T>
 void finish_tile(const Tile<T>& t, const T* sums, int groups, int pixels, Index room) {
   for (int g = 0; g < groups; ++g) {
@@ -96,10 +96,21 @@ void compute_tile(const Tile<T>& t) {
       w += t.in * NV * lanes;
     }
   }
-  const bool plain = t.valid == NV * lanes && t.addend == nullptr;
+  const bool full = t.valid == NV * lanes;
+  if (full && t.addend != nullptr) {
+#pragma GCC unroll 16
+    for (int m = 0; m < G * M; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) {
+        simd::vector_of<T> addend;
+        simd::load(addend, t.addend + (m / M) * t.add_row + (m % M) * t.add_pixel + v * lanes);
+        sums[m][v] += addend;
+      }
+    }
+  }
   T spill[G * M * NV * lanes];
-  T* to = plain ? t.y : spill;
-  const Index row = plain ? t.y_row : M * NV * lanes, pixel = plain ? t.y_pixel : NV * lanes;
+  T* to = full ? t.y : spill;
+  const Index row = full ? t.y_row : M * NV * lanes, pixel = full ? t.y_pixel : NV * lanes;
 #pragma GCC unroll 16
   for (int m = 0; m < G * M; ++m) {
 #pragma GCC unroll 4
@@ -107,7 +118,7 @@ void compute_tile(const Tile<T>& t) {
       simd::store(to + (m / M) * row + (m % M) * pixel + v * lanes, sums[m][v]);
     }
   }
-  if (!plain) finish_tile(t, spill, G, M, NV * lanes);
+  if (!full) finish_tile(t, spill, G, M, NV * lanes);
 }
 
 template <class T, int G, int NV>
