@@ -79,12 +79,13 @@ void add_norm_cases(Rows& rows) {
     rows.push_back(norm_row("3 groups", silu, 3, {{2, 3, 2, 6}, {1, 4, 3}, {3, 2, 12}, {0, 2, 6}}));
     OpCase& row = rows.back();
     row.large = {{3, 13, 17, 96}, {96}, {96}};
+    if (!silu) add_errors(row);
+    rows.push_back(norm_row("32 groups", silu, 32, {{2, 3, 32}}));
     const double passes = silu ? 12.0 : 8.0;  // arithmetic per element, about
-    for (const Shape& x : {Shape{64, 28, 28, 33}, Shape{64, 14, 14, 63}, Shape{8, 32, 32, 129}}) {
-      row.benchmarks.push_back(
+    for (const Shape& x : {Shape{64, 28, 28, 32}, Shape{64, 14, 14, 64}, Shape{8, 32, 32, 128}}) {
+      rows.back().benchmarks.push_back(
           {.shapes = {x, {x[-1]}, {x[-1]}}, .flops = passes * static_cast<double>(x.numel())});
     }
-    if (!silu) add_errors(row);
     rows.push_back(norm_row("one group", silu, 1, {{2, 3, 5}, {2, 5}}));
     rows.push_back(norm_row("a group per channel", silu, 4, {{2, 5, 4}}));
     rows.push_back(norm_row("large eps", silu, 2, {{2, 3, 4}}, 0.5));
