@@ -10,6 +10,7 @@ logs=$PWD/build/test-logs
 mkdir -p "$logs"
 jobs=$(nproc)
 export CTEST_OUTPUT_ON_FAILURE=1
+export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may not be skipped
 
 configure_and_build() {  # preset [target...]
   local preset=$1
