@@ -9,7 +9,6 @@ macro(ito_find name debian_package)
 endmacro()
 
 ito_find(Threads libc6-dev)
-ito_find(Eigen3 libeigen3-dev)
 ito_find(fmt libfmt-dev)
 ito_find(ZLIB zlib1g-dev)
 ito_find(PNG libpng-dev)
@@ -19,10 +18,12 @@ if(ITO_BUILD_EXAMPLES OR ITO_BUILD_TESTS)
 endif()
 if(ITO_BUILD_TESTS)
   ito_find(doctest doctest-dev)
+  ito_find(Eigen3 libeigen3-dev)  # the oracle of matrix products
 endif()
 if(ITO_BUILD_BENCHMARKS)
   ito_find(benchmark libbenchmark-dev)
 endif()
+
 # Flags of every target of this project, and of no one who uses the library.
 add_library(ito_options INTERFACE)
 target_compile_options(ito_options INTERFACE
