@@ -18,7 +18,6 @@ if(ITO_BUILD_EXAMPLES OR ITO_BUILD_TESTS)
 endif()
 if(ITO_BUILD_TESTS)
   ito_find(doctest doctest-dev)
-  ito_find(Eigen3 libeigen3-dev)  # the oracle of matrix products
 endif()
 if(ITO_BUILD_BENCHMARKS)
   ito_find(benchmark libbenchmark-dev)
@@ -47,3 +46,12 @@ if(ITO_BUILD_FUZZERS)
   target_compile_options(ito_options INTERFACE -fsanitize=fuzzer-no-link)
   target_link_options(ito_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+
+# ito_eigen(target): Eigen for a test or benchmark. g++ 12's own AVX-512 headers, which Eigen uses, are
+# reported as reading uninitialised values; they do so on purpose (_mm512_undefined).
+function(ito_eigen target)
+  ito_find(Eigen3 libeigen3-dev)
+  target_link_libraries(${target} PRIVATE Eigen3::Eigen)
+  target_compile_options(${target} PRIVATE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
+endfunction()
