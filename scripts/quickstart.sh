@@ -23,7 +23,11 @@ cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS=OFF >/dev/nu
 cmake --build build/release --target train_mnist sample
 
 say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"
-build/release/bin/train_mnist --dataset "$dataset" --out "$out" --overwrite --steps "$steps"
+# In minutes instead of days, these differ from the paper: predicting v on the cosine schedule learns
+# the tones of the images sooner than predicting epsilon, and groups of several channels let the first
+# level of the network see the timestep.
+build/release/bin/train_mnist --dataset "$dataset" --out "$out" --overwrite --steps "$steps" \
+  --batch 32 --predict v --schedule cosine --groups 8
 
 say "sample 64 images with DDIM"
 build/release/bin/sample --checkpoint "$out" --sampler ddim --steps 100 --eta 1 --count 64 --seed 1 \

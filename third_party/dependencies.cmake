@@ -33,7 +33,7 @@ if(ITO_NATIVE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(ito_options INTERFACE -mprefer-vector-width=512)
 endif()
 if(ITO_SANITIZE)
-  target_compile_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE} -fno-omit-frame-pointer -g
+  target_compile_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE} -fno-omit-frame-pointer
                                                -fno-sanitize-recover=all)
   target_link_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE})
 endif()
