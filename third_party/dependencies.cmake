@@ -35,6 +35,10 @@ endif()
 if(ITO_SANITIZE)
   target_compile_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE} -fno-omit-frame-pointer
                                                -fno-sanitize-recover=all)
+  # With sanitizers g++ 12 believes that the standard library and its own AVX-512 headers read values
+  # before they are set. The release build has these warnings on.
+  target_compile_options(ito_options INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
   target_link_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE})
 endif()
 if(ITO_BUILD_FUZZERS)

@@ -42,9 +42,12 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("documents: the code of adding_an_op.md is the code that is compiled") {
-  const auto blocks = blocks_of(read("docs/adding_an_op.md"));
+TEST_CASE("documents: the code of README.md and adding_an_op.md is the code that is compiled") {
+  auto blocks = blocks_of(read("docs/adding_an_op.md"));
   CHECK(blocks.size() >= 6);
+  const auto readme = blocks_of(read("README.md"));
+  CHECK(readme.size() == 1);
+  blocks.insert(blocks.end(), readme.begin(), readme.end());
   for (const Block& block : blocks) {
     CHECK_MESSAGE(contains(read(block.file), block.code), block.file, ":\n", block.code);
   }
