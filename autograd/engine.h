@@ -64,9 +64,8 @@ Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs);
 /// For ops whose gradients come out of one kernel.
 ///   reference  the same function composed of plain ops, of the same inputs: the documentation, the
 ///              test oracle and the second derivative.
-///   pullback   dy -> one gradient per input (undefined where `needed[i]` is false). Runs kernels;
-///   is
-///              not itself differentiated.
+///   pullback   dy -> one gradient per input (undefined where `needed[i]` is false). Runs
+///              kernels; is not itself differentiated.
 using Reference = std::function<Tensor(const std::vector<Tensor>& inputs)>;
 using Pullback =
     std::function<std::vector<Tensor>(const Tensor& dy, const std::vector<bool>& needed)>;

@@ -3,15 +3,13 @@
 // The forward pass and the gradient to the input are both a `Correlation`: sums over taps (r, s)
 // and channels of a source image times packed weights. It is computed in three steps:
 //   1. The weights are packed once into blocks of two vectors of output channels, in the order in
-//   which
-//      the inner loop reads them.
+//      which the inner loop reads them.
 //   2. A task copies a slab of a few rows (or several small images) with zeros around into
 //      scratch memory that fits the second-level cache, so that the inner loop needs no test for
 //      borders.
 //   3. For each block of output channels, tiles of up to max_tile neighbouring pixels of a row are
-//   summed
-//      in registers over all taps and channels (conv_tile.h), and bias and addend are added on the
-//      way out. Rows of small images are taken in pairs.
+//      summed in registers over all taps and channels (conv_tile.h), and bias and addend are added
+//      on the way out. Rows of small images are taken in pairs.
 //
 // The gradient to the input at stride s splits dx into s x s classes of pixels; in each class the
 // taps that meet it form an ordinary correlation of dy at stride 1, so no zeros are multiplied.
