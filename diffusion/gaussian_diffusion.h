@@ -65,9 +65,9 @@ struct GaussianDiffusion {
   /// those are predicted.
   Tensor loss(const Denoiser& model, const Tensor& x0, const Tensor& t, const Tensor& eps) const;
 
-  /// The network's idea of x_0 and of the noise, whatever it predicts. With clip_x0, x0 is clamped
-  /// to
-  /// [-1, 1] and eps is what then explains x_t.
+  /// The network's idea of x_0 and of the noise, whatever it predicts. With clip_x0, x0 is
+  /// clamped to [-1, 1], and eps is the noise that then explains
+  /// x_t.
   Denoised denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
                    bool clip_x0 = false) const;
 
