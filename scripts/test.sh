@@ -32,7 +32,8 @@ run_ctest() {  # preset [ctest arguments...]
 stage_packages() { scripts/install_packages.sh test; }
 stage_format() { scripts/format.sh --check; }
 stage_release() { configure_and_build release && run_ctest release; }
-# Sanitizers run everything but what would only repeat the release run.
+# Everything but what would only repeat the release run; compiled for any x86-64, so that the kernels also
+# run with narrow vectors.
 stage_asan() { configure_and_build asan && run_ctest asan -LE 'install|fuzz|slow'; }
 # The programs in which threads meet.
 threaded=(test_tensor test_autograd test_ops test_nn test_unet test_learning)
