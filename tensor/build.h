@@ -6,8 +6,13 @@
 #define ITO_HAS_CUDA 0
 #endif
 
+#ifndef ITO_EMULATED_DEVICE
+#define ITO_EMULATED_DEVICE 0
+#endif
+
 namespace ito::build {
 inline constexpr bool cuda = ITO_HAS_CUDA != 0;  ///< the CUDA halves of the kernels are linked in
+inline constexpr bool emulated = ITO_EMULATED_DEVICE != 0;  ///< ... for the emulated device
 }  // namespace ito::build
 
 // The only macro for kernels: marks a function that both halves of a kernel share.

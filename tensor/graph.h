@@ -1,0 +1,42 @@
+// Work that is recorded once and replayed: on CUDA a CUDA graph, which starts hundreds of kernels
+// with one call; on the CPU the work itself, run again.
+//
+//   Tensor t = Tensor::zeros({1}, DType::i64, device), loss;
+//   Graph step(device, [&] { loss = compute(t); });
+//   for (...) { t.fill(i); step.run(); }          // what changes lives in device memory
+//
+// The work must start the same kernels with the same sizes and addresses every time: sizes, scalars
+// and host-side decisions are frozen when it is recorded. It must not read results back.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "tensor/device.h"
+
+namespace ito {
+
+class Graph {
+ public:
+  /// Runs `work` on `device`. With `enabled` false run() always calls the work itself.
+  Graph(Device device, std::function<void()> work, bool enabled = true);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  /// On CUDA the first call runs the work as it is, with memory from a pool of this graph's own; the
+  /// second records it and starts the recording; later ones start the recording. Tensors that the
+  /// work makes keep their addresses from the second call on. Throws DeviceError when the recorded
+  /// work asks for what a graph cannot hold: new memory from the system, a result read back.
+  void run();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Whether a graph is being recorded: nothing may be read back now, so checks of values are left
+/// to the first run.
+bool recording_graph();
+
+}  // namespace ito
