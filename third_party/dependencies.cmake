@@ -25,13 +25,13 @@ endif()
 
 # Flags of every target of this project, and of no one who uses the library.
 add_library(ito_options INTERFACE)
-target_compile_options(ito_options INTERFACE
-  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
-  $<$<BOOL:${ITO_WERROR}>:-Werror>
-  $<$<BOOL:${ITO_NATIVE}>:-march=native>)
+# Not of nvcc: its flags are in cuda.cmake.
+set(ito_cxx_flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
+                  $<$<BOOL:${ITO_WERROR}>:-Werror> $<$<BOOL:${ITO_NATIVE}>:-march=native>)
 if(ITO_NATIVE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(ito_options INTERFACE -mprefer-vector-width=512)
+  list(APPEND ito_cxx_flags -mprefer-vector-width=512)
 endif()
+target_compile_options(ito_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ito_cxx_flags}>")
 if(ITO_SANITIZE)
   target_compile_options(ito_options INTERFACE -fsanitize=${ITO_SANITIZE} -fno-omit-frame-pointer
                                                -fno-sanitize-recover=all)
