@@ -19,7 +19,14 @@ else
 fi
 
 say "build"
-cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS=OFF >/dev/null
+cuda=(-DITO_CUDA=OFF)
+if scripts/gpu_answers.sh; then
+  cuda=(-DITO_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=native)
+  echo "An NVIDIA GPU answers: with the CUDA backend where nvcc is installed."
+else
+  echo "No NVIDIA GPU answers: without the CUDA backend."
+fi
+cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS=OFF "${cuda[@]}" >/dev/null
 cmake --build build/release --target train_mnist sample
 
 say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"

@@ -2,7 +2,8 @@
 # Installs what the tests need, builds every configuration and runs everything. Continuous integration
 # is this script.
 #   usage: scripts/test.sh [STAGE...]
-#   stages: packages format release asan tsan fuzz nvcc       (default: all, in this order)
+#   stages: packages format release asan tsan fuzz emulate emulate-asan emulate-tsan nvcc
+#           (default: all, in this order)
 # The logs are in build/test-logs/. Exit code 0 when every stage passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -10,12 +11,22 @@ logs=$PWD/build/test-logs
 mkdir -p "$logs"
 jobs=$(nproc)
 export CTEST_OUTPUT_ON_FAILURE=1
+configure_arguments=()
+ctest_wrapper=()
 export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may not be skipped
 
-configure_and_build() {  # preset [target...]
+# What the emulated device runs (docs/kernels.md). A test that does not touch the device would only repeat
+# the release run.
+emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_data|test_docs.*|test_unet_parity.*|first_program)$'
+# Under AddressSanitizer: the programs too are left out, they take minutes.
+emulate_asan_targets=(test_cuda test_tensor test_autograd test_ops test_nn test_diffusion test_unet)
+# Under ThreadSanitizer a thread of a kernel costs a thousand times more: the kernels one by one.
+emulate_tsan_targets=(test_cuda test_ops)
+
+configure_and_build() {  # preset [target...]; more arguments for CMake in configure_arguments
   local preset=$1
   shift
-  cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
+  cmake --preset "$preset" "${configure_arguments[@]}" >"$logs/$preset-configure.log" 2>&1 ||
     { cat "$logs/$preset-configure.log"; return 1; }
   grep -A9 -- '-- ito ' "$logs/$preset-configure.log" | sed 's/^-- //'
   cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} -- -k 0 >"$logs/$preset-build.log" 2>&1 ||
@@ -25,13 +36,20 @@ configure_and_build() {  # preset [target...]
 run_ctest() {  # preset [ctest arguments...]
   local preset=$1
   shift
-  ctest --test-dir "build/$preset" -j "$jobs" "$@" 2>&1 | tee "$logs/$preset-ctest.log"
+  "${ctest_wrapper[@]}" ctest --test-dir "build/$preset" -j "$jobs" "$@" 2>&1 | tee "$logs/$preset-ctest.log"
   return "${PIPESTATUS[0]}"
 }
 
 stage_packages() { scripts/install_packages.sh test; }
 stage_format() { scripts/format.sh --check; }
-stage_release() { configure_and_build release && run_ctest release; }
+stage_release() {
+  local configure_arguments=()
+  if ! scripts/gpu_answers.sh; then
+    configure_arguments=(-DITO_CUDA=OFF)
+    echo "no NVIDIA GPU answers: without the CUDA backend (the emulated device and nvcc have their stages)"
+  fi
+  configure_and_build release && run_ctest release
+}
 # Everything but what would only repeat the release run; compiled for any x86-64, so that the kernels also
 # run with narrow vectors.
 stage_asan() { configure_and_build asan && run_ctest asan -LE 'install|fuzz|slow'; }
@@ -42,27 +60,35 @@ stage_tsan() {
     run_ctest tsan -R "^($(IFS='|'; echo "${threaded[*]}"))\$"
 }
 stage_fuzz() { configure_and_build fuzz fuzzers && run_ctest fuzz -L fuzz; }
+stage_emulate() { configure_and_build emulate && run_ctest emulate -LE 'install|fuzz' -E "$emulate_skips"; }
+stage_emulate-asan() {
+  configure_and_build emulate-asan "${emulate_asan_targets[@]}" &&
+    run_ctest emulate-asan -R "^($(IFS='|'; echo "${emulate_asan_targets[*]}"))"
+}
+# Without address randomisation: ThreadSanitizer of g++ 12 does not start on some kernels otherwise.
+stage_emulate-tsan() {
+  local ctest_wrapper=(setarch -R)
+  configure_and_build emulate-tsan "${emulate_tsan_targets[@]}" &&
+    run_ctest emulate-tsan -R "^($(IFS='|'; echo "${emulate_tsan_targets[*]}"))"
+}
+# Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs.
 stage_nvcc() {
   if ! command -v nvcc >/dev/null; then
     echo "SKIPPED: no nvcc on this machine, device code was not compiled"
     return 0
   fi
-  for architecture in sm_80 sm_90; do
-    nvcc -std=c++20 -arch="$architecture" --expt-relaxed-constexpr -Werror all-warnings -I. \
-      -c tests/cuda/contracts.cu -o "$logs/contracts-$architecture.o" || return 1
-    echo "tests/cuda/contracts.cu compiles for $architecture"
-  done
+  configure_and_build cuda ito test_cuda bench_kernels && scripts/check_kernels.sh build/cuda
 }
 
 stages=("$@")
-((${#stages[@]})) || stages=(packages format release asan tsan fuzz nvcc)
+((${#stages[@]})) || stages=(packages format release asan tsan fuzz emulate emulate-asan emulate-tsan nvcc)
 failed=()
 summary=()
 for stage in "${stages[@]}"; do
   echo "==== $stage"
   begin=$SECONDS
   if "stage_$stage"; then verdict=passed; else verdict=FAILED; failed+=("$stage"); fi
-  summary+=("$(printf '%-9s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
+  summary+=("$(printf '%-12s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
 done
 
 echo "==== ctest's closing lines"
