@@ -62,6 +62,9 @@ constexpr const char* name_of(DType dtype) {
   return "?";
 }
 
+/// The type that statistics of elements of `dtype` are kept in: bf16's would be too coarse.
+constexpr DType statistics_of(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+
 constexpr bool is_floating(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16;
 }

@@ -78,7 +78,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, c
   const auto shape = check(q, k, v, heads, mask);
   const void* mask_data = mask.defined() ? mask.raw() : nullptr;
   Tensor y = Tensor::empty(q.shape(), q.dtype(), q.device());
-  Tensor lse = Tensor::empty({shape.n, shape.heads, shape.l}, q.dtype(), q.device());
+  Tensor lse = Tensor::empty({shape.n, shape.heads, shape.l}, statistics_of(q.dtype()), q.device());
   launch<kernel::Attention>(q.device(), {q.raw(), k.raw(), v.raw(), mask_data, y.mutable_raw(),
                                          lse.mutable_raw(), shape, q.dtype()});
   return record_fused(

@@ -41,7 +41,7 @@ Tensor normalize(const char* op, const Tensor& x, int groups, const Tensor& weig
   if (!(eps >= 0.0)) fail<ValueError>("{}: eps must be >= 0; got {}", op, eps);
   const kernel::GroupNormShape shape{n, n * c == 0 ? 0 : x.numel() / (n * c), c, groups};
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  Tensor statistics = Tensor::empty({n, groups, 2}, x.dtype(), x.device());
+  Tensor statistics = Tensor::empty({n, groups, 2}, statistics_of(x.dtype()), x.device());
   launch<kernel::GroupNorm>(
       x.device(), {x.raw(), weight.raw(), bias.raw(), y.mutable_raw(), statistics.mutable_raw(),
                    shape, eps, with_silu, x.dtype()});
@@ -54,7 +54,7 @@ Tensor normalize(const char* op, const Tensor& x, int groups, const Tensor& weig
         Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
         Tensor dweight = Tensor::empty({c}, x.dtype(), x.device());
         Tensor dbias = Tensor::empty({c}, x.dtype(), x.device());
-        Tensor partial = Tensor::empty({n, 2, c}, x.dtype(), x.device());
+        Tensor partial = Tensor::empty({n, 2, c}, statistics_of(x.dtype()), x.device());
         launch<kernel::GroupNormGrad>(
             x.device(), {x.raw(), dy.raw(), weight.raw(), bias.raw(), statistics.raw(),
                          dx.mutable_raw(), dweight.mutable_raw(), dbias.mutable_raw(),

@@ -25,7 +25,7 @@ struct Attention {
     const void* v;
     const void* mask;  ///< or null
     void* y;           ///< [n, l, heads d]
-    void* lse;         ///< out: log of the sum of exp of each row of S, [n, heads, l]
+    void* lse;         ///< out: log of the sum of exp of each row of S, [n, heads, l]; f32 for bf16
     AttentionShape shape;
     DType dtype;
   };

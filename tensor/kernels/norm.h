@@ -21,7 +21,7 @@ struct GroupNorm {
     const void* weight;  ///< [channels]
     const void* bias;    ///< [channels]
     void* y;
-    void* statistics;  ///< out: mean and 1 / sqrt(variance + eps), [n, groups, 2]
+    void* statistics;  ///< out: mean and 1 / sqrt(variance + eps), [n, groups, 2]; f32 for bf16
     GroupNormShape shape;
     double eps;
     bool silu;
@@ -45,7 +45,7 @@ struct GroupNormGrad {
     void* dx;
     void* dweight;
     void* dbias;
-    void* partial;  ///< scratch [n, 2, channels]: each image's dbias and dweight
+    void* partial;  ///< scratch [n, 2, channels]: each image's dbias and dweight; f32 for bf16
     GroupNormShape shape;
     bool silu;
     DType dtype;

@@ -1,0 +1,171 @@
+// Group norm, first rung: one block per image and group, one element per thread and turn.
+//
+// x is read three times forward (mean, variance, result) and x and dy twice each backward. A group of
+// 4 channels in bf16 is 8 bytes of each position, while memory moves 32: three quarters of what is
+// read belongs to other blocks' groups. Any shape fits: the rung that checks the others.
+#include "cuda/element.h"
+#include "cuda/norm.h"
+#include "cuda/reduce.h"
+
+namespace ito::cuda::norm {
+namespace {
+
+using Index = std::int64_t;
+constexpr int threads = 128, warps = threads / 32;
+
+/// One group of one image: element i of `count` is at index(i), its channel is channel(i).
+struct Group {
+  Index origin, first, width, channels, count;
+  __device__ Group(const kernel::GroupNormShape& s, Index block)
+      : origin(block / s.groups * s.positions * s.channels),
+        first(block % s.groups * (s.channels / s.groups)),
+        width(s.channels / s.groups),
+        channels(s.channels),
+        count(s.positions * width) {}
+  __device__ Index channel(Index i) const { return first + i % width; }
+  __device__ Index index(Index i) const { return origin + i / width * channels + channel(i); }
+};
+
+/// The block's sum of f(i) for i in 0 .. count - 1.
+template <class F>
+__device__ float block_sum(Index count, float* scratch, F f) {
+  float sum = 0.0f;
+  for (Index i = threadIdx.x; i < count; i += threads) sum += f(i);
+  __syncthreads();  // scratch may still be read from the last sum
+  return block_reduce(sum, scratch);
+}
+
+template <class T>
+__global__ void forward(const T* x, const T* weight, const T* bias, T* y, float* statistics,
+                        kernel::GroupNormShape s, float eps, bool silu) {
+  ITO_SHARED(float, scratch, [warps]);
+  const Group g(s, blockIdx.x);
+  const float count = static_cast<float>(g.count);
+  const float mean =
+      block_sum(g.count, scratch, [&](Index i) { return to_float(x[g.index(i)]); }) / count;
+  const float variance = block_sum(g.count, scratch,
+                                   [&](Index i) {
+                                     const float d = to_float(x[g.index(i)]) - mean;
+                                     return d * d;
+                                   }) /
+                         count;
+  const float rstd = 1.0f / sqrtf(variance + eps);
+  for (Index i = threadIdx.x; i < g.count; i += threads) {
+    const Index c = g.channel(i);
+    const float xh = (to_float(x[g.index(i)]) - mean) * rstd;
+    const float z = xh * to_float(weight[c]) + to_float(bias[c]);
+    y[g.index(i)] = from_float<T>(silu ? z / (1.0f + expf(-z)) : z);
+  }
+  if (threadIdx.x == 0) {
+    statistics[2 * blockIdx.x] = mean;
+    statistics[2 * blockIdx.x + 1] = rstd;
+  }
+}
+
+/// xh and dz of one element.
+struct Point {
+  float xh, dz;
+};
+template <class T>
+__device__ Point point(T x, T dy, T weight, T bias, float mean, float rstd, bool silu) {
+  const float xh = (to_float(x) - mean) * rstd;
+  float dz = to_float(dy);
+  if (silu) {
+    const float z = xh * to_float(weight) + to_float(bias);
+    const float sigma = 1.0f / (1.0f + expf(-z));
+    dz *= sigma * (1.0f + z * (1.0f - sigma));
+  }
+  return {xh, dz};
+}
+
+template <class T>
+__global__ void gradient(const T* x, const T* dy, const T* weight, const T* bias,
+                         const float* statistics, T* dx, float* partial, kernel::GroupNormShape s,
+                         bool silu) {
+  ITO_SHARED(float, scratch, [warps]);
+  const Group g(s, blockIdx.x);
+  const float mean = statistics[2 * blockIdx.x], rstd = statistics[2 * blockIdx.x + 1];
+  const auto at = [&](Index i) {
+    const Index c = g.channel(i), e = g.index(i);
+    return point(x[e], dy[e], weight[c], bias[c], mean, rstd, silu);
+  };
+  float* const image = partial + blockIdx.x / s.groups * 2 * s.channels;
+  float total = 0.0f, total_xh = 0.0f;
+  for (Index j = 0; j < g.width; ++j) {  // channel by channel: dbias and dweight need these sums
+    const float sum =
+        block_sum(s.positions, scratch, [&](Index p) { return at(p * g.width + j).dz; });
+    const float sum_xh = block_sum(s.positions, scratch, [&](Index p) {
+      const Point q = at(p * g.width + j);
+      return q.dz * q.xh;
+    });
+    total += sum * to_float(weight[g.first + j]);
+    total_xh += sum_xh * to_float(weight[g.first + j]);
+    if (threadIdx.x == 0) {
+      image[g.first + j] = sum;
+      image[s.channels + g.first + j] = sum_xh;
+    }
+  }
+  const float count = static_cast<float>(g.count);
+  for (Index i = threadIdx.x; i < g.count; i += threads) {
+    const Point q = at(i);
+    const float own = q.dz * to_float(weight[g.channel(i)]);
+    dx[g.index(i)] = from_float<T>(rstd * (own - total / count - q.xh * total_xh / count));
+  }
+}
+
+// dbias and dweight. A block adds 32 neighbouring sums over all images: `parts` threads for each, a
+// run of images per thread, then the parts in order.
+constexpr int parts = 8;
+
+template <class T>
+__global__ void add(const float* partial, T* dbias, T* dweight, Index n, Index channels) {
+  ITO_SHARED(float, share, [parts][32]);
+  const int lane = static_cast<int>(threadIdx.x % 32), part = static_cast<int>(threadIdx.x / 32);
+  const Index j = Index{blockIdx.x} * 32 + lane, run = (n + parts - 1) / parts;
+  float sum = 0.0f;
+  if (j < 2 * channels) {
+    const Index end = std::min(n, (part + 1) * run);
+#pragma unroll 4
+    for (Index i = part * run; i < end; ++i) sum += partial[i * 2 * channels + j];
+  }
+  share[part][lane] = sum;
+  __syncthreads();
+  if (part != 0 || j >= 2 * channels) return;
+  for (int p = 1; p < parts; ++p) sum += share[p][lane];
+  (j < channels ? dbias[j] : dweight[j - channels]) = from_float<T>(sum);
+}
+
+unsigned blocks_of(const kernel::GroupNormShape& s) {
+  return static_cast<unsigned>(s.n * s.groups);
+}
+
+}  // namespace
+
+void naive(const Forward& a) {
+  with_element("group_norm", a.dtype, [&]<class T>(T) {
+    launch(forward<T>, blocks_of(a.shape), threads, 0, static_cast<const T*>(a.x),
+           static_cast<const T*>(a.weight), static_cast<const T*>(a.bias), static_cast<T*>(a.y),
+           static_cast<float*>(a.statistics), a.shape, static_cast<float>(a.eps), a.silu);
+  });
+}
+
+void naive(const Gradient& a) {
+  with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
+    launch(gradient<T>, blocks_of(a.shape), threads, 0, static_cast<const T*>(a.x),
+           static_cast<const T*>(a.dy), static_cast<const T*>(a.weight),
+           static_cast<const T*>(a.bias), static_cast<const float*>(a.statistics),
+           static_cast<T*>(a.dx), static_cast<float*>(a.partial), a.shape, a.silu);
+  });
+  add_images(a);
+}
+
+void add_images(const Gradient& a) {
+  with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
+    const Index sums = 2 * a.shape.channels;
+    launch(add<T>, static_cast<unsigned>((sums + 31) / 32), 32 * parts, 0,
+           static_cast<const float*>(a.partial), static_cast<T*>(a.dbias),
+           static_cast<T*>(a.dweight), a.shape.n, a.shape.channels);
+  });
+}
+
+}  // namespace ito::cuda::norm
