@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <string>
 
 struct cublasContext;
 
@@ -26,6 +27,15 @@ void check(cudaError_t status, const char* operation,
 cudaStream_t stream();
 /// Waits until everything queued is done. Throws DeviceError while a graph is being recorded.
 void synchronize();
+
+/// Whether a graph is being recorded on the stream (cuda/graph.cu).
+bool recording();
+
+/// Throws DeviceError with the reason when device `index` cannot be used.
+void require_device(int index);
+/// The line that says why CUDA cannot be used: `status` is what the first call returned,
+/// `driver_version` 0 when there is no driver.
+std::string explain_unavailable(cudaError_t status, int driver_version, int architecture);
 
 /// Facts of the device that choose a kernel's variant; read once.
 struct Properties {

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #endif
 
-#include <array>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -37,10 +36,10 @@ struct Pool {
   std::unordered_map<std::size_t, std::vector<void*>> free_blocks;  // by size class
 };
 
-Pool& pool(Device device) {
+Pool& pool() {
   // Never destroyed: tensors with static lifetime may outlive any order of destruction.
-  static auto* pools = new std::array<Pool, 2>;
-  return (*pools)[device.is_cpu() ? 0 : 1];
+  static auto* one = new Pool;
+  return *one;
 }
 
 // Size classes: an eighth of a power of two apart, so at most 1/8 of a block is unused.
@@ -101,17 +100,14 @@ void* cpu_allocate(Pool& p, std::size_t bytes) {
 }  // namespace
 
 void* allocate(Device device, std::size_t bytes) {
-  bytes = bytes == 0 ? 1 : bytes;
-  Pool& p = pool(device);
-  const std::lock_guard lock(p.mutex);
-  void* block = nullptr;
-  if (device.is_cpu()) {
-    block = cpu_allocate(p, bytes);
-  } else if constexpr (build::cuda) {
-    block = cuda::allocate(device.index(), bytes);
-  } else {
+  if (device.is_cuda()) {
+    if constexpr (build::cuda) return cuda::allocate(device.index(), bytes);
     throw DeviceError(why_unavailable(device));
   }
+  bytes = bytes == 0 ? 1 : bytes;
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  void* block = cpu_allocate(p, bytes);
   p.usage.current += bytes;
   if (p.usage.current > p.usage.peak) p.usage.peak = p.usage.current;
   return block;
@@ -119,14 +115,14 @@ void* allocate(Device device, std::size_t bytes) {
 
 void release(Device device, void* block, std::size_t bytes) noexcept {
   if (block == nullptr) return;
-  bytes = bytes == 0 ? 1 : bytes;
-  Pool& p = pool(device);
-  const std::lock_guard lock(p.mutex);
-  p.usage.current -= bytes;
   if (device.is_cuda()) {
     if constexpr (build::cuda) cuda::release(device.index(), block, bytes);
     return;
   }
+  bytes = bytes == 0 ? 1 : bytes;
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  p.usage.current -= bytes;
   if (!cache_enabled) {
     std::free(block);
     return;
@@ -158,25 +154,36 @@ void copy(Device to, void* destination, Device from, const void* source, std::si
 }
 
 Usage usage(Device device) {
-  Pool& p = pool(device);
+  if (device.is_cuda()) {
+    if constexpr (build::cuda) {
+      const auto [current, peak, cached] = cuda::memory_usage(device.index());
+      return {current, peak, cached};
+    }
+    return {0, 0, 0};
+  }
+  Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   return p.usage;
 }
 
 void reset_peak(Device device) {
-  Pool& p = pool(device);
+  if (device.is_cuda()) {
+    if constexpr (build::cuda) cuda::reset_peak(device.index());
+    return;
+  }
+  Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.usage.peak = p.usage.current;
 }
 
 void empty_cache(Device device) {
-  Pool& p = pool(device);
-  const std::lock_guard lock(p.mutex);
-  if (device.is_cpu()) {
-    free_cached(p);
-  } else if constexpr (build::cuda) {
-    cuda::empty_cache(device.index());
+  if (device.is_cuda()) {
+    if constexpr (build::cuda) cuda::empty_cache(device.index());
+    return;
   }
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  free_cached(p);
 }
 
 }  // namespace ito::memory
