@@ -5,22 +5,21 @@
 #include <vector>
 
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
+#include "tensor/graph.h"
 
 namespace ito {
 namespace {
 
-// One number per sample, f(t[n]), computed in double precision, as [N, 1, ..., 1] in x's dtype.
-template <class F>
-Tensor per_sample(const Tensor& t, const Tensor& x, F f) {
-  std::vector<double> values;
-  values.reserve(static_cast<std::size_t>(t.numel()));
-  for (const std::int64_t step : t.to_vector<std::int64_t>()) values.push_back(f(step));
+// f(t[n]) of each sample as [N, 1, ..., 1], from the schedule's table in x's dtype on x's device.
+Tensor per_sample(const NoiseSchedule& schedule, const Tensor& t, const Tensor& x,
+                  NoiseSchedule::Coefficient f) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
   shape[0] = t.numel();
-  return convert(Tensor::from(values, Shape(shape)), x.dtype()).to(x.device());
+  return reshape(gather(schedule.table(f, x.dtype(), x.device()), t), shape);
 }
 
 void expect_batch(const char* op, const NoiseSchedule& schedule, const char* name, const Tensor& x,
@@ -31,6 +30,7 @@ void expect_batch(const char* op, const NoiseSchedule& schedule, const char* nam
   expect_dtype(op, "t", t, DType::i64);
   if (x.rank() < 1) fail<ShapeError>("{}: {} must be [N, ...]; got {}", op, name, x.str());
   expect_shape(op, "t", t, {x.size(0)});
+  if (recording_graph()) return;  // nothing can be read back; gather gives NaN for a bad t
   for (const std::int64_t step : t.to_vector<std::int64_t>()) {
     if (step < 0 || step >= schedule.timesteps()) {
       fail<ValueError>("{}: timesteps count from 0 to {}; got {}", op, schedule.timesteps() - 1,
@@ -39,12 +39,43 @@ void expect_batch(const char* op, const NoiseSchedule& schedule, const char* nam
   }
 }
 
+// The coefficients at a timestep.
+
+double sqrt_alpha_bar(const NoiseSchedule& schedule, std::int64_t t) {
+  return schedule.sqrt_alpha_bar(t);
+}
+double sqrt_one_minus_alpha_bar(const NoiseSchedule& schedule, std::int64_t t) {
+  return schedule.sqrt_one_minus_alpha_bar(t);
+}
+double sqrt_one_minus_beta(const NoiseSchedule& schedule, std::int64_t t) {
+  return std::sqrt(1.0 - schedule.beta(t));
+}
+double sqrt_beta(const NoiseSchedule& schedule, std::int64_t t) {
+  return std::sqrt(schedule.beta(t));
+}
+double posterior_weight_x0(const NoiseSchedule& schedule, std::int64_t t) {
+  return schedule.sqrt_alpha_bar(t - 1) * schedule.beta(t) / schedule.one_minus_alpha_bar(t);
+}
+double posterior_weight_x_t(const NoiseSchedule& schedule, std::int64_t t) {
+  return std::sqrt(schedule.alpha(t)) * schedule.one_minus_alpha_bar(t - 1) /
+         schedule.one_minus_alpha_bar(t);
+}
+double beta_tilde(const NoiseSchedule& schedule, std::int64_t t) { return schedule.beta_tilde(t); }
+double log_beta_tilde_clipped(const NoiseSchedule& schedule, std::int64_t t) {
+  return schedule.log_beta_tilde_clipped(t);
+}
+
 }  // namespace
 
 NoiseLevel GaussianDiffusion::noise_level(const Tensor& t, const Tensor& x) const {
   expect_batch("noise_level", schedule, "x", x, t);
-  return {per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_alpha_bar(s); }),
-          per_sample(t, x, [&](std::int64_t s) { return schedule.sqrt_one_minus_alpha_bar(s); })};
+  return {per_sample(schedule, t, x, sqrt_alpha_bar),
+          per_sample(schedule, t, x, sqrt_one_minus_alpha_bar)};
+}
+
+NoiseLevel GaussianDiffusion::noise_levels(DType dtype, Device device) const {
+  return {schedule.table(sqrt_alpha_bar, dtype, device),
+          schedule.table(sqrt_one_minus_alpha_bar, dtype, device)};
 }
 
 Tensor GaussianDiffusion::add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
@@ -58,26 +89,18 @@ Tensor GaussianDiffusion::add_noise_step(const Tensor& x_prev, const Tensor& t,
                                          const Tensor& eps) const {
   expect_batch("add_noise_step", schedule, "x_prev", x_prev, t);
   expect_shape("add_noise_step", "eps", eps, x_prev.shape());
-  const Tensor keep =
-      per_sample(t, x_prev, [&](std::int64_t s) { return std::sqrt(1.0 - schedule.beta(s)); });
-  const Tensor noise =
-      per_sample(t, x_prev, [&](std::int64_t s) { return std::sqrt(schedule.beta(s)); });
+  const Tensor keep = per_sample(schedule, t, x_prev, sqrt_one_minus_beta);
+  const Tensor noise = per_sample(schedule, t, x_prev, sqrt_beta);
   return keep * x_prev + noise * eps;
 }
 
 Posterior GaussianDiffusion::posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const {
   expect_batch("posterior", schedule, "x_t", x_t, t);
   expect_shape("posterior", "x0", x0, x_t.shape());
-  const Tensor weight_x0 = per_sample(t, x_t, [&](std::int64_t s) {
-    return schedule.sqrt_alpha_bar(s - 1) * schedule.beta(s) / schedule.one_minus_alpha_bar(s);
-  });
-  const Tensor weight_x_t = per_sample(t, x_t, [&](std::int64_t s) {
-    return std::sqrt(schedule.alpha(s)) * schedule.one_minus_alpha_bar(s - 1) /
-           schedule.one_minus_alpha_bar(s);
-  });
-  return {weight_x0 * x0 + weight_x_t * x_t,
-          per_sample(t, x_t, [&](std::int64_t s) { return schedule.beta_tilde(s); }),
-          per_sample(t, x_t, [&](std::int64_t s) { return schedule.log_beta_tilde_clipped(s); })};
+  const Tensor weight_x0 = per_sample(schedule, t, x_t, posterior_weight_x0);
+  const Tensor weight_x_t = per_sample(schedule, t, x_t, posterior_weight_x_t);
+  return {weight_x0 * x0 + weight_x_t * x_t, per_sample(schedule, t, x_t, beta_tilde),
+          per_sample(schedule, t, x_t, log_beta_tilde_clipped)};
 }
 
 Tensor GaussianDiffusion::target(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
@@ -94,7 +117,11 @@ Tensor GaussianDiffusion::target(const Tensor& x0, const Tensor& t, const Tensor
 
 Tensor GaussianDiffusion::losses(const Denoiser& model, const Tensor& x0, const Tensor& t,
                                  const Tensor& eps) const {
-  const Tensor output = model(add_noise(x0, t, eps), t);
+  return losses_of(model(add_noise(x0, t, eps), t), x0, t, eps);
+}
+
+Tensor GaussianDiffusion::losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
+                                    const Tensor& eps) const {
   expect_shape("loss", "the network's output", output, x0.shape());
   std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
   std::iota(inner.begin(), inner.end(), 1);

@@ -6,9 +6,14 @@
 //   const Tensor eps = randn(rng, x0.shape());
 //   backward(process.loss(model, x0, t, eps));                // Algorithm 1
 //
-// Shapes: x0, x_t, eps [N, ...] in f32 or f64, t i64 [N] counted from 0 (see schedule.h).
-// Coefficients are looked up in double precision and cast to the dtype of the images. Randomness is
+// Shapes: x0, x_t, eps [N, ...] in f32 or f64, t i64 [N] counted from 0 (see schedule.h), all on one
+// device. Coefficients are computed in double precision, rounded to the dtype of the images, and
+// read by t from tables on their device. A t outside the schedule is a ValueError; while a graph is
+// recorded (tensor/graph.h) t cannot be looked at, and then gives NaN on the device. Randomness is
 // always an argument. The reverse process is in samplers.h.
+//
+// All arithmetic here has the dtype of the images, f32 in training also when the network computes
+// in bf16: such a network takes f32, rounds it at its entry and returns f32 (models/unet.h).
 #pragma once
 
 #include <functional>
@@ -65,6 +70,11 @@ struct GaussianDiffusion {
   /// those are predicted.
   Tensor loss(const Denoiser& model, const Tensor& x0, const Tensor& t, const Tensor& eps) const;
 
+  /// losses() for an output that is already there: `output` = model(x_t, t), for a caller that has
+  /// x_t too (data::gather_noisy_batch).
+  Tensor losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
+                   const Tensor& eps) const;
+
   /// The network's idea of x_0 and of the noise, whatever it predicts. With clip_x0, x0 is
   /// clamped to [-1, 1], and eps is the noise that then explains
   /// x_t.
@@ -79,6 +89,8 @@ struct GaussianDiffusion {
   /// sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) of each sample, in x's dtype, shaped to broadcast
   /// with x.
   NoiseLevel noise_level(const Tensor& t, const Tensor& x) const;
+  /// The same of every timestep, each [T]: what noise_level looks up in.
+  NoiseLevel noise_levels(DType dtype = DType::f32, Device device = Device::cpu()) const;
 };
 
 }  // namespace ito

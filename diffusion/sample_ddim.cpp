@@ -5,6 +5,7 @@
 #include "autograd/ops/elementwise.h"
 #include "diffusion/samplers.h"
 #include "tensor/check.h"
+#include "tensor/graph.h"
 
 namespace ito {
 
@@ -17,48 +18,70 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
   std::vector<std::int64_t> tau = evenly_spaced_timesteps(schedule.timesteps(), options.steps);
   tau.insert(tau.begin(), -1);  // x_0
 
-  Tensor x = x_T;
+  // What a step reads lies on x's device and is filled before it, so that every step is the same.
+  Tensor x = x_T.clone(), t_of_each = same_timestep(0, x), x0, next;
+  const auto coefficient = [&x] { return Tensor::scalar(0.0, x.dtype(), x.device()); };
+  Tensor weight_x0 = coefficient(), weight_eps = coefficient(), sigma = coefficient();
+  const auto one_step = [&] {
+    const Denoised denoised = process.denoise(model, x, t_of_each, options.clip_x0);
+    x0 = denoised.x0;
+    next = weight_x0 * x0 + weight_eps * denoised.eps;  // eq. 12
+    if (options.eta > 0.0) next = next + sigma * randn(rng, x.shape(), x.dtype(), x.device());
+  };
+  Graph step(x.device(), one_step, options.graph);
+
   for (std::size_t i = tau.size() - 1; i > 0; --i) {
     const std::int64_t t = tau[i], s = tau[i - 1];  // this step goes from x_t to x_s
     const double noise_t = schedule.one_minus_alpha_bar(t);
     const double noise_s = schedule.one_minus_alpha_bar(s);
-    const double sigma =
+    const double sigma_t =
         options.eta * std::sqrt(noise_s / noise_t * schedule.beta_between(s, t));  // eq. 16
-    const double towards_x_t = noise_s - sigma * sigma;
+    const double towards_x_t = noise_s - sigma_t * sigma_t;
     if (towards_x_t < 0.0) {
       fail<ValueError>("sample_ddim: eta is too large for the step from t = {} to {}; got {}", t, s,
                        options.eta);
     }
 
-    const auto [x0, eps] = process.denoise(model, x, same_timestep(t, x), options.clip_x0);
-    Tensor next = schedule.sqrt_alpha_bar(s) * x0 + std::sqrt(towards_x_t) * eps;  // eq. 12
-    if (sigma > 0.0) {
-      rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
-      next = next + sigma * randn(rng, x.shape(), x.dtype(), x.device());
-    }
+    t_of_each.fill(static_cast<double>(t));
+    weight_x0.fill(schedule.sqrt_alpha_bar(s));
+    weight_eps.fill(std::sqrt(towards_x_t));
+    sigma.fill(sigma_t);
+    rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
+    step.run();
     if (options.observer) {
       const auto steps = static_cast<std::int64_t>(tau.size()) - 1;
       options.observer({steps + 1 - static_cast<std::int64_t>(i), steps, t, x, x0, next});
     }
-    x = next;
+    x.assign(next);
   }
   return x;
 }
 
 Tensor encode_ddim(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
-                   std::int64_t steps) {
+                   std::int64_t steps, bool graph) {
   expect_floating("encode_ddim", "x0", x0);
   const NoGrad no_grad;
   const NoiseSchedule& schedule = process.schedule;
-  Tensor x = x0;
+  Tensor x = x0.clone(), s_of_each = same_timestep(0, x);
+  const auto coefficient = [&x] { return Tensor::scalar(0.0, x.dtype(), x.device()); };
+  Tensor per_alpha_s = coefficient(), sigma_s = coefficient();
+  Tensor alpha_t = coefficient(), sigma_t = coefficient();
+  const auto one_step = [&] {
+    const Tensor eps = process.denoise(model, x, s_of_each).eps;
+    const Tensor x0_hat = per_alpha_s * (x - sigma_s * eps);
+    x.assign(alpha_t * x0_hat + sigma_t * eps);
+  };
+  Graph step(x.device(), one_step, graph);
+
   std::int64_t s = -1;  // no noise yet
   for (const std::int64_t t : evenly_spaced_timesteps(schedule.timesteps(), steps)) {
     // x_0 has no timestep of its own: the network is asked at the first one.
-    const Tensor eps =
-        process.denoise(model, x, same_timestep(std::max<std::int64_t>(s, 0), x)).eps;
-    const Tensor x0_hat =
-        1.0 / schedule.sqrt_alpha_bar(s) * (x - schedule.sqrt_one_minus_alpha_bar(s) * eps);
-    x = schedule.sqrt_alpha_bar(t) * x0_hat + schedule.sqrt_one_minus_alpha_bar(t) * eps;
+    s_of_each.fill(static_cast<double>(std::max<std::int64_t>(s, 0)));
+    per_alpha_s.fill(1.0 / schedule.sqrt_alpha_bar(s));
+    sigma_s.fill(schedule.sqrt_one_minus_alpha_bar(s));
+    alpha_t.fill(schedule.sqrt_alpha_bar(t));
+    sigma_t.fill(schedule.sqrt_one_minus_alpha_bar(t));
+    step.run();
     s = t;
   }
   return x;

@@ -4,6 +4,7 @@
 #include "autograd/ops/elementwise.h"
 #include "diffusion/samplers.h"
 #include "tensor/check.h"
+#include "tensor/graph.h"
 
 namespace ito {
 
@@ -17,28 +18,37 @@ Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, cons
       evenly_spaced_timesteps(T, options.steps == 0 ? T : options.steps);
   tau.insert(tau.begin(), -1);  // x_0
 
-  Tensor x = x_T;
+  // What a step reads lies on x's device and is filled before it, so that every step is the same.
+  Tensor x = x_T.clone(), t_of_each = same_timestep(0, x), x0, next;
+  const auto coefficient = [&x] { return Tensor::scalar(0.0, x.dtype(), x.device()); };
+  Tensor weight_x0 = coefficient(), weight_x_t = coefficient(), sigma = coefficient();
+  const auto one_step = [&] {
+    x0 = process.denoise(model, x, t_of_each, options.clip_x0).x0;
+    const Tensor mean = weight_x0 * x0 + weight_x_t * x;  // eq. 7
+    next = mean + sigma * randn(rng, x.shape(), x.dtype(), x.device());
+  };
+  Graph step(x.device(), one_step, options.graph);
+
   for (std::size_t i = tau.size() - 1; i > 0; --i) {
     const std::int64_t t = tau[i], s = tau[i - 1];  // this step goes from x_t to x_s
     const double beta = schedule.beta_between(s, t);
     const double noise_t = schedule.one_minus_alpha_bar(t);
     const double noise_s = schedule.one_minus_alpha_bar(s);
     const double beta_tilde = beta * noise_s / noise_t;
-
-    const Tensor x0 = process.denoise(model, x, same_timestep(t, x), options.clip_x0).x0;
-    Tensor next = schedule.sqrt_alpha_bar(s) * beta / noise_t * x0 +
-                  std::sqrt(1.0 - beta) * noise_s / noise_t * x;  // the mean, eq. 7
+    const double variance = options.variance == ReverseVariance::beta ? beta : beta_tilde;
     const bool last = s == -1;
-    if (!last) {  // Algorithm 2: z = 0 at the end
-      const double variance = options.variance == ReverseVariance::beta ? beta : beta_tilde;
-      rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
-      next = next + std::sqrt(variance) * randn(rng, x.shape(), x.dtype(), x.device());
-    }
+
+    t_of_each.fill(static_cast<double>(t));
+    weight_x0.fill(schedule.sqrt_alpha_bar(s) * beta / noise_t);
+    weight_x_t.fill(std::sqrt(1.0 - beta) * noise_s / noise_t);
+    sigma.fill(last ? 0.0 : std::sqrt(variance));  // Algorithm 2: z = 0 at the end
+    rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
+    step.run();
     if (options.observer) {
       const auto steps = static_cast<std::int64_t>(tau.size()) - 1;
       options.observer({steps + 1 - static_cast<std::int64_t>(i), steps, t, x, x0, next});
     }
-    x = next;
+    x.assign(next);
   }
   return x;
 }

@@ -12,6 +12,11 @@
 // - Nothing is recorded for gradients.
 // - The noise of the step at timestep t is drawn at step t + 1 of `rng` (step 0 is left for x_T),
 //   and for sample i as sample rng.first_sample() + i: cutting a batch in two changes no image.
+// - One step (network, update and noise) is a Graph (tensor/graph.h): on CUDA the first step runs as
+//   it is, the second is recorded, and from then on a step is one launch. What differs between
+//   steps lies in device memory, and no step waits for the one before, unless an observer reads
+//   what it is given. `graph = false` runs the operations one by one: the same images bit by bit,
+//   and the way out for a network that reads its tensors on the host.
 // - Errors: ShapeError and DTypeError for x_T, ValueError for options, whatever the model or the
 //   observer throws; that is also how an observer stops a run.
 #pragma once
@@ -25,7 +30,8 @@
 
 namespace ito {
 
-/// What an observer sees after each step. The tensors are handles: copy them to keep them.
+/// What an observer sees after each step. The tensors are handles, which the next step may
+/// overwrite: copy their elements to keep them.
 struct SampleStep {
   std::int64_t step;     ///< 1 .. steps
   std::int64_t steps;    ///< how many there will be
@@ -49,6 +55,7 @@ struct DdpmOptions {
   ReverseVariance variance = ReverseVariance::beta;
   bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]; usual for images
   Observer observer = {};
+  bool graph = true;  ///< record a step once and replay it, on CUDA
 };
 
 /// Ancestral sampling (Ho et al. 2020, arXiv 2006.11239, Algorithm 2): each step draws from
@@ -63,6 +70,7 @@ struct DdimOptions {
   double eta = 0.0;      ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
   bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]
   Observer observer = {};
+  bool graph = true;  ///< record a step once and replay it, on CUDA
 };
 
 /// Denoising diffusion implicit models (Song et al. 2020, arXiv 2010.02502, eq. 12 and 16). With
@@ -75,6 +83,6 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
 /// 1 / steps: the same steps backwards, each with the noise estimated at its start (Song et al.
 /// 2020, section 4.3).
 Tensor encode_ddim(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
-                   std::int64_t steps);
+                   std::int64_t steps, bool graph = true);
 
 }  // namespace ito

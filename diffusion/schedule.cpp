@@ -2,12 +2,25 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <numbers>
 #include <utility>
 
+#include "autograd/ops/layout.h"
 #include "tensor/error.h"
 
 namespace ito {
+
+// A handful of coefficients, each on a device or two: a list is quicker than a map.
+struct NoiseSchedule::Tables {
+  struct Entry {
+    Coefficient f;
+    Tensor values;
+  };
+  std::mutex mutex;
+  std::vector<Entry> entries;
+};
+
 namespace {
 
 void expect_timesteps(const char* factory, std::int64_t timesteps) {
@@ -65,7 +78,8 @@ NoiseSchedule NoiseSchedule::from_betas(std::vector<double> betas) {
   return NoiseSchedule(std::move(betas));
 }
 
-NoiseSchedule::NoiseSchedule(std::vector<double> betas) : beta_(std::move(betas)) {
+NoiseSchedule::NoiseSchedule(std::vector<double> betas)
+    : beta_(std::move(betas)), tables_(std::make_shared<Tables>()) {
   double alpha_bar = 1.0, log_alpha_bar = 0.0;
   for (const double beta : beta_) {
     alpha_bar *= 1.0 - beta;
@@ -122,6 +136,19 @@ double NoiseSchedule::snr(std::int64_t t) const { return alpha_bar(t) / one_minu
 double NoiseSchedule::prior_kl(double second_moment) const {
   const double signal = alpha_bar_.back();  // KL of N(m, v) from N(0, 1): (v + m^2 - 1 - log v) / 2
   return 0.5 * (signal * second_moment - signal - std::log1p(-signal));
+}
+
+Tensor NoiseSchedule::table(Coefficient f, DType dtype, Device device) const {
+  const std::lock_guard lock(tables_->mutex);
+  for (const auto& [of, values] : tables_->entries) {
+    if (of == f && values.dtype() == dtype && values.device() == device) return values;
+  }
+  std::vector<double> values;
+  values.reserve(beta_.size());
+  for (std::int64_t t = 0; t < timesteps(); ++t) values.push_back(f(*this, t));
+  const Tensor table = convert(Tensor::from(values, {timesteps()}), dtype).to(device);
+  tables_->entries.push_back({f, table});
+  return table;
 }
 
 }  // namespace ito

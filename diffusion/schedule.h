@@ -8,11 +8,15 @@
 //   schedule.alpha_bar(999);                                  // 4.0358e-5
 //
 // Tables of a schedule are part of what a checkpoint means: factories may be added, never changed.
-// Coefficients for tensors come from GaussianDiffusion, which casts them to the tensor's dtype.
+// Coefficients for tensors come from GaussianDiffusion, which reads them from tables in the tensor's
+// dtype, on its device.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "tensor/tensor.h"
 
 namespace ito {
 
@@ -65,6 +69,14 @@ class NoiseSchedule {
   /// what starting the reverse process from pure noise ignores.
   double prior_kl(double second_moment = 1.0) const;
 
+  /// A number for each timestep, such as [](const NoiseSchedule& s, std::int64_t t) { return
+  /// s.beta(t); }.
+  using Coefficient = double (*)(const NoiseSchedule& schedule, std::int64_t t);
+  /// f at every timestep, [T], computed in double precision and rounded to `dtype`, on `device`:
+  /// where kernels look it up by t. Made by the first call, which copies it to the device, and kept
+  /// as long as a copy of this schedule lives. May be called by several threads at once.
+  Tensor table(Coefficient f, DType dtype, Device device) const;
+
  private:
   explicit NoiseSchedule(std::vector<double> betas);
   std::size_t index(std::int64_t t) const;
@@ -72,6 +84,8 @@ class NoiseSchedule {
   std::vector<double> beta_;
   std::vector<double> alpha_bar_;
   std::vector<double> log_alpha_bar_;  // by log1p: keeps the digits that 1 - alpha_bar would lose
+  struct Tables;
+  std::shared_ptr<Tables> tables_;  // of table(), shared by the copies of a schedule
 };
 
 }  // namespace ito

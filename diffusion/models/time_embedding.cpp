@@ -1,10 +1,9 @@
 #include "diffusion/models/time_embedding.h"
 
-#include <cmath>
-#include <vector>
-
 #include "autograd/ops/layout.h"
 #include "tensor/check.h"
+#include "tensor/kernels/sinusoid.h"
+#include "tensor/launch.h"
 
 namespace ito {
 
@@ -14,18 +13,10 @@ Tensor sinusoidal_embedding(const Tensor& t, std::int64_t dim, DType dtype) {
   if (dim < 4 || dim % 2 != 0) {
     fail<ValueError>("sinusoidal_embedding: dim must be even and at least 4; got {}", dim);
   }
-  const auto half = static_cast<std::size_t>(dim / 2);
-  std::vector<double> y(static_cast<std::size_t>(t.numel() * dim));
-  double* row = y.data();
-  for (const std::int64_t step : t.to_vector<std::int64_t>()) {
-    for (std::size_t i = 0; i < half; ++i) {
-      const double f = std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half - 1));
-      row[i] = std::sin(static_cast<double>(step) * f);
-      row[half + i] = std::cos(static_cast<double>(step) * f);
-    }
-    row += dim;
-  }
-  return convert(Tensor::from(y, {t.numel(), dim}), dtype).to(t.device());
+  const DType computed = dtype == DType::bf16 ? DType::f32 : dtype;
+  Tensor y = Tensor::empty({t.numel(), dim}, computed, t.device());
+  launch<kernel::Sinusoid>(t.device(), {t.raw(), y.mutable_raw(), t.numel(), dim, computed});
+  return convert(y, dtype);
 }
 
 }  // namespace ito

@@ -108,12 +108,14 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const 
                {x_t.size(0), config.image_size, config.image_size, config.in_channels});
   expect_shape("unet", "t", t, {x_t.size(0)});
 
-  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, x_t.dtype());
+  const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
+  const Tensor x = rounds ? convert(x_t, DType::bf16) : x_t;
+  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, x.dtype());
   const Tensor hidden = time_embedding.linear_1(sinusoids);
   const Tensor emb =
       silu(time_embedding.linear_2(silu(hidden)));  // every block begins with this SiLU
 
-  Tensor h = conv_in(x_t);
+  Tensor h = conv_in(x);
   std::vector<Tensor> skips = {h};
   for (const UNetLevel& level : down_blocks) {
     for (std::size_t j = 0; j < level.resnets.size(); ++j) {
@@ -137,7 +139,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const 
     }
     for (const Resample& up : level.upsamplers) h = up.conv(upsample_nearest(h));
   }
-  return conv_out(conv_norm_out.silu(h));
+  return convert(conv_out(conv_norm_out.silu(h)), x_t.dtype());
 }
 
 }  // namespace ito

@@ -106,7 +106,9 @@ struct UNet {
   /// of `init`, in the order of visit(). Throws ValueError as config.validate().
   UNet(const UNetConfig& config, Rng& init);
 
-  /// x_t [N, image_size, image_size, in_channels], t i64 [N]; returns [N, ..., out_channels].
+  /// x_t [N, image_size, image_size, in_channels], t i64 [N]; returns [N, ..., out_channels] in the
+  /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at the
+  /// entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the exit.
   /// With a generator, dropout is on: give one while training. Throws ShapeError, DTypeError,
   /// DeviceError.
   Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr) const;
