@@ -43,9 +43,6 @@ bool inside_graph = false;             // in a first run or a recording
 // Allocations come from the graph's pool while this lives.
 struct UsePool {
   explicit UsePool(Allocator::Pool* pool) {
-    if (inside_graph) {
-      throw DeviceError("graph: run() inside the work of another graph; graphs do not nest");
-    }
     inside_graph = true;
     allocator().enter(pool);
   }
@@ -69,6 +66,9 @@ RecordedWork::~RecordedWork() {
 }
 
 void RecordedWork::run(const std::function<void()>& work) {
+  if (inside_graph) {
+    throw DeviceError("graph: run() inside the work of a graph; graphs do not nest");
+  }
   if (!has_run_) {
     const UsePool use(pool_);
     work();

@@ -21,10 +21,16 @@ Tensor draw(Rng& rng, const Shape& shape, DType dtype, Device device,
             kernel::Distribution distribution, std::int64_t low = 0, std::int64_t high = 0) {
   Tensor y = Tensor::empty(shape, dtype, device);
   const std::int64_t samples = shape.rank() == 0 ? 1 : shape[0];
+  const Tensor& step = rng.bound_step();
+  if (step.defined() && step.device() != device) {
+    fail<DeviceError>("random: the bound step must be on the device of the draws; got {}, {}",
+                      step.str(), device.str());
+  }
   if (y.numel() == 0) return y;
   launch<kernel::Random>(device,
                          {y.mutable_raw(), samples, y.numel() / samples, rng.key(), rng.step(),
-                          rng.first_sample(), rng.next_draw(), distribution, low, high, dtype});
+                          rng.first_sample(), rng.next_draw(), distribution, low, high, dtype,
+                          step.defined() ? step.data<std::int64_t>() : nullptr});
   return y;
 }
 
@@ -40,6 +46,18 @@ void Rng::seek(std::uint64_t step, std::uint64_t first_sample) {
   step_ = step;
   first_sample_ = first_sample;
   draw_ = 0;
+}
+
+void Rng::bind(Tensor step) {
+  if (step.defined()) {
+    if (step.dtype() != DType::i64) {
+      fail<DTypeError>("Rng: a bound step must be i64; got {}", step.str());
+    }
+    if (step.numel() != 1) {
+      fail<ShapeError>("Rng: a bound step must have one element; got {}", step.str());
+    }
+  }
+  bound_ = std::move(step);
 }
 
 Tensor randn(Rng& rng, const Shape& shape, DType dtype, Device device) {
@@ -59,8 +77,11 @@ std::vector<std::int64_t> permutation(Rng& rng, std::int64_t n) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   const std::uint32_t draw = rng.next_draw();
+  const Tensor& bound = rng.bound_step();
+  const std::uint64_t step =
+      bound.defined() ? static_cast<std::uint64_t>(bound.to_vector<std::int64_t>()[0]) : rng.step();
   for (std::int64_t i = n - 1; i > 0; --i) {
-    const auto c = kernel::random_block(rng.key(), rng.step(), draw, rng.first_sample(),
+    const auto c = kernel::random_block(rng.key(), step, draw, rng.first_sample(),
                                         static_cast<std::uint64_t>(i));
     __extension__ using u128 = unsigned __int128;
     const std::uint64_t bits = (std::uint64_t{c.c0} << 32) | c.c1;

@@ -9,6 +9,14 @@
 //   rng.seek(step, /*first_sample=*/0);
 //   Tensor eps = randn(rng, {64, 28, 28, 1});   // draw 0 of this step
 //   Tensor u   = rand(rng, {64});               // draw 1 of this step
+//
+// In a recorded graph (tensor/graph.h) numbers in host code are frozen, so the step must live in
+// the memory of the device:
+//
+//   Tensor step = Tensor::zeros({1}, DType::i64, device);
+//   rng.bind(step);
+//   Graph work(device, [&] { rng.seek(0); x = randn(rng, {64}, DType::f32, device); });
+//   for (...) { step.fill(i); work.run(); }     // the numbers of step i
 #pragma once
 
 #include <cstdint>
@@ -37,11 +45,17 @@ class Rng {
  public:
   explicit Rng(std::uint64_t seed, Purpose purpose = Purpose::sample);
 
-  /// Continues at draw 0 of `step`; row i of what is drawn is sample `first_sample + i`.
+  /// Continues at draw 0 of `step`; row i of what is drawn is sample `first_sample + i`. With a
+  /// bound step only the draw and the sample are set.
   void seek(std::uint64_t step, std::uint64_t first_sample = 0);
   std::uint64_t seed() const { return seed_; }
   std::uint64_t step() const { return step_; }
   std::uint64_t first_sample() const { return first_sample_; }
+
+  /// From now on the step is the element of `step`, i64 [1] on the device of the draws, read when
+  /// the numbers are made. An undefined tensor unbinds. Throws DTypeError, ShapeError.
+  void bind(Tensor step);
+  const Tensor& bound_step() const { return bound_; }
 
   PhiloxKey key() const { return key_; }
   /// Takes the next draw number of this step.
@@ -53,16 +67,18 @@ class Rng {
   std::uint64_t step_ = 0;
   std::uint64_t first_sample_ = 0;
   std::uint32_t draw_ = 0;
+  Tensor bound_;
 };
 
-/// Standard normal numbers, f32 or f64 (Box-Muller on 32- or 53-bit uniforms).
+/// Standard normal numbers, f32 or f64 (Box-Muller on 32- or 53-bit uniforms), or bf16: those of f32
+/// rounded. Every device gives the same bits. Throws DeviceError when the bound step is elsewhere.
 Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu());
-/// Uniform in [0, 1), f32 (24 bits) or f64 (53 bits).
+/// Uniform in [0, 1), f32 (24 bits) or f64 (53 bits), or bf16: f32 rounded, which may reach 1.
 Tensor rand(Rng& rng, const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu());
 /// Uniform integers in [low, high), i64. Throws ValueError when the range is empty.
 Tensor randint(Rng& rng, std::int64_t low, std::int64_t high, const Shape& shape,
                Device device = Device::cpu());
-/// A random order of 0 .. n-1 (Fisher-Yates).
+/// A random order of 0 .. n-1 (Fisher-Yates), made on the host; a bound step is read back.
 std::vector<std::int64_t> permutation(Rng& rng, std::int64_t n);
 
 }  // namespace ito

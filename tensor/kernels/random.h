@@ -1,6 +1,6 @@
 // Contract: fill a tensor [samples, per_sample] with random numbers. Element e of sample s takes
 // word e % 4 of the Philox block (e / 4, s, step, draw) in f32; f64 takes two words of block e / 2,
-// and an integer two words of block e.
+// and an integer two words of block e. Every device gives the same bits (random_values.h).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct Random {
     std::uint32_t draw;
     Distribution distribution;
     std::int64_t low, high;  // integer: [low, high)
-    DType dtype;             // f32, f64 (normal, uniform); i64 (integer)
+    DType dtype;             // f32, f64, bf16 (normal, uniform; bf16: f32 rounded); i64 (integer)
+    const std::int64_t* step_source = nullptr;  // where the step is read, instead of `step`
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
