@@ -2,15 +2,18 @@
 
 #include "autograd/engine.h"
 #include "tensor/check.h"
+#include "tensor/graph.h"
 #include "tensor/kernels/indexing.h"
 #include "tensor/launch.h"
 
 namespace ito {
 namespace {
 
-// Kernels trust their indices, so each is looked at here, on the CPU whatever the device.
+// Kernels trust their indices, so each is looked at here, on the CPU whatever the device; not while
+// a graph is recorded, when nothing can be read back: see tensor/kernels/indexing.h.
 void expect_ids(const char* op, const Tensor& ids, std::int64_t count) {
   expect_dtype(op, "ids", ids, DType::i64);
+  if (recording_graph()) return;
   const Tensor here = ids.to(Device::cpu());
   const std::int64_t* id = here.data<std::int64_t>();
   for (std::int64_t i = 0; i < ids.numel(); ++i) {
@@ -42,7 +45,7 @@ Tensor gather_rows(const Tensor& table, const Tensor& ids) {
   const Shape row = table.shape().removed(0);
   Tensor y = Tensor::empty(joined(ids.shape(), row), table.dtype(), table.device());
   launch<kernel::Gather>(table.device(), {table.raw(), ids.raw(), y.mutable_raw(), ids.numel(),
-                                          row.numel(), table.dtype()});
+                                          row.numel(), table.size(0), table.dtype()});
   return record("gather", y, {{table, [ids, shape = table.shape()](const Tensor& dy) {
                                  return scatter_rows(dy, ids, shape);
                                }}});

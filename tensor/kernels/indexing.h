@@ -1,4 +1,6 @@
-// Contracts: rows by index. Indices are i64 and have been checked to be in range.
+// Contracts: rows by index. Indices are i64 and have been checked to be in range, except while a
+// graph is recorded, when nobody can look at them: on the device an index out of range then gives a
+// row of NaN (zeros in an integer dtype) in Gather and OneHot and is left out in ScatterAdd.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +16,8 @@ struct Gather {
     const void* table;
     const void* ids;
     void* y;
-    std::int64_t n, width;
-    DType dtype;  // any
+    std::int64_t n, width, rows;  ///< rows of the table
+    DType dtype;                  ///< any
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
