@@ -103,3 +103,12 @@ if(ito_cuda_build STREQUAL "ON")
     endif()
   endfunction()
 endif()
+
+# ito_use_cuda_runtime(target): for C++ files that include cuda/*.h and call the runtime.
+function(ito_use_cuda_runtime target)
+  if(ito_cuda_build STREQUAL "EMULATE")
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/cuda/emulate/include)
+  else()
+    target_link_libraries(${target} PRIVATE CUDA::cudart_static)
+  endif()
+endfunction()

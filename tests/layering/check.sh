@@ -23,8 +23,9 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["diffusion/models"] = "tensor autograd nn diffusion"
       allowed["examples"] = all " examples ito.h"
       allowed["tests"] = all " examples tests ito.h"
+      allowed["tests/benchmarks"] = all " benchmarks tests ito.h"
       allowed["tests/cuda"] = all " cuda tests ito.h"
-      allowed["benchmarks"] = all " tests benchmarks ito.h"
+      allowed["benchmarks"] = all " cuda tests benchmarks ito.h"
       allowed["ito.h"] = all
     }
     function rule_of(file) {
