@@ -1,18 +1,23 @@
 # Builds .cu files for the emulated device: the host compiler, stand-in headers first on the include
 # path, and the emulator. See emulate.h.
 #
-# The emulator itself is never compiled for ThreadSanitizer: it tells the sanitizer about threads that
-# the sanitizer cannot see.
+# The emulator itself is never compiled with sanitizers: it tells them about threads that they cannot
+# see.
 add_library(ito_emulate OBJECT
+  ${CMAKE_CURRENT_LIST_DIR}/block.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/cublas.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fiber.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/memory.cpp
   ${CMAKE_CURRENT_LIST_DIR}/runtime.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/cublas.cpp)
-target_include_directories(ito_emulate PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_LIST_DIR}/include)
+  ${CMAKE_CURRENT_LIST_DIR}/shared.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/stream.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/warp.cpp)
+target_include_directories(ito_emulate PRIVATE ${CMAKE_CURRENT_LIST_DIR}/include ${CMAKE_SOURCE_DIR})
 target_compile_features(ito_emulate PRIVATE cxx_std_20)
 target_compile_options(ito_emulate PRIVATE -Wall -Wextra -Wshadow -O2 -g
-                       $<$<BOOL:${ITO_WERROR}>:-Werror>)
-ito_find(Eigen3 libeigen3-dev)
-target_link_libraries(ito_emulate PRIVATE Eigen3::Eigen)
+                       $<$<BOOL:${ITO_WERROR}>:-Werror>
+                       $<$<BOOL:${ITO_NATIVE}>:-march=native>)
+ito_eigen(ito_emulate)
 target_sources(ito PRIVATE $<TARGET_OBJECTS:ito_emulate>)
 
 # ito_add_cuda_sources(target file.cu...)

@@ -15,7 +15,7 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["tensor"] = "tensor"
       allowed["cuda"] = "cuda tensor/kernels tensor/build.h tensor/dtype.h tensor/device.h" \
                         " tensor/error.h tensor/philox.h"
-      allowed["cuda/emulate"] = "cuda"
+      allowed["cuda/emulate"] = "cuda tensor/dtype.h"
       allowed["data"] = "tensor data"
       allowed["autograd"] = "tensor autograd"
       allowed["nn"] = "tensor autograd nn"

@@ -1,0 +1,147 @@
+#include "cuda/emulate/shared.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "cuda/emulate/block.h"
+#include "cuda/emulate/ptx.h"
+#include "cuda/emulate/sanitizer.h"
+
+namespace ito::emulate {
+namespace {
+
+constexpr std::size_t gap = 64;  // poisoned, between arrays
+constexpr std::size_t static_limit = 48 * 1024;
+constexpr std::size_t capacity = 512 * 1024;
+constexpr int max_arrays = 64;
+
+struct Array {
+  const void* key;
+  char* data;
+};
+
+// Arrays are carved from the front of one slab; the gaps between them do not count as used.
+struct Shared {
+  char* slab = nullptr;
+  std::size_t end = 0;  // of the part that this block has carved
+  std::size_t static_bytes = 0, dynamic_bytes = 0, limit = 0;
+  char* dynamic_array = nullptr;
+  int arrays = 0;
+  Array array[max_arrays];
+};
+Shared shared;
+
+char* carve(std::size_t bytes, std::size_t alignment) {
+  const std::size_t start = (shared.end + gap + alignment - 1) / alignment * alignment;
+  if (start + bytes > capacity) broken_rule("shared memory of a block: over %zu bytes", capacity);
+  shared.end = (start + bytes + 7) / 8 * 8;
+  unpoison(shared.slab + start, bytes);
+  return shared.slab + start;
+}
+
+constexpr int copies_per_thread = 128;
+
+struct Copy {
+  void* shared;
+  Words data;
+  unsigned group;
+};
+// Of one thread: copies [first, end) of its ring are under way; `group` is the open one.
+struct Copies {
+  unsigned first, end, group;
+};
+Copies copies[max_threads];
+Copy ring[max_threads][copies_per_thread];
+
+}  // namespace
+
+void start_shared_memory(std::size_t dynamic_bytes, std::size_t limit) {
+  if (!shared.slab) {
+    shared.slab = static_cast<char*>(std::aligned_alloc(1024, capacity));
+    shared.end = capacity;
+  }
+  unpoison(shared.slab, shared.end);
+  if (AnnotateIgnoreReadsBegin) {
+    // ThreadSanitizer knows the slab from the block before. Memory that is allocated while the
+    // sanitizer looks away has no history.
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    std::free(shared.slab);
+    shared.slab = static_cast<char*>(std::aligned_alloc(1024, capacity));
+    std::memset(shared.slab, 0xff, capacity);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  } else {
+    std::memset(shared.slab, 0xff, shared.end);
+  }
+  poison(shared.slab, shared.end);
+  shared.end = shared.static_bytes = 0;
+  shared.arrays = 0;
+  shared.limit = limit;
+  shared.dynamic_bytes = dynamic_bytes;
+  shared.dynamic_array = carve(dynamic_bytes, 128);
+}
+
+bool in_shared_memory(const void* p, std::size_t bytes) {
+  const auto* c = static_cast<const char*>(p);
+  return c >= shared.slab && c + bytes <= shared.slab + shared.end;
+}
+
+void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, const char* name) {
+  for (int i = 0; i < shared.arrays; ++i)
+    if (shared.array[i].key == key) return shared.array[i].data;
+  shared.static_bytes = (shared.static_bytes + alignment - 1) / alignment * alignment + bytes;
+  if (shared.static_bytes > static_limit) {
+    broken_rule("shared array %s: the static arrays of a kernel may take %zu bytes; these take %zu",
+                name, static_limit, shared.static_bytes);
+  }
+  if (shared.static_bytes + shared.dynamic_bytes > shared.limit) {
+    broken_rule("shared array %s: %zu bytes static and %zu dynamic; the limit is %zu", name,
+                shared.static_bytes, shared.dynamic_bytes, shared.limit);
+  }
+  if (shared.arrays == max_arrays) broken_rule("over %d shared arrays in a kernel", max_arrays);
+  char* data = carve(bytes, alignment);
+  shared.array[shared.arrays++] = {key, data};
+  return data;
+}
+
+void* dynamic_shared_array() { return shared.dynamic_array; }
+
+void check_shared_16(const void* p, const char* instruction, const Where& where) {
+  if (reinterpret_cast<std::uintptr_t>(p) % 16 != 0)
+    broken_rule("%s:%u: %s: address in shared memory is not a multiple of 16", where.file_name(),
+                static_cast<unsigned>(where.line()), instruction);
+  if (!in_shared_memory(p, 16))
+    broken_rule("%s:%u: %s: address is not in shared memory", where.file_name(),
+                static_cast<unsigned>(where.line()), instruction);
+}
+
+void check_global_16(const void* p, const char* instruction, const Where& where) {
+  if (reinterpret_cast<std::uintptr_t>(p) % 16 != 0)
+    broken_rule("%s:%u: %s: address in global memory is not a multiple of 16", where.file_name(),
+                static_cast<unsigned>(where.line()), instruction);
+}
+
+void start_copy(void* to, const Words& data) {
+  Copies& c = copies[current_thread()];
+  if (c.end - c.first == copies_per_thread)
+    broken_rule("over %d copies of cp.async under way in one thread", copies_per_thread);
+  ring[current_thread()][c.end++ % copies_per_thread] = {to, data, c.group};
+}
+
+void commit_copies() { ++copies[current_thread()].group; }
+
+bool finish_copy(int pending, void** to, Words* data) {
+  Copies& c = copies[current_thread()];
+  if (c.first == c.end) return false;
+  const Copy& oldest = ring[current_thread()][c.first % copies_per_thread];
+  if (static_cast<int>(c.group - oldest.group) <= pending) return false;
+  *to = oldest.shared;
+  *data = oldest.data;
+  ++c.first;
+  return true;
+}
+
+void drop_copies(unsigned index) { copies[index] = {}; }
+
+}  // namespace ito::emulate
