@@ -1,1 +1,192 @@
-#include "cuda/launch.h"
+// Rung 2 of convolution and of its input gradient: tensor cores. The matrix product of conv_mma.h
+// with the left matrix gathered by cp.async, 8 channels of a tap at a time, zeros where a tap lies
+// outside the image; the weights [out, taps, in] are the right matrix as they lie in memory.
+//
+// What it changes: mma.sync instead of scalar multiply-adds (16 times their rate on an H200), and
+// copies that pass by the registers and overlap with the products of three blocks of k. Per
+// 16 bytes copied a thread spends two shifts, a multiply-add and the copy.
+//
+// Cost, 3x3 at 128 channels, tile 128 x 128 x 32: 1.05 MFLOP per 16 KiB read from L2 (64 FLOP/byte;
+// 790 TFLOP/s need 12 TB/s of it without the reuse in L1), 64 KiB shared memory, 4 warps.
+// Global traffic: x and weight once where L2 holds them (each pixel is read kh kw times from L2), y
+// once; with split sums 8 bytes per output and split more.
+#include <array>
+#include <string>
+
+#include "cuda/conv_mma.h"
+#include "cuda/conv_pack.h"
+
+namespace ito::cuda::conv {
+namespace {
+
+/// One chunk column of A for this thread, and the pixels of its rows.
+template <class Tile>
+class PixelLoader {
+  static constexpr int chunks = Tile::k / 8, pass = Tile::threads / chunks;
+  static constexpr int rows = (Tile::m + pass - 1) / pass;
+  static_assert(pass % 8 == 0 && (Tile::m % pass == 0 || rows == 1));
+
+ public:
+  __device__ PixelLoader(const Correlation& c, int first_m, int first_k)
+      : c_(c),
+        row_(static_cast<int>(threadIdx.x) / chunks),
+        to_(swizzled<chunks>(row_, static_cast<int>(threadIdx.x) % chunks)),
+        tap_(c, first_k + static_cast<int>(threadIdx.x) % chunks * 8) {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) pixel_[j] = pixel_of(c, first_m + row_ + j * pass);
+  }
+  __device__ __forceinline__ void load(bf16* tile) {
+    const Column<bf16> column(c_, tap_);
+#pragma unroll
+    for (int j = 0; j < rows; ++j) {
+      if (Tile::m % pass != 0 && row_ >= Tile::m) break;
+      ptx::cp_async_16(tile + to_ + j * pass * Tile::k, column.at(pixel_[j]),
+                       column.inside(c_, pixel_[j]));
+    }
+    tap_.advance(c_, Tile::k);
+  }
+
+ private:
+  const Correlation& c_;
+  int row_, to_;
+  Tap tap_;
+  Pixel pixel_[rows];
+};
+
+/// The same of B: rows of weights, contiguous along k.
+template <class Tile>
+class WeightLoader {
+  static constexpr int chunks = Tile::k / 8, pass = Tile::threads / chunks;
+  static constexpr int rows = (Tile::n + pass - 1) / pass;
+  static_assert(pass % 8 == 0 && (Tile::n % pass == 0 || rows == 1));
+
+ public:
+  __device__ WeightLoader(const Correlation& c, int first_n, int first_k)
+      : out_(c.out - first_n),
+        depth_(c.depth()),
+        row_(static_cast<int>(threadIdx.x) / chunks),
+        k_(first_k + static_cast<int>(threadIdx.x) % chunks * 8),
+        to_(swizzled<chunks>(row_, static_cast<int>(threadIdx.x) % chunks)),
+        from_(static_cast<const bf16*>(c.weight) +
+              static_cast<std::int64_t>(first_n + row_) * depth_ + k_) {}
+  __device__ __forceinline__ void load(bf16* tile) {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) {
+      if (Tile::n % pass != 0 && row_ >= Tile::n) break;
+      ptx::cp_async_16(tile + to_ + j * pass * Tile::k,
+                       from_ + static_cast<std::int64_t>(j * pass) * depth_,
+                       k_ < depth_ && row_ + j * pass < out_);
+    }
+    k_ += Tile::k, from_ += Tile::k;
+  }
+
+ private:
+  int out_, depth_, row_, k_, to_;
+  const bf16* from_;
+};
+
+/// Block (tile, split): tiles of one row of tiles side by side, so that they find its pixels in L2.
+template <class Tile>
+__global__ void __launch_bounds__(Tile::threads)
+    correlate(Correlation c, int tiles_n, int blocks, bool vectors) {
+  ITO_DYNAMIC_SHARED(bf16, ring);
+  const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
+  const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
+  const int begin = split * blocks;
+  const int all = (c.depth() + Tile::k - 1) / Tile::k;
+  PixelLoader<Tile> pixels(c, first_m, begin * Tile::k);
+  WeightLoader<Tile> weights(c, first_n, begin * Tile::k);
+  Sums<Tile> sums = {};
+  multiply<Tile>(pixels, weights, min(all - begin, blocks), ring, sums);
+  for_rows<Tile>(sums, ring, [&](int row, int column, float(&values)[8]) {
+    const int m = first_m + row, o = first_n + column;
+    if (m >= c.pixels || o >= c.out) return;
+    if (c.partial != nullptr) {
+      store_partial(c.partial, c.pixels, c.out, split, m, o, values);
+    } else {
+      store_result<bf16>(c, m, o, values, vectors);
+    }
+  });
+}
+
+template <int m, int n, int k, int warp_m, int warp_n, int stages>
+using Forward = Tiling<m, n, k, warp_m, warp_n, stages, Major::k>;
+
+template <class Tile>
+void run(Correlation c, int splits) {
+  const int tiles_m = (c.pixels + Tile::m - 1) / Tile::m;
+  const int tiles_n = (c.out + Tile::n - 1) / Tile::n;
+  const int all = (c.depth() + Tile::k - 1) / Tile::k;
+  const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
+                  static_cast<unsigned>(splits));
+  launch(correlate<Tile>, grid, Tile::threads, Tile::shared_bytes, c, tiles_n,
+         (all + splits - 1) / splits, takes_vectors<bf16>(c, 8));
+}
+
+constexpr int block_k = 32;
+using Tile128x128 = Forward<128, 128, block_k, 64, 64, 4>;
+using Tile128x64 = Forward<128, 64, block_k, 64, 32, 4>;
+using Tile64x64 = Forward<64, 64, block_k, 32, 32, 4>;
+using Tile128x16 = Forward<128, 16, block_k, 32, 16, 4>;
+
+struct Variant {
+  Cut cut;
+  void (*run)(Correlation, int splits);
+};
+template <class Tile>
+constexpr Variant variant{{Tile::m, Tile::n, 0}, run<Tile>};
+constexpr std::array variants = {variant<Tile128x128>, variant<Tile128x64>, variant<Tile64x64>,
+                                 variant<Tile128x16>};
+constexpr std::array<Cut, variants.size()> cuts = [] {
+  std::array<Cut, variants.size()> list{};
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = variants[i].cut;
+  return list;
+}();
+
+void run(Correlation c, const Cut& wanted) {
+  const Cut cut = choose_cut({c.pixels, c.out, c.depth(), block_k, tensor_core_rate}, cuts, wanted);
+  std::optional<Scratch<float>> partial;
+  if (cut.splits > 1) {
+    partial.emplace(std::int64_t{cut.splits} * c.pixels * c.out);
+    c.partial = partial->data();
+  }
+  for (const Variant& v : variants) {
+    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(c, cut.splits);
+  }
+  if (cut.splits > 1) add_splits<bf16>(c, cut.splits);
+}
+
+void expect_bf16(const char* op, DType dtype) {
+  if (dtype == DType::bf16) return;
+  throw DTypeError(std::string(op) + ": the tensor-core kernels compute in bf16; got " +
+                   name_of(dtype));
+}
+
+}  // namespace
+
+std::span<const Cut> tensor_core_cuts() { return cuts; }
+
+void tensor_core(const kernel::Conv2d::Args& a, Cut wanted) {
+  expect_bf16(kernel::Conv2d::name, a.dtype);
+  const kernel::ConvShape& s = a.shape;
+  const PaddedChannels x(a.x, s.n * s.h * s.w, s.in);
+  const PaddedChannels weight(a.weight, s.out * s.kh * s.kw, s.in);
+  Correlation c = forward_problem(a);
+  c.x[0] = {x.data(), x.channels()};
+  c.in = x.channels();
+  c.weight = weight.data();
+  run(c, wanted);
+}
+
+void tensor_core(const kernel::Conv2dInputGrad::Args& a, Cut wanted) {
+  expect_bf16(kernel::Conv2dInputGrad::name, a.dtype);
+  const kernel::ConvShape& s = a.shape;
+  const PaddedChannels dy(a.dy, s.n * s.p * s.q, s.out);
+  Scratch<bf16> packed(s.in * s.kh * s.kw * dy.channels());
+  pack_flipped(static_cast<const bf16*>(a.weight), s, dy.channels(), packed.data());
+  for (const Correlation& c : input_grad_problems(a, dy.data(), packed.data(), dy.channels())) {
+    run(c, wanted);
+  }
+}
+
+}  // namespace ito::cuda::conv

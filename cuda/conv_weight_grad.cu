@@ -1,1 +1,327 @@
-#include "cuda/launch.h"
+// The weight gradient, tiled (f32) and on tensor cores (bf16): a matrix product over all pixels
+//
+//   dweight[o, (r, s, i)] = sum over m = (n, p, q) of dy[m, o] A[m, (r, s, i)]
+//
+// with A gathered as in the forward pass. Both operands lie in memory with the summed index m as
+// their slow axis; the tensor-core tiles keep that order and ldmatrix.trans turns them on the way
+// to registers.
+//
+// There are few tiles (9 for 128 x 9 x 128 weights) and a long sum (131072 pixels), so the sum is
+// always cut into splits: each writes its sums in f32, and a second kernel adds them in order.
+// Cost beside the products: 8 bytes per weight and split.
+#include <array>
+#include <string>
+
+#include "cuda/conv_mma.h"
+#include "cuda/conv_pack.h"
+#include "cuda/conv_tiled.h"
+
+namespace ito::cuda::conv {
+namespace {
+
+using kernel::Conv2dWeightGrad;
+
+/// Column k of A, fixed for a thread, read down the rows m.
+template <class T>
+class Descent {
+ public:
+  __device__ Descent(const Correlation& c, int k)
+      : c_(c), column_(c, Tap(c, k)), valid_(column_.r < c.kh) {}
+  /// The address of row m, or null where A is zero.
+  __device__ __forceinline__ const T* at(int m) const {
+    const int n = static_cast<int>(c_.per_image.quotient(static_cast<unsigned>(m)));
+    const int rest = m - n * c_.p * c_.q;
+    const int p = static_cast<int>(c_.per_row.quotient(static_cast<unsigned>(rest)));
+    const int h = p * c_.stride - c_.top + column_.r;
+    const int w = (rest - p * c_.q) * c_.stride - c_.left + column_.s;
+    const bool inside = valid_ && m < c_.pixels && h >= 0 && h < c_.h && w >= 0 && w < c_.w;
+    const std::int64_t pixel = (n * c_.h + h) * c_.w + w;
+    return inside ? column_.first + pixel * column_.step : nullptr;
+  }
+
+ private:
+  const Correlation& c_;
+  Column<T> column_;
+  bool valid_;
+};
+
+/// dweight as partial sums [splits, out, kh kw in], in the padded channels of the operands.
+struct WeightProduct {
+  Correlation c;   ///< the forward pass's x and pixels
+  const void* dy;  ///< [pixels, dy_channels]
+  int dy_channels;
+  float* partial;
+};
+
+// ---- tensor cores ------------------------------------------------------------------------------
+
+/// One chunk column of a tile of rows k = pixels; `width` of the tile, m or n.
+template <class Tile, int width>
+struct Chunk {
+  static constexpr int chunks = width / 8, pass = Tile::threads / chunks;
+  static constexpr int rows = (Tile::k + pass - 1) / pass;
+  static_assert(pass % 8 == 0 && (Tile::k % pass == 0 || rows == 1));
+  static constexpr bool partly = Tile::k % pass != 0;  // then only some threads have a row
+  int row = static_cast<int>(threadIdx.x) / chunks;
+  int column = static_cast<int>(threadIdx.x) % chunks;
+};
+
+template <class Tile>
+class GradientLoader {
+  using At = Chunk<Tile, Tile::m>;
+
+ public:
+  __device__ GradientLoader(const WeightProduct& p, int first_m, int first_k)
+      : left_(p.c.pixels - first_k - at_.row),
+        step_(p.dy_channels),
+        valid_(first_m + at_.column * 8 < p.dy_channels),
+        to_(swizzled<At::chunks>(at_.row, at_.column)),
+        from_(static_cast<const bf16*>(p.dy) +
+              static_cast<std::int64_t>(first_k + at_.row) * step_ + first_m + at_.column * 8) {}
+  __device__ __forceinline__ void load(bf16* tile) {
+#pragma unroll
+    for (int j = 0; j < At::rows; ++j) {
+      if (At::partly && at_.row >= Tile::k) break;
+      ptx::cp_async_16(tile + to_ + j * At::pass * Tile::m,
+                       from_ + static_cast<std::int64_t>(j * At::pass) * step_,
+                       valid_ && j * At::pass < left_);
+    }
+    left_ -= Tile::k, from_ += static_cast<std::int64_t>(Tile::k) * step_;
+  }
+
+ private:
+  At at_;
+  int left_, step_;
+  bool valid_;
+  int to_;
+  const bf16* from_;
+};
+
+template <class Tile>
+class ImageLoader {
+  using At = Chunk<Tile, Tile::n>;
+
+ public:
+  __device__ ImageLoader(const WeightProduct& p, int first_n, int first_k)
+      : k_(first_k + at_.row),
+        to_(swizzled<At::chunks>(at_.row, at_.column)),
+        rows_(p.c, first_n + at_.column * 8),
+        any_(static_cast<const bf16*>(p.c.x[0].data)) {}
+  __device__ __forceinline__ void load(bf16* tile) {
+#pragma unroll
+    for (int j = 0; j < At::rows; ++j) {
+      if (At::partly && at_.row >= Tile::k) break;
+      const bf16* from = rows_.at(k_ + j * At::pass);
+      ptx::cp_async_16(tile + to_ + j * At::pass * Tile::n, from != nullptr ? from : any_,
+                       from != nullptr);
+    }
+    k_ += Tile::k;
+  }
+
+ private:
+  At at_;
+  int k_, to_;
+  Descent<bf16> rows_;
+  const bf16* any_;
+};
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::threads)
+    weight_grad(WeightProduct p, int tiles_n, int blocks) {
+  ITO_DYNAMIC_SHARED(bf16, ring);
+  const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
+  const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
+  const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  GradientLoader<Tile> gradient(p, first_m, begin * Tile::k);
+  ImageLoader<Tile> image(p, first_n, begin * Tile::k);
+  Sums<Tile> sums = {};
+  multiply<Tile>(gradient, image, min(all - begin, blocks), ring, sums);
+  const int columns = p.c.depth();
+  for_rows<Tile>(sums, ring, [&](int row, int column, float(&values)[8]) {
+    const int m = first_m + row, n = first_n + column;
+    if (m < p.c.out && n < columns) {
+      store_partial(p.partial, p.c.out, columns, split, m, n, values);
+    }
+  });
+}
+
+// ---- f32 ---------------------------------------------------------------------------------------
+
+/// dy [k][m]: thread t brings column t % m of every (256 / m)-th row.
+template <class T, class Tile>
+class GradientFetch {
+  static constexpr int pass = Tile::threads / Tile::m, rows = Tile::k / pass;
+
+ public:
+  __device__ GradientFetch(const WeightProduct& p, int first_m, int first_k)
+      : row_(static_cast<int>(threadIdx.x) / Tile::m),
+        column_(static_cast<int>(threadIdx.x) % Tile::m),
+        left_(p.c.pixels - first_k - row_),
+        step_(p.dy_channels),
+        valid_(first_m + column_ < p.dy_channels),
+        from_(static_cast<const T*>(p.dy) + std::int64_t{first_k + row_} * step_ + first_m +
+              column_) {}
+  __device__ __forceinline__ void fetch() {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) {
+      const bool there = valid_ && j * pass < left_;
+      value_[j] = there ? to_float(from_[std::int64_t{j * pass} * step_]) : 0.0f;
+    }
+    left_ -= Tile::k, from_ += std::int64_t{Tile::k} * step_;
+  }
+  __device__ __forceinline__ void put(float* tile) const {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) tile[(row_ + j * pass) * Tile::m_stride + column_] = value_[j];
+  }
+
+ private:
+  int row_, column_, left_, step_;
+  bool valid_;
+  const T* from_;
+  float value_[rows];
+};
+
+template <class T, class Tile>
+class ImageFetch {
+  static constexpr int pass = Tile::threads / Tile::n, rows = Tile::k / pass;
+
+ public:
+  __device__ ImageFetch(const WeightProduct& p, int first_n, int first_k)
+      : row_(static_cast<int>(threadIdx.x) / Tile::n),
+        column_(static_cast<int>(threadIdx.x) % Tile::n),
+        k_(first_k + row_),
+        rows_(p.c, first_n + column_) {}
+  __device__ __forceinline__ void fetch() {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) {
+      const T* from = rows_.at(k_ + j * pass);
+      value_[j] = from != nullptr ? to_float(*from) : 0.0f;
+    }
+    k_ += Tile::k;
+  }
+  __device__ __forceinline__ void put(float* tile) const {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) tile[(row_ + j * pass) * Tile::n_stride + column_] = value_[j];
+  }
+
+ private:
+  int row_, column_, k_;
+  Descent<T> rows_;
+  float value_[rows];
+};
+
+template <class T, class Tile>
+__global__ void __launch_bounds__(Tile::threads, 2)
+    weight_grad_tiled(WeightProduct p, int tiles_n, int blocks) {
+  ITO_SHARED(FourFloats, vectors_of_stages, [2 * Tile::stage / 4]);
+  float* shared = reinterpret_cast<float*>(vectors_of_stages);
+  const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
+  const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
+  const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  GradientFetch<T, Tile> gradient(p, first_m, begin * Tile::k);
+  ImageFetch<T, Tile> image(p, first_n, begin * Tile::k);
+  float sums[Tile::rows][Tile::columns] = {};
+  multiply<Tile>(gradient, image, min(all - begin, blocks), shared, sums);
+  const int columns = p.c.depth();
+  for_rows<Tile>(sums, [&](int row, int column, float(&values)[4]) {
+    const int m = first_m + row, n = first_n + column;
+    if (m < p.c.out && n < columns) {
+      store_partial(p.partial, p.c.out, columns, split, m, n, values);
+    }
+  });
+}
+
+// ---- both --------------------------------------------------------------------------------------
+
+template <class Tile>
+void run_kernel(void (*kernel)(WeightProduct, int, int), const WeightProduct& p, int splits,
+                std::size_t shared) {
+  const int tiles_m = (p.c.out + Tile::m - 1) / Tile::m;
+  const int tiles_n = (p.c.depth() + Tile::n - 1) / Tile::n;
+  const int all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
+                  static_cast<unsigned>(splits));
+  launch(kernel, grid, Tile::threads, shared, p, tiles_n, (all + splits - 1) / splits);
+}
+
+template <class Tile>
+void run_tensor_core(const WeightProduct& p, int splits) {
+  run_kernel<Tile>(weight_grad<Tile>, p, splits, Tile::shared_bytes);
+}
+template <class T, class Tile>
+void run_tiled(const WeightProduct& p, int splits) {
+  run_kernel<Tile>(weight_grad_tiled<T, Tile>, p, splits, 0);
+}
+
+struct Variant {
+  Cut cut;
+  void (*run)(const WeightProduct&, int splits);
+};
+
+constexpr int block_k = 32;
+template <class Tile>
+constexpr Variant on_tensor_cores{{Tile::m, Tile::n, 0}, run_tensor_core<Tile>};
+constexpr std::array tensor_core_variants = {
+    on_tensor_cores<Tiling<128, 128, block_k, 64, 64, 4, Major::mn>>,
+    on_tensor_cores<Tiling<64, 64, block_k, 32, 32, 4, Major::mn>>,
+    on_tensor_cores<Tiling<16, 128, block_k, 16, 32, 4, Major::mn>>};
+
+using Large = Registers<128, 128>;
+using Small = Registers<64, 64>;
+template <class T>
+constexpr std::array tiled_variants = {Variant{{Large::m, Large::n, 0}, run_tiled<T, Large>},
+                                       Variant{{Small::m, Small::n, 0}, run_tiled<T, Small>}};
+
+template <std::size_t n>
+constexpr std::array<Cut, n> cuts_of(const std::array<Variant, n>& variants) {
+  std::array<Cut, n> list{};
+  for (std::size_t i = 0; i < n; ++i) list[i] = variants[i].cut;
+  return list;
+}
+constexpr auto tensor_core_list = cuts_of(tensor_core_variants);
+
+template <class T, std::size_t n>
+void run(WeightProduct p, const std::array<Variant, n>& variants, int k, double rate,
+         const Cut& wanted, const Conv2dWeightGrad::Args& a) {
+  const auto cuts = cuts_of(variants);
+  const Cut cut = choose_cut({p.c.out, p.c.depth(), p.c.pixels, k, rate}, cuts, wanted);
+  Scratch<float> partial(std::int64_t{cut.splits} * p.c.out * p.c.depth());
+  p.partial = partial.data();
+  for (const Variant& v : variants) {
+    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(p, cut.splits);
+  }
+  add_weight_splits(p.partial, cut.splits, a.shape, p.c.in, static_cast<T*>(a.dweight));
+}
+
+Correlation forward_of(const Conv2dWeightGrad::Args& a, const void* x, int channels) {
+  Correlation c = forward_problem({x, nullptr, nullptr, nullptr, nullptr, a.shape, false, a.dtype});
+  c.x[0] = {x, channels};
+  c.in = channels;
+  return c;
+}
+
+}  // namespace
+
+std::span<const Cut> tensor_core_weight_grad_cuts() { return tensor_core_list; }
+
+void tiled(const Conv2dWeightGrad::Args& a, Cut wanted) {
+  with_element(Conv2dWeightGrad::name, a.dtype, [&]<class T>(T) {
+    const WeightProduct p{forward_of(a, a.x, static_cast<int>(a.shape.in)), a.dy,
+                          static_cast<int>(a.shape.out), nullptr};
+    run<T>(p, tiled_variants<T>, Large::k, f32_rate, wanted, a);
+  });
+}
+
+void tensor_core(const Conv2dWeightGrad::Args& a, Cut wanted) {
+  if (a.dtype != DType::bf16) {
+    throw DTypeError(std::string("conv2d_weight_grad: the tensor-core kernels compute in bf16; "
+                                 "got ") +
+                     name_of(a.dtype));
+  }
+  const kernel::ConvShape& s = a.shape;
+  const PaddedChannels x(a.x, s.n * s.h * s.w, s.in), dy(a.dy, s.n * s.p * s.q, s.out);
+  const WeightProduct p{forward_of(a, x.data(), x.channels()), dy.data(), dy.channels(), nullptr};
+  run<bf16>(p, tensor_core_variants, block_k, tensor_core_rate, wanted, a);
+}
+
+}  // namespace ito::cuda::conv

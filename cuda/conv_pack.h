@@ -1,0 +1,78 @@
+// Before and after the matrix products of convolution: problems are set up, weights are put into
+// the order in which the products read them, channels are padded, split sums are added.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cuda/conv.h"
+#include "cuda/conv_problem.h"
+
+namespace ito::cuda::conv {
+
+/// Rows of channels, padded with zeros to a multiple of 8 and aligned to 16 bytes: the array itself
+/// where it is so already, else a copy.
+class PaddedChannels {
+ public:
+  PaddedChannels(const void* data, std::int64_t rows, std::int64_t channels);
+  const bf16* data() const { return data_; }
+  int channels() const { return channels_; }
+
+ private:
+  std::optional<Scratch<bf16>> copy_;
+  const bf16* data_;
+  int channels_;
+};
+
+/// The forward pass as a correlation of x [n, h, w, in] with weight [out, kh, kw, in].
+Correlation forward_problem(const kernel::Conv2d::Args&);
+
+/// The input gradient at stride s: the pixels (h, w) of dx with (h + top) % s = a and
+/// (w + left) % s = b meet the taps r = a, a + s, ... and columns b, b + s, ... only, and are a
+/// correlation of dy at stride 1 with those taps in reverse order. One problem for each class
+/// (a, b) that has pixels, on weights [in, taps, out] in one array made by `pack_flipped`.
+/// `channels`: of a pixel of dy, out or more.
+std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args&, const void* dy,
+                                             const void* packed, int channels);
+
+/// packed: for each class (a, b) in turn [in, taps of a, taps of b, channels], channels beyond out
+/// zero. in kh kw channels elements in all.
+template <class T>
+void pack_flipped(const T* weight, const kernel::ConvShape& shape, int channels, T* packed);
+
+/// y = the sums of `splits` parts in c.partial, in order, with bias and addend.
+template <class T>
+void add_splits(const Correlation& c, int splits);
+
+/// dweight [out, taps, in] = the sums of partial [splits, out, taps, channels] over splits, in
+/// order; channels >= in.
+template <class T>
+void add_weight_splits(const float* partial, int splits, const kernel::ConvShape& shape,
+                       int channels, T* dweight);
+
+/// Whether store_result may store N elements of T at once.
+template <class T>
+bool takes_vectors(const Correlation& c, int n) {
+  const auto aligned = [n](const void* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % (static_cast<std::size_t>(n) * sizeof(T)) == 0;
+  };
+  return c.out % n == 0 && c.pixel_step % n == 0 && c.row_step % n == 0 && c.image_step % n == 0 &&
+         aligned(c.y) && aligned(c.bias) && aligned(c.addend);
+}
+
+/// A matrix product of m x n, summed over k in blocks of block_k, on multiprocessors that do `rate`
+/// floating-point operations per microsecond.
+struct Product {
+  std::int64_t m, n, k;
+  int block_k;
+  double rate;
+};
+/// What one multiprocessor of an H200 reaches at best: dense bf16 products and f32 multiply-adds.
+constexpr double tensor_core_rate = 790e6 / 132, f32_rate = 60e6 / 132;
+
+/// The cheapest of `tiles` and of the numbers of splits, by a model that is explained in
+/// conv_pack.cu; where `wanted` is not zero, as it says. A function of the shape and the device
+/// only. Throws ValueError when the wanted tile is not among `tiles`.
+Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wanted);
+
+}  // namespace ito::cuda::conv

@@ -1,0 +1,183 @@
+// What the tiled and the tensor-core kernels of convolution share: the problem as a matrix product
+// whose left matrix is gathered from an image, and where its result goes.
+//
+//   y[m, o] = sum over k of A[m, k] weight[o, k]        m = (n, p, q), k = (r, s, i)
+//   A[m, k] = x[n, p stride + r - top, q stride + s - left, i], zero outside the image
+//
+// A is never written: each thread that loads a piece of it knows its row m as a `Pixel` and its
+// column k as a `Tap`, and the address is a sum of the two. The forward pass is one such product,
+// the input gradient at stride s is s x s of them (conv_pack.h).
+#pragma once
+
+#include "cuda/element.h"
+#include "cuda/launch.h"
+
+namespace ito::cuda::conv {
+
+/// Division of numbers below 2^31 by a constant, as a multiplication (Granlund and Montgomery,
+/// "Division by invariant integers using multiplication", 1994): with 2^s >= d > 2^(s-1) and
+/// m = ceil(2^(31+s) / d), n / d = n m / 2^(31+s) rounded down.
+struct Divisor {
+  unsigned divisor = 1, multiplier = 1u << 31, shift = 0;
+
+  Divisor() = default;
+  explicit Divisor(std::int64_t d) : divisor(static_cast<unsigned>(d)) {
+    while ((std::int64_t{1} << shift) < d) ++shift;
+    multiplier =
+        static_cast<unsigned>(((std::uint64_t{1} << (31 + shift)) + divisor - 1) / divisor);
+  }
+  __device__ unsigned quotient(unsigned n) const {
+    return static_cast<unsigned>((std::uint64_t{2 * n} * multiplier) >> 32) >> shift;
+  }
+};
+
+/// Images [n, h, w, channels]: one of the two sources that a convolution reads side by side.
+struct Source {
+  const void* data = nullptr;
+  int channels = 0;
+};
+
+struct Correlation {
+  Source x[2];  ///< channels 0 .. x[0].channels - 1 come from x[0], the rest from x[1]
+  int h = 0, w = 0, in = 0;
+  int kh = 0, kw = 0, stride = 1, top = 0, left = 0;
+  const void* weight = nullptr;  ///< [out, kh, kw, in]
+
+  int pixels = 0, p = 0, q = 0, out = 0;  ///< pixels = n p q
+  Divisor per_image, per_row;             ///< p q and q
+
+  void* y = nullptr;  ///< pixel (n, p, q) begins at n image_step + p row_step + q pixel_step
+  std::int64_t image_step = 0, row_step = 0, pixel_step = 0;
+  const void* bias = nullptr;    ///< [out] or null
+  const void* addend = nullptr;  ///< laid out as y, or [n, out], or null
+  bool addend_per_image = false;
+  float* partial = nullptr;  ///< [splits, pixels, out]: where sums go when k is split; else null
+
+  __host__ __device__ int depth() const { return kh * kw * in; }  ///< extent of k
+};
+
+/// Row m of A: the pixel that tap (0, 0) reads, and which taps lie inside the image: bit r for
+/// row r, bit 16 + s for column s. Kernels have at most 16 rows and columns.
+struct Pixel {
+  int index = 0;
+  unsigned inside = 0;
+};
+
+/// Bits i of 0 .. n-1 with low <= i < high.
+__device__ inline unsigned bits_between(int low, int high, int n) {
+  low = low < 0 ? 0 : low > n ? n : low;
+  high = high < 0 ? 0 : high > n ? n : high;
+  return ((1u << high) - 1u) & ~((1u << low) - 1u);
+}
+
+__device__ inline Pixel pixel_of(const Correlation& c, int m) {
+  if (m >= c.pixels) return {};
+  const int n = static_cast<int>(c.per_image.quotient(static_cast<unsigned>(m)));
+  const int rest = m - n * c.p * c.q;
+  const int p = static_cast<int>(c.per_row.quotient(static_cast<unsigned>(rest)));
+  const int h = p * c.stride - c.top, w = (rest - p * c.q) * c.stride - c.left;
+  return {(n * c.h + h) * c.w + w, bits_between(-h, c.h - h, c.kh) | bits_between(-w, c.w - w, c.kw)
+                                                                         << 16};
+}
+
+/// Column k of A. Moves forward without a division.
+struct Tap {
+  int channel, r, s;
+
+  __device__ Tap(const Correlation& c, int k) {
+    const int tap = k / c.in;
+    channel = k - tap * c.in, r = tap / c.kw, s = tap - r * c.kw;
+  }
+  __device__ void advance(const Correlation& c, int by) {
+    channel += by;
+    while (channel >= c.in) {
+      channel -= c.in;
+      if (++s == c.kw) s = 0, ++r;
+    }
+  }
+};
+
+/// The addresses of column k for any row: first + (pixel.index + offset) * step.
+template <class T>
+struct Column {
+  const T* first;
+  int step, offset;
+  int r, s;
+
+  __device__ Column(const Correlation& c, const Tap& tap) : r(tap.r), s(tap.s) {
+    const bool second = tap.channel >= c.x[0].channels;
+    const Source& x = c.x[second ? 1 : 0];
+    first = static_cast<const T*>(x.data) + (second ? tap.channel - c.x[0].channels : tap.channel);
+    step = x.channels, offset = r * c.w + s;
+  }
+  /// False beyond the last tap as well.
+  __device__ bool inside(const Correlation& c, const Pixel& pixel) const {
+    return r < c.kh && (pixel.inside >> r & pixel.inside >> (16 + s) & 1u) != 0;
+  }
+  __device__ const T* at(const Pixel& pixel) const {
+    return first + static_cast<std::int64_t>(pixel.index + offset) * step;
+  }
+};
+
+/// Adds bias and addend to y[m, o .. o + N - 1], rounds and stores. `vectors`: N divides `out` and
+/// everything is aligned for Vec<T, N> (see takes_vectors).
+template <class T, int N>
+__device__ void store_result(const Correlation& c, int m, int o, float (&sum)[N], bool vectors) {
+  const int n = static_cast<int>(c.per_image.quotient(static_cast<unsigned>(m)));
+  const int rest = m - n * c.p * c.q;
+  const int p = static_cast<int>(c.per_row.quotient(static_cast<unsigned>(rest)));
+  const std::int64_t at = n * c.image_step + p * c.row_step + (rest - p * c.q) * c.pixel_step + o;
+  const std::int64_t addend_at = c.addend_per_image ? std::int64_t{n} * c.out + o : at;
+  const T* bias = static_cast<const T*>(c.bias);
+  const T* addend = static_cast<const T*>(c.addend);
+  T* y = static_cast<T*>(c.y) + at;
+  if (vectors) {
+    using V = Vec<T, N>;
+    V result;
+    if (bias != nullptr) {
+      const V b = *reinterpret_cast<const V*>(bias + o);
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += to_float(b[i]);
+    }
+    if (addend != nullptr) {
+      const V a = *reinterpret_cast<const V*>(addend + addend_at);
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += to_float(a[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) result[i] = from_float<T>(sum[i]);
+    *reinterpret_cast<V*>(y) = result;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    if (o + i >= c.out) break;
+    if (bias != nullptr) sum[i] += to_float(bias[o + i]);
+    if (addend != nullptr) sum[i] += to_float(addend[addend_at + i]);
+    y[i] = from_float<T>(sum[i]);
+  }
+}
+
+/// A row of sums of one split, to be added by add_splits: partial[split, m, o .. o + N - 1].
+template <int N>
+__device__ void store_partial(float* partial, std::int64_t rows, int columns, int split, int m,
+                              int o, const float (&sum)[N]) {
+  float* to = partial + (split * rows + m) * columns + o;
+  if (columns % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+      if (o + i >= columns) break;
+      Vec<float, 4> v;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) v[j] = sum[i + j];
+      *reinterpret_cast<Vec<float, 4>*>(to + i) = v;
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    if (o + i < columns) to[i] = sum[i];
+  }
+}
+
+}  // namespace ito::cuda::conv
