@@ -1,44 +1,73 @@
 #include "data/batch.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "tensor/check.h"
+#include "tensor/graph.h"
+#include "tensor/kernels/image_batch.h"
+#include "tensor/launch.h"
 #include "tensor/parallel.h"
 
 namespace ito::data {
 namespace {
 
-// All 256 values of x / 127.5 - 1, rounded once from double.
-const std::array<float, 256>& byte_values() {
-  static const auto table = [] {
-    std::array<float, 256> values{};
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = static_cast<float>(static_cast<double>(i) / 127.5 - 1.0);
+void check_range(const char* op, const char* name, const std::vector<std::int64_t>& values,
+                 std::int64_t n) {
+  for (const std::int64_t i : values) {
+    if (i < 0 || i >= n) fail<ValueError>("{}: {} must be in [0, {}); got {}", op, name, n, i);
+  }
+}
+
+// A tensor of integers in [0, n), one per image. While a graph is recorded their values are not
+// known.
+void expect_integers(const char* op, const char* name, const Tensor& x, std::int64_t batch,
+                     std::int64_t n) {
+  expect_dtype(op, name, x, DType::i64);
+  expect_shape(op, name, x, {batch});
+  if (!recording_graph()) check_range(op, name, x.to_vector<std::int64_t>(), n);
+}
+
+// The next draw of a generator, for a kernel.
+kernel::RandomStream next_stream(Rng& rng) {
+  const Tensor& step = rng.bound_step();
+  return {rng.key(), rng.step(), step.defined() ? step.data<std::int64_t>() : nullptr,
+          rng.first_sample(), rng.next_draw()};
+}
+
+void expect_device(const char* op, const Tensor& images, std::initializer_list<Named> others) {
+  for (const auto& [name, tensor] : others) {
+    if (tensor.defined() && tensor.device() != images.device()) {
+      fail<DeviceError>("{}: images and {} must be on one device; got {}", op, name,
+                        describe({{"images", images}, {name, tensor}}));
     }
-    return values;
-  }();
-  return table;
-}
-
-void check_indices(const char* op, const std::vector<std::int64_t>& indices, std::int64_t n) {
-  for (const std::int64_t i : indices) {
-    if (i < 0 || i >= n) fail<ValueError>("{}: indices must be in [0, {}); got {}", op, n, i);
   }
 }
 
-void copy_row(const std::uint8_t* from, float* to, std::int64_t width, std::int64_t channels,
-              bool mirrored) {
-  const auto& value = byte_values();
-  if (!mirrored) {
-    for (std::int64_t i = 0; i < width * channels; ++i) to[i] = value[from[i]];
-    return;
-  }
-  for (std::int64_t x = 0; x < width; ++x) {
-    const std::uint8_t* pixel = from + (width - 1 - x) * channels;
-    for (std::int64_t c = 0; c < channels; ++c) to[x * channels + c] = value[pixel[c]];
-  }
+// x0 and all about it; the rest is no noise.
+kernel::ImageBatch::Args clean_batch(const char* op, const Dataset& dataset, const Tensor& indices,
+                                     Rng* flip, Tensor& x0) {
+  const Tensor& images = dataset.images;
+  expect_rank(op, "images", images, 4);
+  expect_dtype(op, "images", images, DType::u8);
+  expect_rank(op, "indices", indices, 1);
+  expect_device(op, images, {{"indices", indices}});
+  if (flip != nullptr) expect_device(op, images, {{"flip's step", flip->bound_step()}});
+  const std::int64_t batch = indices.size(0);
+  expect_integers(op, "indices", indices, batch, images.size(0));
+  x0 = Tensor::empty(images.shape().with(0, batch), DType::f32, images.device());
+  kernel::ImageBatch::Args args{};
+  args.images = images.data<std::uint8_t>();
+  args.indices = indices.data<std::int64_t>();
+  args.x0 = x0.mutable_data<float>();
+  args.count = images.size(0);
+  args.batch = batch;
+  args.height = images.size(1);
+  args.width = images.size(2);
+  args.channels = images.size(3);
+  args.flip = flip != nullptr;
+  if (flip != nullptr) args.flips = next_stream(*flip);
+  return args;
 }
 
 }  // namespace
@@ -79,34 +108,52 @@ std::vector<std::int64_t> BatchSampler::indices_at(std::int64_t step) const {
 }
 
 Tensor gather_batch(const Dataset& dataset, const std::vector<std::int64_t>& indices, Rng* flip) {
-  const Tensor& images = dataset.images;
-  expect_rank("gather_batch", "images", images, 4);
-  check_indices("gather_batch", indices, images.size(0));
   const auto batch = static_cast<std::int64_t>(indices.size());
-  const Tensor draws = flip ? rand(*flip, {batch}) : Tensor();
-  const float* draw = flip ? draws.data<float>() : nullptr;
-  Tensor x = Tensor::empty(images.shape().with(0, batch));
-  const std::uint8_t* from = images.data<std::uint8_t>();
-  float* to = x.mutable_data<float>();
-  const std::int64_t width = images.size(2), channels = images.size(3);
-  const std::int64_t row = width * channels, rows = images.size(1);
-  parallel_for(batch, 4, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const bool mirrored = draw && draw[i] < 0.5f;
-      const std::uint8_t* image = from + indices[static_cast<std::size_t>(i)] * rows * row;
-      for (std::int64_t y = 0; y < rows; ++y) {
-        copy_row(image + y * row, to + (i * rows + y) * row, width, channels, mirrored);
-      }
-    }
-  });
-  return x;
+  return gather_batch(dataset, Tensor::from(indices, {batch}).to(dataset.images.device()), flip);
+}
+
+Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip) {
+  Tensor x0;
+  const auto args = clean_batch("gather_batch", dataset, indices, flip, x0);
+  launch<kernel::ImageBatch>(x0.device(), args);
+  return x0;
+}
+
+NoisyBatch gather_noisy_batch(const Dataset& dataset, const Tensor& indices, Rng* flip,
+                              const NoiseLevels& levels, Rng& noise, DType dtype) {
+  constexpr const char* op = "gather_noisy_batch";
+  NoisyBatch batch;
+  auto args = clean_batch(op, dataset, indices, flip, batch.x0);
+  expect_rank(op, "alpha", levels.alpha, 1);
+  expect_shape(op, "sigma", levels.sigma, levels.alpha.shape());
+  expect_integers(op, "t", levels.t, args.batch, levels.alpha.size(0));
+  expect_device(op, dataset.images,
+                {{"t", levels.t},
+                 {"alpha", levels.alpha},
+                 {"sigma", levels.sigma},
+                 {"noise's step", noise.bound_step()}});
+  if (dtype != DType::f32 && dtype != DType::bf16) {
+    fail<DTypeError>("{}: x_t is f32 or bf16; got {}", op, name_of(dtype));
+  }
+  batch.eps = Tensor::empty(batch.x0.shape(), DType::f32, batch.x0.device());
+  batch.x_t = Tensor::empty(batch.x0.shape(), dtype, batch.x0.device());
+  args.t = levels.t.data<std::int64_t>();
+  args.alpha = levels.alpha.data<float>();
+  args.sigma = levels.sigma.data<float>();
+  args.timesteps = levels.alpha.size(0);
+  args.noise = next_stream(noise);
+  args.eps = batch.eps.mutable_data<float>();
+  args.x_t = batch.x_t.mutable_raw();
+  args.dtype = dtype;
+  launch<kernel::ImageBatch>(batch.x0.device(), args);
+  return batch;
 }
 
 Tensor gather_labels(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
   if (!dataset.labels.defined()) {
     fail<ValueError>("gather_labels: the data set {} has no labels", dataset.name);
   }
-  check_indices("gather_labels", indices, dataset.count());
+  check_range("gather_labels", "indices", indices, dataset.count());
   Tensor labels = Tensor::empty({static_cast<std::int64_t>(indices.size())}, DType::i64);
   const std::int64_t* from = dataset.labels.data<std::int64_t>();
   std::transform(indices.begin(), indices.end(), labels.mutable_data<std::int64_t>(),
@@ -132,11 +179,11 @@ Tensor to_bytes(const Tensor& images) {
 
 Tensor from_bytes(const Tensor& images) {
   expect_dtype("from_bytes", "images", images, DType::u8);
-  Tensor x = Tensor::empty(images.shape());
-  const std::uint8_t* from = images.data<std::uint8_t>();
+  const Tensor source = images.to(Device::cpu());
+  Tensor x = Tensor::empty(source.shape());
+  const std::uint8_t* from = source.data<std::uint8_t>();
   float* to = x.mutable_data<float>();
-  const auto& value = byte_values();
-  for (std::int64_t i = 0; i < images.numel(); ++i) to[i] = value[from[i]];
+  for (std::int64_t i = 0; i < source.numel(); ++i) to[i] = kernel::from_byte(from[i]);
   return x;
 }
 

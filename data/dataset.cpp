@@ -24,6 +24,12 @@ std::vector<std::string> class_names(const std::string& dataset) {
   return {};
 }
 
+Dataset Dataset::to(Device device) const {
+  Dataset there = *this;
+  there.images = images.to(device);
+  return there;
+}
+
 Dataset subset(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
   const std::int64_t n = dataset.count();
   const auto outside =
@@ -37,7 +43,8 @@ Dataset subset(const Dataset& dataset, const std::vector<std::int64_t>& indices)
   const auto count = static_cast<std::int64_t>(indices.size());
   part.images = Tensor::empty(dataset.images.shape().with(0, count), DType::u8);
   const std::int64_t pixels = n == 0 ? 0 : dataset.images.numel() / n;
-  const std::uint8_t* from = dataset.images.data<std::uint8_t>();
+  const Tensor images = dataset.images.to(Device::cpu());
+  const std::uint8_t* from = images.data<std::uint8_t>();
   std::uint8_t* to = part.images.mutable_data<std::uint8_t>();
   for (const std::int64_t i : indices) to = std::copy_n(from + i * pixels, pixels, to);
   if (dataset.labels.defined()) {

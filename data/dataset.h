@@ -30,6 +30,8 @@ struct Dataset {
   std::vector<std::string> skipped;      ///< files left out and why (image folders)
 
   std::int64_t count() const { return images.size(0); }
+  /// The same set with its images on `device`, where batch.h finds them; labels stay on the CPU.
+  Dataset to(Device device) const;
 };
 
 /// Reads `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (or `t10k-...`), plain or `.gz`,

@@ -22,6 +22,8 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
   Tensor x = x_T.clone(), t_of_each = same_timestep(0, x), x0, next;
   const auto coefficient = [&x] { return Tensor::scalar(0.0, x.dtype(), x.device()); };
   Tensor weight_x0 = coefficient(), weight_eps = coefficient(), sigma = coefficient();
+  Tensor noise_step = Tensor::zeros({1}, DType::i64, x.device());
+  rng.bind(noise_step);
   const auto one_step = [&] {
     const Denoised denoised = process.denoise(model, x, t_of_each, options.clip_x0);
     x0 = denoised.x0;
@@ -46,7 +48,8 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
     weight_x0.fill(schedule.sqrt_alpha_bar(s));
     weight_eps.fill(std::sqrt(towards_x_t));
     sigma.fill(sigma_t);
-    rng.seek(static_cast<std::uint64_t>(t) + 1, rng.first_sample());
+    noise_step.fill(static_cast<double>(t + 1));
+    rng.seek(0, rng.first_sample());  // draw 0 of that step
     step.run();
     if (options.observer) {
       const auto steps = static_cast<std::int64_t>(tau.size()) - 1;
