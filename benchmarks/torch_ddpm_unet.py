@@ -2,15 +2,21 @@
 """The same network in PyTorch, to compare the time of a training step with bench_train_step.
 
     torch_ddpm_unet.py --preset mnist --batch 64 --threads 2 --steps 5
+    torch_ddpm_unet.py --preset cifar10 --batch 128 --device cuda --dtype bf16 --compile default
 
 prints one line of JSON with the fields of `bench_train_step --json`.  A step is noise, forward, backward, clipping,
 Adam and an exponential moving average of the parameters, as there.  Debian: apt-get install python3-torch.
+
+On a GPU: images in channels-last order; bf16 by autocast, or with bf16_pure all of the network in bf16 and a copy of its
+parameters in f32 for Adam, as in ito; TF32 off in f32 unless --tf32; one fused Adam kernel where PyTorch has it; no wait
+for the device within the timed steps.  Exit code 77: PyTorch sees no GPU.
 """
 import argparse
 import json
 import math
 import resource
 import statistics
+import sys
 import time
 
 import torch
@@ -124,9 +130,10 @@ class UNet(nn.Module):
 
     def forward(self, x, t):
         half = self.base // 2
-        angles = t[:, None] * torch.exp(torch.arange(half) * (-math.log(1e4) / (half - 1)))
-        emb = self.embed(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1))
-        h = self.conv_in(x)
+        angles = t[:, None] * torch.exp(torch.arange(half, device=t.device) * (-math.log(1e4) / (half - 1)))
+        dtype = self.conv_in.weight.dtype
+        emb = self.embed(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).to(dtype))
+        h = self.conv_in(x.to(dtype))
         skips = [h]
         for part in self.down:
             h = part(h, emb)
@@ -138,28 +145,71 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
+def copy_all(to, source):
+    """Copies a list of tensors into another, in few kernels where PyTorch can."""
+    if hasattr(torch, "_foreach_copy_"):
+        torch._foreach_copy_(to, source)
+    else:
+        for a, b in zip(to, source):
+            a.copy_(b)
+
+
+def make_adam(parameters, device):
+    try:
+        return torch.optim.Adam(parameters, lr=2e-4, fused=device.type == "cuda")
+    except (TypeError, RuntimeError):  # an older PyTorch
+        return torch.optim.Adam(parameters, lr=2e-4)
+
+
 def measure(options):
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    on_gpu = device.type == "cuda"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
+    torch.backends.cudnn.benchmark = True
     channels, size = PRESETS[options.preset][:2]
-    model = UNet(*PRESETS[options.preset])
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
-    average = [p.detach().clone() for p in model.parameters()]
-    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float()
-    x0 = 2 * torch.rand(options.batch, channels, size, size) - 1
+    order = torch.channels_last if on_gpu else torch.contiguous_format
+    model = UNet(*PRESETS[options.preset]).to(device, memory_format=order)
+    parameters = list(model.parameters())
+    master = parameters  # what Adam changes
+    if options.dtype == "bf16_pure":
+        master = [p.detach().clone() for p in parameters]
+        for p in master:
+            p.grad = torch.zeros_like(p)
+        model.to(torch.bfloat16)
+        parameters = list(model.parameters())
+    optimizer = make_adam(master, device)
+    average = [p.detach().clone() for p in master]
+    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float().to(device)
+    x0 = 2 * torch.rand(options.batch, channels, size, size, device=device) - 1
+    x0 = x0.contiguous(memory_format=order)
+    network = model
+    if options.compile != "no":
+        network = torch.compile(model, mode=options.compile)
 
     def step():
-        eps, t = torch.randn_like(x0), torch.randint(0, 1000, (options.batch,))
+        eps, t = torch.randn_like(x0), torch.randint(0, 1000, (options.batch,), device=device)
         a = alpha_bar[t][:, None, None, None]
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.mse_loss(model(a.sqrt() * x0 + (1 - a).sqrt() * eps, t), eps)
+        model.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.dtype == "bf16"):
+            predicted = network(a.sqrt() * x0 + (1 - a).sqrt() * eps, t)
+        loss = F.mse_loss(predicted.float(), eps)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if master is not parameters:
+            copy_all([p.grad for p in master], [p.grad for p in parameters])
+        torch.nn.utils.clip_grad_norm_(master, 1.0)
         optimizer.step()
         with torch.no_grad():
+            if master is not parameters:
+                copy_all(parameters, master)
             torch._foreach_mul_(average, 0.9999)
-            torch._foreach_add_(average, list(model.parameters()), alpha=1e-4)
-        return loss.item()
+            torch._foreach_add_(average, master, alpha=1e-4)
+        return loss if on_gpu else loss.item()
+
+    def wait():
+        if on_gpu:
+            torch.cuda.synchronize()
 
     def cpu():
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -167,29 +217,50 @@ def measure(options):
 
     for _ in range(options.warmup):
         step()
+    wait()
+    # On a GPU the host runs ahead of the device: five timed stretches, with a wait at the end of each.
+    stretches = min(5, options.steps) if on_gpu else options.steps
+    per_stretch = options.steps // stretches
     times, cpu_begin = [], cpu()
-    for _ in range(options.steps):
+    for _ in range(stretches):
         begin = time.perf_counter()
-        loss = step()
-        times.append(time.perf_counter() - begin)
+        for _ in range(per_stretch):
+            loss = step()
+        wait()
+        times.append((time.perf_counter() - begin) / per_stretch)
     median = statistics.median(times)
+    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "peer": "torch " + torch.__version__, "preset": options.preset, "device": "cpu",
-        "dtype": "f32", "threads": options.threads, "batch": options.batch,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "step_ms": round(1e3 * median, 2),
-        "cpu_ms": round(1e3 * (cpu() - cpu_begin) / options.steps, 2),
+        "peer": "torch " + torch.__version__, "preset": options.preset,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu", "dtype": options.dtype,
+        "compile": options.compile, "tf32": options.tf32, "threads": options.threads, "batch": options.batch,
+        "parameters": sum(p.numel() for p in parameters),
+        "step_ms": round(1e3 * median, 3),
+        "cpu_ms": round(1e3 * (cpu() - cpu_begin) / (stretches * per_stretch), 2),
         "images_per_s": round(options.batch / median, 1),
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # of the process
-        "loss": round(loss, 6),
+        "peak_bytes": peak,  # on a CPU: of the process
+        "loss": round(float(loss), 6),
     }
 
 
-if __name__ == "__main__":
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=PRESETS, default="mnist")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("f32", "bf16", "bf16_pure"), default="f32")
+    parser.add_argument("--compile", choices=("no", "default", "reduce-overhead", "max-autotune"), default="no",
+                        help="mode of torch.compile")
+    parser.add_argument("--tf32", action="store_true", help="TF32 products in f32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=2)
-    print(json.dumps(measure(parser.parse_args())))
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("torch_ddpm_unet: this PyTorch sees no GPU", file=sys.stderr)
+        sys.exit(77)
+    print(json.dumps(measure(options)))
+
+
+if __name__ == "__main__":
+    main()
