@@ -70,6 +70,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     ITO_NAME(cudaErrorNoDevice);
     ITO_NAME(cudaErrorInvalidDevice);
     ITO_NAME(cudaErrorNoKernelImageForDevice);
+    ITO_NAME(cudaErrorUnsupportedPtxVersion);
     ITO_NAME(cudaErrorInvalidResourceHandle);
     ITO_NAME(cudaErrorNotReady);
     ITO_NAME(cudaErrorIllegalAddress);
@@ -197,6 +198,15 @@ cudaError_t cudaDeviceReset() {
   return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  *attributes = {};
+  const auto raised = dynamic_limits().find(kernel);
+  attributes->maxThreadsPerBlock = max_threads;
+  attributes->ptxVersion = attributes->binaryVersion = 10 * architecture_major + architecture_minor;
+  attributes->maxDynamicSharedSizeBytes =
+      static_cast<int>(raised == dynamic_limits().end() ? shared_default : raised->second);
+  return cudaSuccess;
+}
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
   if (value < 0 || static_cast<std::size_t>(value) > shared_opt_in)
