@@ -19,9 +19,11 @@ export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may no
 # the release run.
 emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_data|test_docs.*|test_unet_parity.*|first_program)$'
 # Under AddressSanitizer: the programs too are left out, they take minutes.
-emulate_asan_targets=(test_cuda test_tensor test_autograd test_ops test_nn test_diffusion test_unet)
+emulate_asan_targets=(test_tensor test_autograd test_ops test_nn test_diffusion test_unet)
 # Under ThreadSanitizer a thread of a kernel costs a thousand times more: the kernels one by one.
-emulate_tsan_targets=(test_cuda test_ops)
+emulate_tsan_targets=(test_ops)
+# Everything in tests/cuda, whose programs are named test_cuda_*, in both.
+cuda_tests=tests/cuda/all
 
 configure_and_build() {  # preset [target...]; more arguments for CMake in configure_arguments
   local preset=$1
@@ -62,14 +64,14 @@ stage_tsan() {
 stage_fuzz() { configure_and_build fuzz fuzzers && run_ctest fuzz -L fuzz; }
 stage_emulate() { configure_and_build emulate && run_ctest emulate -LE 'install|fuzz' -E "$emulate_skips"; }
 stage_emulate-asan() {
-  configure_and_build emulate-asan "${emulate_asan_targets[@]}" &&
-    run_ctest emulate-asan -R "^($(IFS='|'; echo "${emulate_asan_targets[*]}"))"
+  configure_and_build emulate-asan "$cuda_tests" "${emulate_asan_targets[@]}" &&
+    run_ctest emulate-asan -R "^(test_cuda.*|$(IFS='|'; echo "${emulate_asan_targets[*]}"))\$"
 }
 # Without address randomisation: ThreadSanitizer of g++ 12 does not start on some kernels otherwise.
 stage_emulate-tsan() {
   local ctest_wrapper=(setarch -R)
-  configure_and_build emulate-tsan "${emulate_tsan_targets[@]}" &&
-    run_ctest emulate-tsan -R "^($(IFS='|'; echo "${emulate_tsan_targets[*]}"))"
+  configure_and_build emulate-tsan "$cuda_tests" "${emulate_tsan_targets[@]}" &&
+    run_ctest emulate-tsan -R "^(test_cuda.*|$(IFS='|'; echo "${emulate_tsan_targets[*]}"))\$"
 }
 # Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs.
 stage_nvcc() {
@@ -77,7 +79,7 @@ stage_nvcc() {
     echo "SKIPPED: no nvcc on this machine, device code was not compiled"
     return 0
   fi
-  configure_and_build cuda ito test_cuda bench_kernels && scripts/check_kernels.sh build/cuda
+  configure_and_build cuda ito "$cuda_tests" bench_kernels && scripts/check_kernels.sh build/cuda
 }
 
 stages=("$@")
