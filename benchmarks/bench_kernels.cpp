@@ -30,6 +30,7 @@ struct Options {
   bench::Selection selection;
   std::string filter, json;
   double seconds = 0.1;  // of the device, about, for each benchmark
+  double limit = 0.0;    // of all benchmarks together; 0: none
   double copy_gb = 0, f32_tflop = 0, bf16_tflop = 0;
 };
 
@@ -156,6 +157,12 @@ void describe(const Machine& machine, Stopwatch& watch) {
 
 void run(benchmark::State& state, const KernelCase& c, const Machine& machine, Stopwatch& watch,
          const Options& options) {
+  static const auto begin = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begin;
+  if (options.limit > 0.0 && since.count() > options.limit) {
+    state.SkipWithError("no time left");
+    return;
+  }
   for (auto _ : state) {
     // As many sets as stay below a gigabyte, at most three.
     const int sets = c.bytes > 5e8 ? 1 : c.bytes > 3e8 ? 2 : 3;
@@ -182,6 +189,8 @@ void add_flags(CLI::App& app, Options& o) {
   app.add_option("--seconds", o.seconds, "device time for each benchmark, about")
       ->check(CLI::Range(0.0, 1e3))
       ->capture_default_str();
+  app.add_option("--limit", o.limit, "seconds after which no further benchmark starts; 0: no limit")
+      ->check(CLI::Range(0.0, 1e6));
   app.add_flag("--sweep", o.selection.sweep, "also every way to cut the convolutions' products");
   app.add_flag("--smoke", o.selection.smoke, "tiny shapes, one launch: only to see that all runs");
   app.add_option("--copy-gb", o.copy_gb, "GB/s of a copy, instead of measuring it");
@@ -219,7 +228,11 @@ int main(int argc, char** argv) {
     Stopwatch watch(options.selection.smoke);
     const Machine machine = measure_machine(watch, options);
     describe(machine, watch);
-    for (KernelCase& c : bench::kernel_cases(options.selection)) {
+    std::vector<KernelCase> cases = bench::kernel_cases(options.selection);
+    // What is most worth knowing comes first: what the library uses, then the other rungs.
+    std::stable_partition(cases.begin(), cases.end(),
+                          [](const KernelCase& c) { return c.rung == "best"; });
+    for (KernelCase& c : cases) {
       const std::string name = c.name();
       benchmark::RegisterBenchmark(
           name.c_str(), [c = std::move(c), &machine, &watch, &options](

@@ -178,7 +178,7 @@ void add_conv_cases(std::vector<KernelCase>& cases, const std::string& preset,
       const auto [m, n, k] = l.shape;
       const std::string shape = fmt::format("{} {}x{}x{}", preset, m, n, k);
       const auto add = [&](const char* kernel, const Product& p) {
-        cases.push_back({kernel, "cublas", dtype, shape, p.flops(),
+        cases.push_back({kernel, "best", dtype, shape, p.flops(),
                          p.elements() * static_cast<double>(size_of(dtype)), l.count,
                          product(p, dtype)});
       };

@@ -74,14 +74,9 @@ def svg(context, rows):
 def step_table(rows, preset, dtype):
     """What the kernels of one training step take together, largest first."""
     mine = [r for r in rows if r["shape"].startswith(preset + " ") and r["dtype"] == dtype and r["per_step"]
-            and r["rung"] in ("best", "cublas")]
-    best = {}
-    for r in mine:  # "cublas" is the library's own way only where a kernel has no "best"
-        key = (r["kernel"], r["shape"])
-        if key not in best or r["rung"] == "best":
-            best[key] = r
+            and r["rung"] == "best"]
     total = {}
-    for r in best.values():
+    for r in mine:
         entry = total.setdefault(r["kernel"], [0, 0.0, 0.0])
         entry[0] += r["per_step"]
         entry[1] += r["per_step"] * r["us"] / 1e3

@@ -140,7 +140,7 @@ part_steps() {
 }
 
 part_kernels() {
-  local status arguments=(--json "$logs/kernels.json")
+  local status arguments=(--json "$logs/kernels.json" --limit $(($(seconds_of kernels) - 15)))
   ((emulate)) && arguments+=(--smoke)
   run "$(seconds_of kernels)" "$logs/kernels.log" "$build/bin/bench_kernels" "${arguments[@]}"
   status=$?
@@ -153,15 +153,22 @@ part_kernels() {
 }
 
 part_sanitizer() {
-  local status=0 tool each program
-  command -v compute-sanitizer >/dev/null || { echo 'no compute-sanitizer on this machine' >"$logs/sanitizer.log"; return 77; }
-  ((emulate)) && { echo 'no GPU: compute-sanitizer has nothing to check' >"$logs/sanitizer.log"; return 77; }
+  local status=0 tool program pid jobs=()
+  if ((emulate)) || ! command -v compute-sanitizer >/dev/null; then
+    echo 'no compute-sanitizer, or no GPU for it, on this machine' >"$logs/sanitizer.log"
+    return 77
+  fi
+  # All at once: these are slow, and nothing is timed.
   for tool in memcheck racecheck initcheck; do
     for program in "$build"/bin/test_cuda*; do
-      each=$(($(seconds_of sanitizer) / 2))
-      run "$each" "$logs/$tool-${program##*/}.log" compute-sanitizer --tool "$tool" --error-exitcode 9 "$program"
-      status=$(worse "$status" $?)
+      run "$(seconds_of sanitizer)" "$logs/$tool-${program##*/}.log" \
+        compute-sanitizer --tool "$tool" --error-exitcode 9 "$program" &
+      jobs+=($!)
     done
+  done
+  for pid in "${jobs[@]}"; do
+    wait "$pid"
+    status=$(worse "$status" $?)
   done
   return "$status"
 }
