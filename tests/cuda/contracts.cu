@@ -2,6 +2,7 @@
 // file where it is installed; nothing runs.
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/random.h"
+#include "tensor/kernels/random_values.h"
 
 namespace ito {
 
