@@ -22,6 +22,7 @@ Tensor on(Device device, const std::vector<float>& values) {
 }
 
 using Values = std::vector<float>;
+float as_float(int value) { return static_cast<float>(value); }
 
 }  // namespace
 
@@ -55,7 +56,7 @@ TEST_CASE("Graph: state that the work changes goes on from run to run") {
     Graph graph(device, [&] { sum.assign(sum + x); });
     for (int run = 1; run <= 5; ++run) {
       graph.run();
-      CHECK(sum.to_vector<float>() == Values{1.0f * run, 2.0f * run});
+      CHECK(sum.to_vector<float>() == Values{as_float(run), as_float(2 * run)});
     }
   }
 }
@@ -69,7 +70,7 @@ TEST_CASE("Graph: not enabled, it calls the work each time") {
     for (int run = 1; run <= 4; ++run) {
       value = run;
       graph.run();
-      CHECK(y.to_vector<float>() == Values(2, static_cast<float>(run)));
+      CHECK(y.to_vector<float>() == Values(2, as_float(run)));
       CHECK(y.alias({1}).item() == run);
     }
   }
@@ -217,11 +218,11 @@ TEST_CASE("Graph: two of them, run in turns, do not touch each other's memory or
       first.run();
       const Tensor eager = Tensor::full({1000}, -1.0, DType::f32, device);
       second.run();
-      CHECK(y.to_vector<float>() == Values(1000, 13.0f * run));
-      CHECK(z.to_vector<float>() == Values(1000, 103.0f * run));
+      CHECK(y.to_vector<float>() == Values(1000, as_float(13 * run)));
+      CHECK(z.to_vector<float>() == Values(1000, as_float(103 * run)));
       CHECK(eager.to_vector<float>() == Values(1000, -1.0f));
       first.run();
-      CHECK(z.to_vector<float>() == Values(1000, 103.0f * run));
+      CHECK(z.to_vector<float>() == Values(1000, as_float(103 * run)));
     }
   }
 }

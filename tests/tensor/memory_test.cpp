@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 #include "tensor/error.h"
 #include "tensor/tensor.h"
+#include "tests/devices.h"
 
 // A request that no machine can serve must come back as a null pointer here, as it does without
 // sanitizers.
@@ -20,36 +22,100 @@ extern "C" const char* __tsan_default_options() { return "allocator_may_return_n
 using namespace ito;
 
 TEST_CASE("memory: current follows the living tensors, peak the most there were") {
-  const std::size_t start = memory::usage().current;
-  memory::reset_peak();
-  {
-    const Tensor a = Tensor::zeros({1000});
-    CHECK(memory::usage().current == start + 4000);
+  for (const Device device : testing::devices()) {
+    const auto zeros = [&](std::int64_t n) { return Tensor::zeros({n}, DType::f32, device); };
+    const std::size_t start = memory::usage(device).current;
+    memory::reset_peak(device);
     {
-      const Tensor b = Tensor::zeros({2000}), alias = b.alias({10});
-      CHECK(memory::usage().current == start + 12000);
+      const Tensor a = zeros(1000);
+      CHECK(memory::usage(device).current == start + 4000);
+      {
+        const Tensor b = zeros(2000), alias = b.alias({10});
+        CHECK(memory::usage(device).current == start + 12000);
+      }
+      CHECK(memory::usage(device).current == start + 4000);
+      CHECK(memory::usage(device).peak == start + 12000);
+      memory::reset_peak(device);
+      CHECK(memory::usage(device).peak == start + 4000);
     }
-    CHECK(memory::usage().current == start + 4000);
-    CHECK(memory::usage().peak == start + 12000);
-    memory::reset_peak();
-    CHECK(memory::usage().peak == start + 4000);
+    CHECK(memory::usage(device).current == start);
   }
-  CHECK(memory::usage().current == start);
 }
 
 TEST_CASE("memory: freed blocks are used again, and can be given back") {
-  memory::empty_cache();
-  CHECK(memory::usage().cached == 0);
-  const void* first = nullptr;
-  {
-    const Tensor a = Tensor::empty({100000});
-    first = a.raw();
+  for (const Device device : testing::devices()) {
+    memory::empty_cache(device);
+    CHECK(memory::usage(device).cached == 0);
+    const void* first = nullptr;
+    {
+      const Tensor a = Tensor::empty({100000}, DType::f32, device);
+      first = a.raw();
+    }
+    if (memory::usage(device).cached == 0) return;  // under a sanitizer nothing is kept
+    CHECK(memory::usage(device).cached >= 400000);
+    const Tensor b = Tensor::empty({100000}, DType::f32, device);
+    CHECK(b.raw() == first);
+    CHECK(memory::usage(device).cached == 0);
   }
-  if (memory::usage().cached == 0) return;  // under a sanitizer nothing is kept
-  CHECK(memory::usage().cached >= 400000);
-  const Tensor b = Tensor::empty({100000});
-  CHECK(b.raw() == first);
-  CHECK(memory::usage().cached == 0);
+}
+
+TEST_CASE("memory: each device counts its own") {
+  if (!testing::device_answers()) return;
+  const std::size_t cpu = memory::usage().current;
+  const std::size_t device = memory::usage(Device::cuda()).current;
+  const Tensor a = Tensor::empty({100000}, DType::f32, Device::cuda());
+  CHECK(memory::usage().current == cpu);
+  CHECK(memory::usage(Device::cuda()).current == device + 400000);
+}
+
+TEST_CASE("memory: copies between host and device, of any size, arrive whole and in order") {
+  if (!testing::device_answers()) return;
+  // More than the memory that copies pass through; the sources are gone or changed at once.
+  std::vector<Tensor> there;
+  for (const std::int64_t n : {0, 1, 3, 1000, 40000000, 17}) {
+    Tensor here = Tensor::empty({n}, DType::u8);
+    auto* p = here.mutable_data<std::uint8_t>();
+    for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<std::uint8_t>(i * 7 + i / 256 + n);
+    there.push_back(here.to(Device::cuda()));
+    here.fill(0.0);
+  }
+  for (const Tensor& t : there) {
+    const auto values = t.clone().to_vector<std::uint8_t>();
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < t.numel(); ++i) {
+      wrong += values[static_cast<std::size_t>(i)] !=
+               static_cast<std::uint8_t>(i * 7 + i / 256 + t.numel());
+    }
+    CHECK(wrong == 0);
+  }
+  // Many small ones: the ring goes round.
+  Tensor x = Tensor::zeros({2}, DType::i64, Device::cuda());
+  for (std::int64_t i = 0; i < 3000; ++i) {
+    x.assign(Tensor::from<std::int64_t>({i, -i}, {2}));
+    if (i % 1000 == 999) CHECK(x.to_vector<std::int64_t>() == std::vector<std::int64_t>{i, -i});
+  }
+}
+
+TEST_CASE("memory: the device's message has what was asked for, in use, free and in all") {
+  if (!testing::device_answers()) return;
+  const Tensor kept = Tensor::zeros({256}, DType::f32, Device::cuda());
+  for (const std::int64_t n : {std::int64_t{1} << 46, std::int64_t{1} << 60}) {
+    try {
+      Tensor::empty({n}, DType::f32, Device::cuda());
+      FAIL("must throw");
+    } catch (const MemoryError& e) {
+      const std::string text = e.what();
+      CHECK(text.find("out of memory on cuda:0: asked for " + std::to_string(4 * n) + " bytes") ==
+            0);
+      CHECK(text.find(std::to_string(memory::usage(Device::cuda()).current) + " (") !=
+            std::string::npos);
+      CHECK(text.find("in use by tensors") != std::string::npos);
+      CHECK(text.find("MiB free of ") != std::string::npos);
+      CHECK(text.find("lower the batch size") != std::string::npos);
+    }
+  }
+  CHECK(kept.to_vector<float>()[255] == 0.0f);  // the rest goes on
+  CHECK(Tensor::zeros({4}, DType::f32, Device::cuda()).numel() == 4);
 }
 
 TEST_CASE("memory: a request that cannot be met says how much was asked for and is in use") {

@@ -9,7 +9,12 @@
 #include <set>
 
 #include "tensor/error.h"
+#include "tensor/kernels/random.h"
+#include "tensor/kernels/random_values.h"
+#include "tensor/launch.h"
+#include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tests/devices.h"
 
 using namespace ito;
 
@@ -109,6 +114,134 @@ TEST_CASE("Rng: any number of threads draws the same bits") {
     CHECK(std::memcmp(numbers.data(), first.data(), numbers.size() * sizeof(float)) == 0);
   }
   set_num_threads(before);
+}
+
+TEST_CASE("Rng: the device draws the same bits as the CPU, for every distribution and dtype") {
+  if (!testing::device_answers()) return;
+  for (const std::int64_t width : {1, 4, 7, 1024}) {
+    const auto draw = [&](Device device, auto&& use) {
+      Rng rng(11, Purpose::noise);
+      rng.seek(std::uint64_t{1} << 33, 5);
+      use(randn(rng, {9, width}, DType::f32, device), rand(rng, {9, width}, DType::f32, device),
+          randn(rng, {9, width}, DType::f64, device), rand(rng, {9, width}, DType::f64, device),
+          randint(rng, -5, 1000, {9, width}, device),
+          randint(rng, INT64_MIN, INT64_MAX, {9, width}, device),
+          randn(rng, {9, width}, DType::bf16, device), rand(rng, {9, width}, DType::bf16, device));
+    };
+    std::vector<std::vector<std::uint8_t>> bytes[2];
+    for (const Device device : {Device::cpu(), Device::cuda()}) {
+      draw(device, [&](const auto&... tensors) {
+        for (const Tensor& t : {tensors...}) {
+          Tensor raw = Tensor::empty({static_cast<std::int64_t>(t.bytes())}, DType::u8);
+          memory::copy(Device::cpu(), raw.mutable_raw(), device, t.raw(), t.bytes());
+          bytes[device.is_cuda()].push_back(raw.to_vector<std::uint8_t>());
+        }
+      });
+    }
+    for (std::size_t i = 0; i < bytes[0].size(); ++i) {
+      INFO("width " << width << ", draw " << i);
+      CHECK(bytes[0][i] == bytes[1][i]);
+    }
+  }
+}
+
+TEST_CASE("Rng: on the device, rows that start at any element") {
+  if (!testing::device_answers()) return;
+  Tensor y = Tensor::zeros({13}, DType::f32, Device::cuda());
+  Tensor part = y.alias({2, 4}, 3);
+  kernel::Random::Args args{};
+  args.y = part.mutable_raw();
+  args.samples = 2;
+  args.per_sample = 4;
+  args.dtype = DType::f32;
+  launch<kernel::Random>(Device::cuda(), args);
+  Tensor expected = Tensor::zeros({13});
+  args.y = expected.alias({2, 4}, 3).mutable_raw();
+  launch<kernel::Random>(Device::cpu(), args);
+  CHECK(y.to_vector<float>() == expected.to_vector<float>());
+}
+
+TEST_CASE("Rng: with a bound step draws are those of the step in the tensor") {
+  for (const Device device : testing::devices()) {
+    Rng bound(3), plain(3);
+    Tensor step = Tensor::zeros({1}, DType::i64, device);
+    bound.bind(step);
+    for (const std::uint64_t s : {std::uint64_t{0}, std::uint64_t{9}, std::uint64_t{1} << 34}) {
+      step.fill(static_cast<double>(s));
+      bound.seek(77, 2);  // the step of seek is not used
+      plain.seek(s, 2);
+      for (const DType dtype : {DType::f32, DType::f64}) {
+        const Tensor x = randn(bound, {3, 5}, dtype, device).to(Device::cpu());
+        const Tensor wanted = randn(plain, {3, 5}, dtype);
+        CHECK(std::memcmp(x.raw(), wanted.raw(), x.bytes()) == 0);
+      }
+      CHECK(randint(bound, 0, 1000, {20}, device).to_vector<std::int64_t>() ==
+            randint(plain, 0, 1000, {20}).to_vector<std::int64_t>());
+      CHECK(permutation(bound, 10) == permutation(plain, 10));
+    }
+    bound.bind({});
+    bound.seek(5);
+    plain.seek(5);
+    CHECK(rand(bound, {4}, DType::f32, device).to_vector<float>() ==
+          rand(plain, {4}).to_vector<float>());
+  }
+}
+
+TEST_CASE("Rng: a step that cannot be bound, or is elsewhere than the draws, is refused") {
+  Rng rng(3);
+  CHECK_THROWS_WITH_AS(rng.bind(Tensor::zeros({1})),
+                       "Rng: a bound step must be i64; got f32[1] on cpu", DTypeError);
+  CHECK_THROWS_WITH_AS(rng.bind(Tensor::zeros({2}, DType::i64)),
+                       "Rng: a bound step must have one element; got i64[2] on cpu", ShapeError);
+  if (!testing::device_answers()) return;
+  rng.bind(Tensor::zeros({1}, DType::i64));
+  CHECK_THROWS_AS(randn(rng, {2}, DType::f32, Device::cuda()), DeviceError);
+  rng.bind(Tensor::zeros({1}, DType::i64, Device::cuda()));
+  CHECK_THROWS_AS(randn(rng, {2}), DeviceError);
+}
+
+TEST_CASE("randn: log, sin and cos of its own are as accurate as their type") {
+  double log_f32 = 0, log_f64 = 0, turn_f32 = 0, turn_f64 = 0;
+  Rng rng(4);
+  const auto words = randint(rng, 0, std::int64_t{1} << 53, {100000}).to_vector<std::int64_t>();
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    // From 2^-53 to 1, every octave and close to 1.
+    double u = static_cast<double>(words[i] + 1) * 0x1p-53;
+    if (i % 3 == 0) u = std::max(std::ldexp(u, -static_cast<int>(i % 31)), 0x1p-53);
+    if (i % 7 == 0) u = 1 - u * 0x1p-20;
+    const auto uf = static_cast<float>(u);
+    const auto error = [](double is, double wanted) {
+      return wanted == 0 ? std::abs(is) : std::abs(is / wanted - 1);
+    };
+    log_f64 = std::max(log_f64, error(kernel::log_of_uniform(u), std::log(u)));
+    log_f32 = std::max(log_f32, error(kernel::log_of_uniform(uf), std::log(double{uf})));
+    const double turn = static_cast<double>(words[i]) * 0x1p-53;
+    const auto turn_f = static_cast<float>(words[i] >> 29) * 0x1p-24f;
+    constexpr double two_pi = 6.283185307179586476925;
+    const auto a = kernel::sincos_turns(turn);
+    turn_f64 = std::max({turn_f64, std::abs(a.sin - std::sin(two_pi * turn)),
+                         std::abs(a.cos - std::cos(two_pi * turn))});
+    const auto b = kernel::sincos_turns(turn_f);
+    turn_f32 = std::max({turn_f32, std::abs(b.sin - std::sin(two_pi * double{turn_f})),
+                         std::abs(b.cos - std::cos(two_pi * double{turn_f}))});
+  }
+  CHECK(log_f32 < 2e-7);
+  CHECK(turn_f32 < 1.2e-7);
+  CHECK(log_f64 < 5e-16);
+  CHECK(turn_f64 < 1.2e-15);  // half of it is the rounding of the oracle's 2 pi u
+  CHECK(kernel::log_of_uniform(1.0f) == 0.0f);
+  CHECK(kernel::log_of_uniform(1.0) == 0.0);
+}
+
+TEST_CASE("randn and rand: bf16 numbers are those of f32, rounded") {
+  for (const Device device : testing::devices()) {
+    Rng a(5), b(5);
+    for (const auto& draw : {randn, rand}) {
+      const auto rounded = draw(a, {3, 7}, DType::bf16, device).to_vector<bf16>();
+      const auto exact = draw(b, {3, 7}, DType::f32, Device::cpu()).to_vector<float>();
+      for (std::size_t i = 0; i < exact.size(); ++i) CHECK(rounded[i] == bf16(exact[i]));
+    }
+  }
 }
 
 TEST_CASE("randn: the moments of a standard normal, each within five standard errors") {

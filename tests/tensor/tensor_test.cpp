@@ -3,9 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <cstring>
+#include <string>
 
 #include "tensor/error.h"
 #include "tensor/memory.h"
+#include "tests/devices.h"
 
 using namespace ito;
 
@@ -123,6 +126,56 @@ TEST_CASE("Tensor: writing counts as a change, reading does not") {
   const auto after = x.storage()->version;
   x.alias({1}, 1).fill(1.0);
   CHECK(x.storage()->version > after);
+}
+
+TEST_CASE("Tensor: to moves every dtype to the device and back unchanged") {
+  if (!testing::device_answers()) return;
+  const Device device = Device::cuda();
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8}) {
+    const Tensor x = Tensor::full({3, 5}, 7.0, dtype), there = x.to(device);
+    CHECK(there.device() == device);
+    CHECK(there.dtype() == dtype);
+    CHECK(there.to(device).shares_storage_with(there));
+    CHECK(std::memcmp(there.to(Device::cpu()).raw(), x.raw(), x.bytes()) == 0);
+    CHECK(there.alias({1}, 14).item() == 7.0);
+    CHECK(Tensor::full({1}, 3.0, dtype, device).item() == 3.0);
+    CHECK(Tensor::scalar(5.0, dtype, device).item() == 5.0);
+  }
+  CHECK(Tensor::zeros({2, 3}, DType::f32, device).str() == "f32[2, 3] on cuda:0");
+  CHECK(Tensor::zeros({0, 3}, DType::f32, device).to(Device::cpu()).numel() == 0);
+}
+
+TEST_CASE("Tensor: fill, assign, clone, alias and move_into on the device") {
+  if (!testing::device_answers()) return;
+  const Device device = Device::cuda();
+  const auto on_device = [&](std::initializer_list<float> values) {
+    return Tensor::from<float>(values, {static_cast<std::int64_t>(values.size())}).to(device);
+  };
+  Tensor x = on_device({0, 1, 2, 3, 4, 5});
+  const Tensor copy = x.clone();
+  x.alias({3}, 3).fill(9.0);
+  CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 9, 9, 9});
+  CHECK(copy.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 4, 5});
+  x.assign(copy);
+  CHECK(x.to_vector<float>() == copy.to_vector<float>());
+  x.assign(Tensor::zeros({6}));  // from the CPU
+  CHECK(x.to_vector<float>() == std::vector<float>(6, 0.0f));
+  Tensor here = Tensor::zeros({6});
+  here.assign(copy);  // to the CPU
+  CHECK(here.to_vector<float>() == copy.to_vector<float>());
+  Tensor home = Tensor::zeros({8}, DType::f32, device), part = on_device({1, 2});
+  part.move_into(home, 3);
+  CHECK(home.to_vector<float>() == std::vector<float>{0, 0, 0, 1, 2, 0, 0, 0});
+  CHECK(part.shares_storage_with(home));
+}
+
+TEST_CASE("Tensor: a second GPU is refused with the way to choose one") {
+  if (!testing::device_answers()) return;
+  const std::string reason = why_unavailable(Device::cuda(1));
+  CHECK(reason.find("CUDA_VISIBLE_DEVICES=1") != std::string::npos);
+  CHECK_THROWS_WITH_AS(Tensor::zeros({2}, DType::f32, Device::cuda(1)), reason.c_str(),
+                       DeviceError);
+  CHECK_THROWS_AS(Tensor::zeros({2}).to(Device::cuda(1)), DeviceError);
 }
 
 TEST_CASE("Tensor: a device that is not there is refused with the reason") {
