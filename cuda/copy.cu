@@ -15,7 +15,10 @@ Staging::Staging(std::size_t bytes) : size_(bytes) {
 }
 
 Staging::~Staging() {
-  for (const Part& part : parts_) cudaEventDestroy(part.done);
+  for (const Part& part : parts_) {
+    cudaEventSynchronize(part.done);
+    cudaEventDestroy(part.done);
+  }
   for (cudaEvent_t event : spare_) cudaEventDestroy(event);
   cudaFreeHost(memory_);
 }

@@ -137,7 +137,7 @@ TEST_CASE("Graph: a result read back while it is recorded is refused, and the ne
   bool read = true;
   Graph graph(Device::cuda(), [&] {
     y = x * 3.0;
-    if (read) CHECK(y.item() == 6.0);
+    if (read) y.item();
   });
   graph.run();
   for (int attempt = 0; attempt < 2; ++attempt) {
