@@ -13,6 +13,7 @@
 #include "autograd/gradcheck.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/conv.h"
+#include "autograd/ops/conv_upsample.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"

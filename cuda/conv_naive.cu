@@ -49,7 +49,7 @@ __global__ void naive_forward(const T* x, const T* weight, const T* bias, const 
 }
 
 template <class T>
-__global__ void naive_input_grad(const T* dy, const T* weight, T* dx, ConvShape s) {
+__global__ void naive_input_grad(const T* dy, const T* weight, const T* bias, T* dx, ConvShape s) {
   for (Index i : grid_stride(s.n * s.h * s.w * s.in)) {
     const Position at(i, s.h, s.w, s.in);  // n, h, w, i
     float sum = 0.0f;
@@ -66,6 +66,7 @@ __global__ void naive_input_grad(const T* dy, const T* weight, T* dx, ConvShape 
         }
       }
     }
+    if (bias != nullptr) sum += to_float(bias[at.d]);
     dx[i] = from_float<T>(sum);
   }
 }
@@ -115,7 +116,7 @@ void naive(const kernel::Conv2dInputGrad::Args& a) {
   const ConvShape& s = a.shape;
   with_element(kernel::Conv2dInputGrad::name, a.dtype, [&]<class T>(T) {
     launch(naive_input_grad<T>, blocks_for(s.n * s.h * s.w * s.in, threads), threads, 0,
-           as<T>(a.dy), as<T>(a.weight), static_cast<T*>(a.dx), s);
+           as<T>(a.dy), as<T>(a.weight), as<T>(a.bias), static_cast<T*>(a.dx), s);
   });
 }
 

@@ -190,6 +190,7 @@ std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args
       if (c.pixels == 0) continue;
       c.per_image = Divisor(Index{c.p} * c.q), c.per_row = Divisor(c.q);
       c.y = static_cast<char*>(args.dx) + (h0 * s.w + w0) * s.in * size;
+      c.bias = args.bias;
       c.image_step = s.h * s.w * s.in, c.row_step = stride * s.w * s.in;
       c.pixel_step = stride * s.in;
       problems.push_back(c);

@@ -89,22 +89,23 @@ Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, con
 }
 
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
-                         const Conv2dOptions& options) {
+                         const Conv2dOptions& options, const Tensor& bias) {
   constexpr const char* op = "conv2d_input_grad";
   expect_rank(op, "dy", dy, 4);
   expect_rank(op, "weight", weight, 4);
-  expect_same_kind(op, {{"dy", dy}, {"weight", weight}});
+  expect_same_kind(op, {{"dy", dy}, {"weight", weight}, {"bias", bias}});
   const auto s = conv_shape(op, x_shape, weight.shape(), options);
   expect_dy(op, dy, s);
+  if (bias.defined()) expect_shape(op, "bias", bias, {s.in});
   Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
-  launch<kernel::Conv2dInputGrad>(dy.device(),
-                                  {dy.raw(), weight.raw(), dx.mutable_raw(), s, dy.dtype()});
+  launch<kernel::Conv2dInputGrad>(dy.device(), {dy.raw(), weight.raw(), dx.mutable_raw(), s,
+                                                dy.dtype(), bias.defined() ? bias.raw() : nullptr});
   return record(
       op, dx,
       {{dy, [weight, options](const Tensor& ddx) { return conv2d(ddx, weight, {}, options); }},
-       {weight, [dy, shape = weight.shape(), options](const Tensor& ddx) {
-          return conv2d_weight_grad(ddx, dy, shape, options);
-        }}});
+       {weight, [dy, shape = weight.shape(), options](
+                    const Tensor& ddx) { return conv2d_weight_grad(ddx, dy, shape, options); }},
+       {bias, [](const Tensor& ddx) { return ddx; }}});
 }
 
 Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight_shape,

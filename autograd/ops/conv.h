@@ -37,9 +37,10 @@ Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, con
                   const Conv2dOptions& options = {});
 
 /// Gradient of conv2d with respect to x, as a function of dy [N, P, Q, O] and weight.
-///   x_shape [N, H, W, I]; returns that shape.
+///   x_shape [N, H, W, I]; returns that shape. With bias [I], which is added to every pixel, it is a
+///   transposed convolution.
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
-                         const Conv2dOptions& options = {});
+                         const Conv2dOptions& options = {}, const Tensor& bias = {});
 
 /// Gradient of conv2d with respect to the weight, as a function of x and dy.
 ///   weight_shape [O, kh, kw, I]; returns that shape.

@@ -298,12 +298,13 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   c.order.out_step = 1;
   c.order.in_step = s.kh * s.kw * s.in;
   c.y = static_cast<T*>(args.dx) + (h0 * s.w + w0) * s.in;
+  c.bias = static_cast<const T*>(args.bias);
   c.p = s.h > h0 ? (s.h - h0 - 1) / s.stride + 1 : 0;
   c.q = s.w > w0 ? (s.w - w0 - 1) / s.stride + 1 : 0;
   c.out = s.in;
   c.image_step = s.h * s.w * s.in, c.row_step = s.stride * s.w * s.in;
   c.pixel_step = s.stride * s.in;
-  if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: zeros
+  if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
   const bool pixels =
       s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w && s.top == 0 && s.left == 0;
   pixels ? correlate_pixels(c) : correlate(c);

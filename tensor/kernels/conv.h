@@ -40,7 +40,7 @@ struct Conv2d {
 };
 
 /// dx[n, h, w, i] = sum over the (p, r) and (q, s) that meet at (h, w), and o, of dy[n, p, q, o]
-/// w[o, r, s, i]
+/// w[o, r, s, i] + bias[i]. With a bias it is a transposed convolution.
 struct Conv2dInputGrad {
   static constexpr const char* name = "conv2d_input_grad";
   struct Args {
@@ -49,6 +49,7 @@ struct Conv2dInputGrad {
     void* dx;
     ConvShape shape;
     DType dtype;
+    const void* bias = nullptr;  ///< [in] or null
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

@@ -7,6 +7,7 @@ const std::vector<OpCase>& op_table() {
     std::vector<OpCase> rows;
     add_attention_cases(rows);
     add_conv_cases(rows);
+    add_conv_upsample_cases(rows);
     add_elementwise_cases(rows);
     add_indexing_cases(rows);
     add_layout_cases(rows);

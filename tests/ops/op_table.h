@@ -10,6 +10,7 @@ using Rows = std::vector<OpCase>;
 
 void add_attention_cases(Rows& rows);
 void add_conv_cases(Rows& rows);
+void add_conv_upsample_cases(Rows& rows);
 void add_elementwise_cases(Rows& rows);
 void add_indexing_cases(Rows& rows);
 void add_layout_cases(Rows& rows);

@@ -1,0 +1,49 @@
+// Contracts: the weights of a convolution behind nearest upsampling, folded.
+//
+// Upsampling by f and a convolution with a k x k kernel at stride 1 are together the transpose of a
+// convolution at stride f, with a kernel of k + f - 1 rows and columns whose weights are sums:
+//
+//   folded[i, r', s', o] = sum over e, d = 0 .. f-1 of weight[o, e + kh - 1 - r', d + kw - 1 - s', i]
+//
+// where weights outside the kernel count as zero. In each of the f x f classes of output pixels
+// only (k + f - 1) / f taps per axis meet it: 2 x 2 instead of 3 x 3 for f = 2.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace ito::kernel {
+
+struct FoldShape {
+  std::int64_t out, kh, kw, in;  ///< weight [out, kh, kw, in]
+  std::int64_t factor;           ///< folded [in, kh + factor - 1, kw + factor - 1, out]
+};
+
+struct FoldUpsampling {
+  static constexpr const char* name = "fold_upsampling";
+  struct Args {
+    const void* weight;
+    void* folded;
+    FoldShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// The transpose: dweight[o, r, s, i] = sum over e, d of
+///                dfolded[i, e + kh - 1 - r, d + kw - 1 - s, o]
+struct FoldUpsamplingGrad {
+  static constexpr const char* name = "fold_upsampling_grad";
+  struct Args {
+    const void* dfolded;
+    void* dweight;
+    FoldShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+}  // namespace ito::kernel
