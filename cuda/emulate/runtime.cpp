@@ -214,7 +214,3 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   dynamic_limits()[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
-  *attributes = {max_threads};
-  return cudaSuccess;
-}
