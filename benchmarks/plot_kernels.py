@@ -20,7 +20,11 @@ WIDTH, LABEL, ROW = 1000, 430, 16
 def load(path):
     """Rows of the file: dictionaries with kernel, rung, dtype, shape and the counters."""
     with open(path) as file:
-        data = json.load(file)
+        text = file.read()
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:  # the program was stopped: what it had written
+        data = json.loads(text.rstrip().rstrip(",") + "]}")
     rows = []
     for b in data["benchmarks"]:
         if b.get("error_occurred"):

@@ -107,7 +107,9 @@ part_build() {
     arguments+=(-DITO_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${capability/./}-real")
   fi
   run "$(seconds_of build)" "$logs/configure.log" cmake "${arguments[@]}" || return
-  run "$(seconds_of build)" "$logs/build.log" cmake --build "$build" -j "$cores"
+  local targets=()
+  ((emulate)) && targets=(--target bench_kernels bench_train_step test_tensor)
+  run "$(seconds_of build)" "$logs/build.log" cmake --build "$build" -j "$cores" "${targets[@]}"
 }
 
 part_tests() {
@@ -145,10 +147,10 @@ part_kernels() {
   run "$(seconds_of kernels)" "$logs/kernels.log" "$build/bin/bench_kernels" "${arguments[@]}"
   status=$?
   command -v "$python" >/dev/null || return "$status"
-  if ((status == 0)); then
-    run 20 "$logs/plot.log" "$python" benchmarks/plot_kernels.py "$logs/kernels.json" "$logs/kernels.svg"
-    run 20 "$logs/kernels.md" "$python" benchmarks/plot_kernels.py "$logs/kernels.json" --markdown
-  fi
+  # Also of a run that was stopped half-way.
+  run 20 "$logs/plot.log" "$python" benchmarks/plot_kernels.py "$logs/kernels.json" "$logs/kernels.svg"
+  run 20 "$logs/kernels.md" "$python" benchmarks/plot_kernels.py "$logs/kernels.json" --markdown ||
+    mv "$logs/kernels.md" "$logs/plot.log"
   return "$status"
 }
 
@@ -260,11 +262,11 @@ report() {
   fi
   if ran steps || ran torch; then
     printf '\n## A training step\n\n'
-    echo 'Noise, forward, backward, clipping, Adam and average; batch 128; medians of 20 steps.'
+    echo 'Batch, noise, forward, backward, clipping, Adam and average; batch size 128; medians of 20 steps.'
     echo
     echo '| program | preset | dtype | graph, compile | ms per step | images/s | peak MB |'
     echo '|---|---|---|---|---|---|---|'
-    ran steps && step_rows "$logs/steps.jsonl" graph
+    [[ -s $logs/steps.jsonl ]] && ran steps && step_rows "$logs/steps.jsonl" graph
     [[ -s $logs/torch.jsonl ]] && ran torch && step_rows "$logs/torch.jsonl" compile
     bad steps && tail_of "$logs/steps.log"
     ran torch && [[ ${verdict[torch]} != ok ]] && tail_of "$logs/torch.log"
