@@ -45,6 +45,8 @@
 #include "nn/lr_schedule.h"
 #include "nn/module.h"
 #include "nn/safetensors.h"
+#include "nn/step_history.h"
+#include "tensor/graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"

@@ -9,6 +9,9 @@
 namespace ito::nn {
 namespace {
 
+constexpr std::int64_t counters = sizeof(kernel::AdamCounters) / sizeof(std::int64_t);
+constexpr std::int64_t scalars = sizeof(kernel::AdamScalars) / sizeof(double);
+
 void expect_not_negative(const char* name, double value) {
   if (!std::isfinite(value) || value < 0.0) {
     fail<ValueError>("Adam: {} must be finite and >= 0; got {}", name, value);
@@ -26,9 +29,12 @@ void expect_beta(const char* name, double value) {
 Adam::Adam(const FlatParameters& flat, const AdamOptions& options)
     : m(Tensor::zeros(flat.values.shape(), flat.values.dtype(), flat.values.device())),
       v(Tensor::zeros(flat.values.shape(), flat.values.dtype(), flat.values.device())),
-      values_(flat.values),
-      grads_(flat.grads),
-      options_(options) {
+      flat_(flat),
+      options_(options),
+      lr_(Tensor::full({1}, options.lr, DType::f64, flat.values.device())),
+      squared_norm_(Tensor::zeros({1}, DType::f64, flat.values.device())),
+      counters_(Tensor::zeros({counters}, DType::i64, flat.values.device())),
+      scalars_(Tensor::zeros({scalars}, DType::f64, flat.values.device())) {
   expect_not_negative("lr", options.lr);
   expect_beta("beta1", options.beta1);
   expect_beta("beta2", options.beta2);
@@ -36,36 +42,73 @@ Adam::Adam(const FlatParameters& flat, const AdamOptions& options)
   expect_not_negative("weight_decay", options.weight_decay);
 }
 
-void Adam::step(double lr, double grad_scale) {
+void Adam::set_lr(double lr) {
   expect_not_negative("lr", lr);
+  lr_.fill(lr);
+}
+
+void Adam::step(double lr, double grad_scale) {
   expect_not_negative("grad_scale", grad_scale);
-  ++steps_;
-  const double t = static_cast<double>(steps_);
-  const double bias1 = 1.0 - std::pow(options_.beta1, t);
-  const double bias2 = 1.0 - std::pow(options_.beta2, t);
-  launch<kernel::AdamStep>(values_.device(), {values_.mutable_raw(),
-                                              grads_.raw(),
-                                              m.mutable_raw(),
-                                              v.mutable_raw(),
-                                              values_.numel(),
-                                              options_.beta1,
-                                              options_.beta2,
-                                              options_.eps,
-                                              {lr / bias1, 1.0 - lr * options_.weight_decay,
-                                               1.0 / std::sqrt(bias2), grad_scale},
-                                              values_.dtype()});
+  set_lr(lr);
+  update({}, nullptr, grad_scale);
+}
+
+void Adam::step_if_finite(const GuardedStep& guard) {
+  if (!(guard.max_norm > 0.0)) {
+    fail<ValueError>("Adam: max_norm must be > 0; got {}", guard.max_norm);
+  }
+  double* norm = squared_norm_.mutable_data<double>();
+  launch<kernel::SquaredNorm>(flat_.grads.device(),
+                              {flat_.grads.raw(), norm, flat_.grads.numel(), flat_.grads.dtype()});
+  update(guard, norm, 1.0);
+}
+
+void Adam::update(const GuardedStep& guard, const double* squared_norm, double grad_scale) {
+  const Device device = flat_.values.device();
+  Ema* average = guard.average;
+  const Tensor& losses = guard.losses;
+  auto* scalars = static_cast<kernel::AdamScalars*>(scalars_.mutable_raw());
+  launch<kernel::AdamBegin>(
+      device,
+      {lr_.data<double>(), squared_norm, guard.max_norm, grad_scale,
+       losses.defined() ? losses.raw() : nullptr, losses.defined() ? losses.numel() : 0,
+       losses.defined() ? losses.dtype() : DType::f32, options_.beta1, options_.beta2,
+       options_.weight_decay,
+       average == nullptr ? nullptr : average->updates_.mutable_data<std::int64_t>(),
+       average == nullptr ? 0.0 : average->decay_, average != nullptr && average->warmup_,
+       guard.most_skipped, static_cast<kernel::AdamCounters*>(counters_.mutable_raw()), scalars});
+  launch<kernel::AdamStep>(
+      device, {flat_.values.mutable_raw(), flat_.grads.raw(), m.mutable_raw(), v.mutable_raw(),
+               average == nullptr ? nullptr : average->values.mutable_raw(),
+               flat_.mixed() ? flat_.working.mutable_data<bf16>() : nullptr, flat_.values.numel(),
+               options_.beta1, options_.beta2, options_.eps, scalars, flat_.values.dtype(),
+               flat_.grads.dtype()});
+}
+
+std::int64_t Adam::steps() const {
+  return static_cast<std::int64_t>(counters_.alias({}, 0).item());
 }
 
 void Adam::set_steps(std::int64_t steps) {
   if (steps < 0) fail<ValueError>("Adam: steps must be >= 0; got {}", steps);
-  steps_ = steps;
+  counters_.alias({}, 0).fill(static_cast<double>(steps));
 }
+
+std::int64_t Adam::skipped_in_a_row() const {
+  return static_cast<std::int64_t>(counters_.alias({}, 1).item());
+}
+
+void Adam::set_skipped_in_a_row(std::int64_t steps) {
+  counters_.alias({}, 1).fill(static_cast<double>(steps));
+}
+
+double Adam::grad_norm() const { return std::sqrt(squared_norm_.item()); }
 
 std::vector<NamedTensor> Adam::state(const FlatParameters& flat) const {
   std::vector<NamedTensor> list;
   for (auto& [name, t] : flat.views(m)) list.emplace_back("m." + name, std::move(t));
   for (auto& [name, t] : flat.views(v)) list.emplace_back("v." + name, std::move(t));
-  list.emplace_back("steps", Tensor::from<std::int64_t>({steps_}, {}));
+  list.emplace_back("steps", Tensor::from<std::int64_t>({steps()}, {}));
   return list;
 }
 
@@ -76,7 +119,7 @@ void Adam::load_state(const FlatParameters& flat, const SafeTensors& file) {
                                  : 0;  // assign_parameters reports what is missing or misshapen
   if (steps < 0) fail<FormatError>("{}: steps must be >= 0; got {}", file.file, steps);
   assign_parameters(state(flat), file);
-  steps_ = steps;
+  set_steps(steps);
 }
 
 double grad_norm(const FlatParameters& flat) {

@@ -1,7 +1,5 @@
 #include "nn/ema.h"
 
-#include <algorithm>
-
 #include "tensor/check.h"
 #include "tensor/kernels/optimizer.h"
 #include "tensor/launch.h"
@@ -9,32 +7,39 @@
 namespace ito::nn {
 
 Ema::Ema(const FlatParameters& flat, double decay, bool warmup)
-    : values(flat.values.clone()), parameters_(flat.values), decay_(decay), warmup_(warmup) {
+    : values(flat.values.clone()),
+      flat_(flat),
+      decay_(decay),
+      warmup_(warmup),
+      updates_(Tensor::zeros({1}, DType::i64, flat.values.device())) {
   if (!(decay >= 0.0 && decay < 1.0)) {
     fail<ValueError>("Ema: decay must be in [0, 1); got {}", decay);
   }
 }
 
-double Ema::decay_at(std::int64_t n) const {
-  if (!warmup_) return decay_;
-  return std::min(decay_, static_cast<double>(1 + n) / static_cast<double>(10 + n));
-}
+double Ema::decay_at(std::int64_t n) const { return kernel::average_decay(decay_, warmup_, n); }
 
 void Ema::update() {
-  launch<kernel::EmaStep>(values.device(), {values.mutable_raw(), parameters_.raw(), values.numel(),
-                                            decay_at(updates_), values.dtype()});
-  ++updates_;
+  const std::int64_t n = updates();
+  launch<kernel::EmaStep>(values.device(), {values.mutable_raw(), flat_.values.raw(),
+                                            values.numel(), decay_at(n), values.dtype()});
+  set_updates(n + 1);
 }
+
+std::int64_t Ema::updates() const { return static_cast<std::int64_t>(updates_.item()); }
 
 void Ema::set_updates(std::int64_t updates) {
   if (updates < 0) fail<ValueError>("Ema: updates must be >= 0; got {}", updates);
-  updates_ = updates;
+  updates_.fill(static_cast<double>(updates));
 }
 
-EmaScope::EmaScope(const Ema& ema) : parameters_(ema.parameters_), saved_(parameters_.clone()) {
-  parameters_.assign(ema.values);
+// In mixed precision flat.values stay as they are: the model's own weights are rounded from them
+// again.
+EmaScope::EmaScope(const Ema& ema)
+    : flat_(ema.flat_), own_(flat_.mixed() ? flat_.values : flat_.values.clone()) {
+  flat_.use(ema.values);
 }
 
-EmaScope::~EmaScope() { parameters_.assign(saved_); }
+EmaScope::~EmaScope() { flat_.use(own_); }
 
 }  // namespace ito::nn

@@ -5,6 +5,8 @@
 //   ... adam.step(lr); ema.update();                      // after every step
 //   { const nn::EmaScope use(ema); sample(model); }       // the model has the averaged weights
 //   here
+//
+// Adam::step_if_finite (nn/adam.h) updates the average in the same pass as the parameters.
 #pragma once
 
 #include <cstdint>
@@ -15,31 +17,34 @@ namespace ito::nn {
 
 /// average = d average + (1 - d) values after each step, from the initial values on, with
 /// d = min(decay, (1 + n) / (10 + n)) at update n = 0, 1, ...: at first a short memory, so that the
-/// untrained weights are forgotten. Parameters only: nothing else of a model is averaged.
+/// untrained weights are forgotten. Parameters only: nothing else of a model is averaged. The
+/// average has the dtype of flat.values, also when the model computes in bf16.
 class Ema {
  public:
   /// Starts as a copy of flat.values. Without `warmup` d = decay always. Throws ValueError unless
   /// 0 <= decay < 1.
   explicit Ema(const FlatParameters& flat, double decay = 0.9999, bool warmup = true);
 
+  /// Waits for the device, to know n.
   void update();
   /// d of the update number n.
   double decay_at(std::int64_t n) const;
 
   double decay() const { return decay_; }
-  /// Number of updates made. With `values` the whole state.
-  std::int64_t updates() const { return updates_; }
+  /// Number of updates made; with `values` the whole state. Waits for the device, which counts.
+  std::int64_t updates() const;
   /// Continues after `updates` updates, when `values` have been loaded. Throws ValueError below 0.
   void set_updates(std::int64_t updates);
 
   Tensor values;  ///< the average, laid out like flat.values
 
  private:
+  friend class Adam;
   friend class EmaScope;
-  Tensor parameters_;
+  FlatParameters flat_;
   double decay_;
   bool warmup_;
-  std::int64_t updates_ = 0;
+  Tensor updates_;  // i64 [1], on the device: a recorded step counts it there
 };
 
 /// While it lives the model has the averaged weights; then it gets its own back, bit for bit. Do
@@ -52,7 +57,8 @@ class EmaScope {
   EmaScope& operator=(const EmaScope&) = delete;
 
  private:
-  Tensor parameters_, saved_;
+  FlatParameters flat_;
+  Tensor own_;
 };
 
 }  // namespace ito::nn

@@ -3,6 +3,8 @@
 #include <unordered_map>
 
 #include "tensor/check.h"
+#include "tensor/kernels/fill.h"
+#include "tensor/launch.h"
 
 namespace ito::nn {
 namespace {
@@ -33,21 +35,40 @@ void check(const std::vector<NamedTensor>& parameters) {
 
 }  // namespace
 
-FlatParameters::FlatParameters(std::vector<NamedTensor> parameters, Device device) {
+FlatParameters::FlatParameters(std::vector<NamedTensor> parameters, Device device,
+                               std::optional<DType> working_dtype) {
   check(parameters);
+  const DType dtype = parameters.front().second.dtype();
+  const DType computed = working_dtype.value_or(dtype);
+  if (computed != dtype && !(dtype == DType::f32 && computed == DType::bf16)) {
+    fail<DTypeError>(
+        "FlatParameters: {} parameters cannot be worked with in {}; f32 ones in bf16 can",
+        name_of(dtype), name_of(computed));
+  }
   std::int64_t n = 0;
   for (const auto& [name, t] : parameters) {
     entries.push_back({name, t.shape(), n});
     n = align(n + t.numel());
   }
-  const DType dtype = parameters.front().second.dtype();
   values = Tensor::zeros({n}, dtype, device);
-  grads = Tensor::zeros({n}, dtype, device);
+  working = computed == dtype ? values : Tensor::zeros({n}, computed, device);
+  grads = Tensor::zeros({n}, computed, device);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     Tensor& t = parameters[i].second;
     t.move_into(values, entries[i].offset);
+    if (mixed()) t.move_into(working, entries[i].offset);
     t.set_grad(grads.alias(entries[i].shape, entries[i].offset));
   }
+}
+
+void FlatParameters::use(const Tensor& source) {
+  expect_shape("FlatParameters", "source", source, values.shape());
+  if (source.dtype() == working.dtype()) {
+    if (source.raw() != working.raw()) working.assign(source);
+    return;
+  }
+  launch<kernel::Convert>(working.device(), {source.raw(), working.mutable_raw(), source.numel(),
+                                             source.dtype(), working.dtype()});
 }
 
 std::int64_t FlatParameters::count() const {

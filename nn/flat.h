@@ -8,11 +8,17 @@
 //   backward(loss);                          // adds to p.grad(), views into flat.grads
 //   adam.step(lr);
 //
-// A FlatParameters is a handle: copies share both buffers. Build it once, before optimisers, and do
+// Mixed precision: nn::FlatParameters flat(model, Device::cuda(), DType::bf16) gives the model
+// parameters and gradients in bf16, while `values` stays the f32 that is trained: an update below
+// 2^-8 of a parameter is lost in bf16, but adds up in f32 (Micikevicius et al. 2017,
+// arXiv 1710.03740, section 3.1). Files hold `values`, so they do not depend on the device or dtype.
+//
+// A FlatParameters is a handle: copies share the buffers. Build it once, before optimisers, and do
 // not replace the model's tensors or their gradients afterwards.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,20 +33,30 @@ struct FlatParameters {
     std::int64_t offset;  ///< elements from the start of the buffer; a multiple of 16
   };
 
-  Tensor values;  ///< [n], all parameters and, between them, zeros for alignment
-  Tensor grads;   ///< [n], the same for the gradients
+  Tensor values;   ///< [n], all parameters and, between them, zeros for alignment
+  Tensor working;  ///< [n], where the model's tensors live: `values`, or the same rounded to bf16
+  Tensor grads;    ///< [n], the gradients, in the dtype of `working`
   std::vector<Entry> entries;
 
   /// Moves every parameter of the module, with its elements, into one buffer on `device`; every
-  /// copy of the handles follows. Gradients start at zero.
+  /// copy of the handles follows. Gradients start at zero. `working_dtype`: what the model computes
+  /// in, that of its parameters unless given; only f32 parameters can be worked with in another,
+  /// which is bf16.
   template <Module M>
-  explicit FlatParameters(M& module, Device device = Device::cpu())
-      : FlatParameters(named_parameters(module), device) {}
-  /// The same for a list. Throws DTypeError when dtypes differ, ValueError when the list is empty,
-  /// a name comes twice or two names are one tensor.
-  explicit FlatParameters(std::vector<NamedTensor> parameters, Device device = Device::cpu());
+  explicit FlatParameters(M& module, Device device = Device::cpu(),
+                          std::optional<DType> working_dtype = {})
+      : FlatParameters(named_parameters(module), device, working_dtype) {}
+  /// The same for a list. Throws DTypeError when dtypes differ or cannot be combined, ValueError
+  /// when the list is empty, a name comes twice or two names are one tensor.
+  explicit FlatParameters(std::vector<NamedTensor> parameters, Device device = Device::cpu(),
+                          std::optional<DType> working_dtype = {});
 
   void zero_grad() { grads.fill(0.0); }
+  /// Whether the model computes in another dtype than `values` has.
+  bool mixed() const { return working.dtype() != values.dtype(); }
+  /// Makes the model compute with `source`, laid out like `values`: copies it, rounded, to
+  /// `working`. After a change of `values` that is not an optimiser's, call use(values).
+  void use(const Tensor& source);
 
   /// Number of elements of all parameters, without the alignment.
   std::int64_t count() const;

@@ -126,9 +126,16 @@ bool Tensor::shares_storage_with(const Tensor& other) const {
 
 void Tensor::move_into(Tensor& home, std::int64_t offset) {
   Tensor place = home.alias(shape(), offset);
-  place.assign(*this);
+  if (dtype() == place.dtype()) {
+    place.assign(*this);
+  } else {
+    const Tensor here = to(home.device());
+    launch<kernel::Convert>(home.device(),
+                            {here.raw(), place.mutable_raw(), numel(), dtype(), place.dtype()});
+  }
   impl().storage = place.impl().storage;
   impl().offset = place.impl().offset;
+  impl().dtype = place.impl().dtype;
 }
 
 void Tensor::set_node(std::shared_ptr<Node> node) const { impl().node = std::move(node); }

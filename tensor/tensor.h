@@ -113,7 +113,7 @@ class Tensor {
   bool shares_storage_with(const Tensor& other) const;
 
   /// Makes this tensor (and every copy of the handle) live inside `home` at `offset`, keeping its
-  /// elements. For flat parameter buffers (nn/flat.h).
+  /// elements, converted to the dtype of `home`. For flat parameter buffers (nn/flat.h).
   void move_into(Tensor& home, std::int64_t offset);
 
   /// "f32[2, 28, 28, 1] on cpu"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/parallel.h"
@@ -13,27 +15,65 @@ constexpr std::int64_t grain = 1 << 15;  // elements; four f32 streams of it fit
 
 }  // namespace
 
-void AdamStep::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
-    T* __restrict p = static_cast<T*>(a.p);
-    const T* __restrict grad = static_cast<const T*>(a.grad);
-    T* __restrict m = static_cast<T*>(a.m);
-    T* __restrict v = static_cast<T*>(a.v);
-    const T beta1 = static_cast<T>(a.beta1), one_minus_beta1 = static_cast<T>(1.0 - a.beta1);
-    const T beta2 = static_cast<T>(a.beta2), one_minus_beta2 = static_cast<T>(1.0 - a.beta2);
-    const T eps = static_cast<T>(a.eps);
-    const T step_size = static_cast<T>(a.scalars.step_size);
-    const T decay = static_cast<T>(a.scalars.decay);
-    const T bias2_rsqrt = static_cast<T>(a.scalars.bias2_rsqrt);
-    const T grad_scale = static_cast<T>(a.scalars.grad_scale);
-    parallel_for(a.n, grain, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const T g = grad_scale * grad[i];
-        m[i] = beta1 * m[i] + one_minus_beta1 * g;
-        v[i] = beta2 * v[i] + one_minus_beta2 * g * g;
-        p[i] = decay * p[i] - step_size * m[i] / (std::sqrt(v[i]) * bias2_rsqrt + eps);
-      }
+void AdamBegin::cpu(const Args& a) {
+  bool finite = true;
+  if (a.losses != nullptr) {
+    with_float(name, a.losses_dtype, [&]<class T>(T) {
+      const T* losses = static_cast<const T*>(a.losses);
+      finite = std::all_of(losses, losses + a.n_losses, [](T x) { return std::isfinite(x); });
     });
+  }
+  begin_adam(a, finite);
+}
+
+namespace {
+
+// T: parameters, moments and average. G: gradients.
+template <class T, class G>
+void adam_step(const AdamStep::Args& a) {
+  T* __restrict p = static_cast<T*>(a.p);
+  const G* __restrict grad = static_cast<const G*>(a.grad);
+  T* __restrict m = static_cast<T*>(a.m);
+  T* __restrict v = static_cast<T*>(a.v);
+  T* __restrict average = static_cast<T*>(a.average);
+  bf16* __restrict copy = a.copy;
+  const T beta1 = static_cast<T>(a.beta1), one_minus_beta1 = static_cast<T>(1.0 - a.beta1);
+  const T beta2 = static_cast<T>(a.beta2), one_minus_beta2 = static_cast<T>(1.0 - a.beta2);
+  const T eps = static_cast<T>(a.eps);
+  const T step_size = static_cast<T>(a.scalars->step_size);
+  const T decay = static_cast<T>(a.scalars->decay);
+  const T bias2_rsqrt = static_cast<T>(a.scalars->bias2_rsqrt);
+  const T grad_scale = static_cast<T>(a.scalars->grad_scale);
+  const T rate = static_cast<T>(a.scalars->average_rate);
+  // Several loops over a chunk: it stays in the cache, and each loop is made of vectors.
+  parallel_for(a.n, grain, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const T g = grad_scale * static_cast<T>(grad[i]);
+      m[i] = beta1 * m[i] + one_minus_beta1 * g;
+      v[i] = beta2 * v[i] + one_minus_beta2 * g * g;
+      p[i] = decay * p[i] - step_size * m[i] / (std::sqrt(v[i]) * bias2_rsqrt + eps);
+    }
+    if (average != nullptr) {
+      for (std::int64_t i = begin; i < end; ++i) average[i] += rate * (p[i] - average[i]);
+    }
+    if (copy != nullptr) {
+      for (std::int64_t i = begin; i < end; ++i) copy[i] = bf16(static_cast<float>(p[i]));
+    }
+  });
+}
+
+}  // namespace
+
+void AdamStep::cpu(const Args& a) {
+  if (a.scalars->update == 0.0) return;
+  with_float(name, a.dtype, [&]<class T>(T) {
+    if (a.grad_dtype == a.dtype) return adam_step<T, T>(a);
+    if constexpr (std::is_same_v<T, float>) {
+      if (a.grad_dtype == DType::bf16) return adam_step<float, bf16>(a);
+    }
+    throw DTypeError(std::string(name) + ": gradients of " + name_of(a.dtype) +
+                     " parameters must have their dtype or be bf16 beside f32; got " +
+                     name_of(a.grad_dtype));
   });
 }
 
@@ -97,6 +137,20 @@ void FirstNonFinite::cpu(const Args& a) {
     });
     const auto found = std::find_if(first.begin(), first.end(), [](auto i) { return i >= 0; });
     *a.index = found == first.end() ? -1 : *found;
+  });
+}
+
+void RecordStep::cpu(const Args& a) {
+  with_float(name, a.dtype, [&]<class T>(T) {
+    double* row = a.rows + *a.position % a.capacity * (2 * a.n + 2);
+    const T* losses = static_cast<const T*>(a.losses);
+    for (std::int64_t i = 0; i < a.n; ++i) {
+      row[i] = static_cast<double>(losses[i]);
+      row[a.n + i] = static_cast<double>(a.t[i]);
+    }
+    row[2 * a.n] = a.scalars->grad_norm;
+    row[2 * a.n + 1] = a.scalars->update;
+    ++*a.position;
   });
 }
 

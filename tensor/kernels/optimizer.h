@@ -1,24 +1,63 @@
 // Contracts: one pass each over the flat buffers of a model (nn/flat.h).
+//
+// A step of training is SquaredNorm, AdamBegin, AdamStep: no number of it passes through the host,
+// so that the step can be recorded (tensor/graph.h) and nothing waits for the device.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "tensor/dtype.h"
 
 namespace ito::kernel {
 
-/// Numbers that change from step to step.
+/// The numbers of one update, in the memory of the device that makes it.
 struct AdamScalars {
-  double step_size;    ///< lr / (1 - beta1^t)
-  double decay;        ///< 1 - lr weight_decay
-  double bias2_rsqrt;  ///< 1 / sqrt(1 - beta2^t)
-  double grad_scale;   ///< of the gradient before use: the clipping factor, 1 for none
+  double step_size;     ///< lr / (1 - beta1^t)
+  double decay;         ///< 1 - lr weight_decay
+  double bias2_rsqrt;   ///< 1 / sqrt(1 - beta2^t)
+  double grad_scale;    ///< of the gradient before use: the clipping factor, 1 for none
+  double average_rate;  ///< 1 - the decay of the average
+  double grad_norm;     ///< before clipping; 0 when it was not asked for
+  double update;        ///< 1; 0 for a step that must change nothing
+};
+
+struct AdamCounters {
+  std::int64_t steps;             ///< updates made: t of the last one
+  std::int64_t skipped_in_a_row;  ///< steps without one since then
+};
+
+/// Fills the scalars of the next update and counts it. The update is skipped when the norm of the
+/// gradients or a loss is not finite, and for good after `most_skipped` such steps in a row.
+struct AdamBegin {
+  static constexpr const char* name = "adam_begin";
+  struct Args {
+    const double* lr;
+    const double* squared_norm;  ///< null: neither looked at nor clipped
+    double max_norm;             ///< of the gradients after clipping; infinity never clips
+    double grad_scale;           ///< besides clipping
+    const void* losses;          ///< null or [n_losses]: must be finite
+    std::int64_t n_losses;
+    DType losses_dtype;
+    double beta1, beta2, weight_decay;
+    std::int64_t* average_updates;  ///< null or the average's counter of updates
+    double average_decay;
+    bool average_warmup;        ///< decay at update n = 0, 1, ...: min(decay, (1 + n) / (10 + n))
+    std::int64_t most_skipped;  ///< 0: no limit
+    AdamCounters* counters;
+    AdamScalars* scalars;
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
 };
 
 /// For every element, with g = grad_scale * grad[i]:
 ///   m = beta1 m + (1 - beta1) g
 ///   v = beta2 v + (1 - beta2) g^2
 ///   p = decay p - step_size m / (sqrt(v) bias2_rsqrt + eps)
+///   average += average_rate (p - average)
+///   copy = p in bf16
+/// Nothing when scalars->update is 0.
 struct AdamStep {
   static constexpr const char* name = "adam_step";
   struct Args {
@@ -26,10 +65,13 @@ struct AdamStep {
     const void* grad;
     void* m;
     void* v;
+    void* average;  ///< or null
+    bf16* copy;     ///< or null
     std::int64_t n;
     double beta1, beta2, eps;
-    AdamScalars scalars;
-    DType dtype;
+    const AdamScalars* scalars;
+    DType dtype;       ///< of p, m, v, average: f32, on the CPU also f64
+    DType grad_dtype;  ///< the same or bf16
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
@@ -87,5 +129,53 @@ struct FirstNonFinite {
   static void cpu(const Args&);
   static void cuda(const Args&);
 };
+
+/// Keeps what a step of training computed until somebody asks. Row *position % capacity of `rows`
+/// [capacity, 2 n + 2] becomes the losses, the timesteps, the norm of the gradients and whether
+/// there was an update; then ++*position.
+struct RecordStep {
+  static constexpr const char* name = "record_step";
+  struct Args {
+    const void* losses;     ///< [n]
+    const std::int64_t* t;  ///< [n]
+    const AdamScalars* scalars;
+    double* rows;
+    std::int64_t* position;
+    std::int64_t n, capacity;
+    DType dtype;  ///< of the losses
+  };
+  static void cpu(const Args&);
+  static void cuda(const Args&);
+};
+
+/// The decay of an exponential average at its update number n, counted from 0.
+ITO_HOST_DEVICE inline double average_decay(double decay, bool warmup, std::int64_t n) {
+  const double young = static_cast<double>(1 + n) / static_cast<double>(10 + n);
+  return warmup && young < decay ? young : decay;
+}
+
+/// What AdamBegin does when it is known whether the losses are finite: the same on every device.
+ITO_HOST_DEVICE inline void begin_adam(const AdamBegin::Args& a, bool finite) {
+  AdamScalars& s = *a.scalars;
+  AdamCounters& count = *a.counters;
+  s.grad_norm = a.squared_norm == nullptr ? 0.0 : std::sqrt(*a.squared_norm);
+  finite = finite && std::isfinite(s.grad_norm);
+  const bool given_up = a.most_skipped > 0 && count.skipped_in_a_row >= a.most_skipped;
+  s.update = finite && !given_up ? 1.0 : 0.0;
+  if (s.update == 0.0) {
+    ++count.skipped_in_a_row;
+    return;
+  }
+  count.skipped_in_a_row = 0;
+  const double lr = *a.lr, t = static_cast<double>(++count.steps);
+  s.step_size = lr / (1.0 - std::pow(a.beta1, t));
+  s.decay = 1.0 - lr * a.weight_decay;
+  s.bias2_rsqrt = 1.0 / std::sqrt(1.0 - std::pow(a.beta2, t));
+  s.grad_scale = a.grad_scale * (s.grad_norm > a.max_norm ? a.max_norm / s.grad_norm : 1.0);
+  s.average_rate = 0.0;
+  if (a.average_updates != nullptr) {
+    s.average_rate = 1.0 - average_decay(a.average_decay, a.average_warmup, (*a.average_updates)++);
+  }
+}
 
 }  // namespace ito::kernel
