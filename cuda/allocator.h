@@ -13,7 +13,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "tensor/kernels/device_memory.h"
+#include "tensor/kernels/device_runtime.h"
 
 namespace ito::cuda {
 
@@ -32,7 +32,7 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  /// As cuda::allocate, cuda::release (tensor/kernels/device_memory.h).
+  /// As cuda::allocate, cuda::release (tensor/kernels/device_runtime.h).
   void* allocate(std::size_t bytes);
   void release(void* block, std::size_t bytes) noexcept;
   MemoryUsage usage() const;

@@ -1,4 +1,5 @@
 // ito::Graph on the device: CUDA graphs with memory of their own.
+#include <atomic>
 #include <cstring>
 
 #include "cuda/allocator.h"
@@ -37,8 +38,8 @@ class RecordedWork {
 
 namespace {
 
-RecordedWork* recorded_now = nullptr;  // the graph being recorded
-bool inside_graph = false;             // in a first run or a recording
+std::atomic<RecordedWork*> recorded_now = nullptr;  // the graph being recorded
+std::atomic<bool> inside_graph = false;             // in a first run or a recording
 
 // Allocations come from the graph's pool while this lives.
 struct UsePool {
@@ -124,7 +125,7 @@ void RecordedWork::copy_constant(void* destination, const void* source, std::siz
 }
 
 void record_copy(void* destination, const void* source, std::size_t bytes) {
-  recorded_now->copy_constant(destination, source, bytes);
+  recorded_now.load()->copy_constant(destination, source, bytes);
 }
 
 std::shared_ptr<RecordedWork> make_graph(int index) {

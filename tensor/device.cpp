@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "tensor/build.h"
-#include "tensor/kernels/device_memory.h"
+#include "tensor/kernels/device_runtime.h"
 
 namespace ito {
 

@@ -4,7 +4,7 @@
 
 #include "tensor/build.h"
 #include "tensor/error.h"
-#include "tensor/kernels/device_memory.h"
+#include "tensor/kernels/device_runtime.h"
 
 namespace ito {
 

@@ -8,7 +8,7 @@
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
 #include "tensor/error.h"
-#include "tensor/kernels/device_memory.h"
+#include "tensor/kernels/device_runtime.h"
 #include "tests/devices.h"
 
 using namespace ito;
