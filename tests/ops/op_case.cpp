@@ -85,6 +85,10 @@ Tensors make_inputs(const OpCase& row, const std::vector<Shape>& shapes, DType d
     } else if (dtype == DType::f32) {
       const std::vector<float> rounded(values.begin(), values.end());
       t = Tensor::from(rounded, shapes[i]);
+    } else if (dtype == DType::bf16) {
+      std::vector<bf16> rounded;
+      for (const double value : values) rounded.push_back(bf16(static_cast<float>(value)));
+      t = Tensor::from(rounded, shapes[i]);
     } else {
       for (double& value : values) value = static_cast<double>(static_cast<float>(value));
       t = Tensor::from(values, shapes[i]);

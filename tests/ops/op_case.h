@@ -18,7 +18,8 @@
 //
 // The row is then checked (op_checks.h): forward equals `reference`; gradient and second gradient
 // equal central differences; f32 agrees with f64, forward and backward; 1, 2, 3 and 8 threads give
-// equal bits; every device agrees with the CPU; an undefined tensor, an integer tensor and each
+// equal bits; every device agrees with the CPU in f32 and in bf16, misaligned or not, and gives equal
+// bits in any order of its threads; an undefined tensor, an integer tensor and each
 // entry of `errors` are refused. The reference is written in plain loops on f64, without ito's ops.
 #pragma once
 
@@ -115,6 +116,13 @@ struct OpCase {
   /// Largest |f32 - f64| of the result and of the gradients, relative to the largest element of the
   /// tensor or 0.1, if that is larger.
   double f32_tolerance = 1e-5;
+  /// Largest sum of squared differences between bf16 on the device and f64 on the CPU, relative to
+  /// the sum of squares, for the result and the gradients. Rounding to bf16 is off by at most 2^-9,
+  /// squared and on average 1.3e-6; an op of several kernels rounds between them, and a gradient
+  /// after a rounded result.
+  double bf16_tolerance = 1e-4;
+  /// Why the row is not run in bf16; empty: it is.
+  std::string no_bf16 = {};
   /// Shapes that the kernels cut into several chunks (more than about 50,000 elements), for the
   /// comparison of thread counts. Skipped when empty.
   std::vector<Shape> large = {};

@@ -9,23 +9,10 @@
 #include "autograd/engine.h"
 #include "autograd/gradcheck.h"
 #include "tensor/parallel.h"
+#include "tests/ops/op_runs.h"
 
 namespace ito::optable {
 namespace {
-
-std::string label(const OpCase& row, const std::vector<Shape>& shapes) {
-  std::string text = row.name + " ";
-  for (const Shape& s : shapes) text += s.str();
-  return text;
-}
-
-std::vector<std::size_t> differentiable_inputs(const OpCase& row) {
-  std::vector<std::size_t> list;
-  for (std::size_t i = 0; i < row.inputs.size(); ++i) {
-    if (row.inputs[i].kind == Input::Kind::differentiable) list.push_back(i);
-  }
-  return list;
-}
 
 // The row as a function of its differentiable inputs alone.
 struct Differentiable {
@@ -44,53 +31,10 @@ Differentiable differentiable_part(const OpCase& row, const Tensors& inputs) {
           mine};
 }
 
-// The result and, when the row differentiates, the gradient of each differentiable input for a
-// fixed random gradient of the result.
-Tensors run_both_ways(const OpCase& row, const Tensors& inputs) {
-  Tensors results{row.op(inputs)};
-  const Tensor& y = results[0];
-  if (row.differentiable == 0 || !requires_grad(y)) return results;
-  Tensors wanted;
-  for (const std::size_t i : differentiable_inputs(row)) wanted.push_back(inputs[i]);
-  Rng rng(7, Purpose::test);
-  // Drawn in f32 for both dtypes, so that f32 and f64 see the same numbers.
-  const Array drawn = to_array(randn(rng, y.shape(), DType::f32));
-  const std::vector<float> narrow(drawn.values.begin(), drawn.values.end());
-  const Tensor seed = y.dtype() == DType::f32 ? Tensor::from(narrow, y.shape())
-                                              : Tensor::from(drawn.values, y.shape());
-  for (Tensor& g : grad(y, wanted, {}, seed.to(y.device()))) results.push_back(std::move(g));
-  return results;
-}
-
-std::string part(std::size_t i) {
-  return i == 0 ? "result" : fmt::format("gradient of differentiable input {}", i - 1);
-}
-
 double largest(const Array& a) {
   double m = 0.0;
   for (const double v : a.values) m = std::max(m, std::abs(v));
   return m;
-}
-
-// sum (a - b)^2 / sum b^2
-double normalised_error(const Array& a, const Array& b) {
-  double error = 0.0, scale = 0.0;
-  for (std::size_t i = 0; i < a.values.size(); ++i) {
-    error += (a.values[i] - b.values[i]) * (a.values[i] - b.values[i]);
-    scale += b.values[i] * b.values[i];
-  }
-  return error == 0.0 ? 0.0 : error / scale;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
-}
-
-std::vector<std::vector<Shape>> with_large(const OpCase& row) {
-  auto shapes = row.shapes;
-  if (!row.large.empty()) shapes.push_back(row.large);
-  return shapes;
 }
 
 // Puts the number of threads back when it goes.
@@ -196,29 +140,6 @@ Findings check_threads(const OpCase& row) {
         if (same_bits(results[k], first[k])) continue;
         findings.push_back(fmt::format("{}: {} with {} threads differs from 1 thread",
                                        label(row, shapes), part(k), threads));
-      }
-    }
-  }
-  return findings;
-}
-
-Findings check_devices(const OpCase& row) {
-  Findings findings;
-  for (const Device device : {Device::cpu(), Device::cuda()}) {
-    if (!available(device)) continue;
-    for (const auto& shapes : row.shapes) {
-      const Tensors there = run_both_ways(row, make_inputs(row, shapes, DType::f32, device));
-      const Tensors here = run_both_ways(row, make_inputs(row, shapes, DType::f32));
-      for (std::size_t k = 0; k < here.size(); ++k) {
-        if (there[k].device() != device) {
-          findings.push_back(fmt::format("{}: {} must be on {}; got {}", label(row, shapes),
-                                         part(k), device.str(), there[k].str()));
-          continue;
-        }
-        const double error = normalised_error(to_array(there[k]), to_array(here[k]));
-        if (error <= 1e-10) continue;
-        findings.push_back(fmt::format("{}: {} on {} differs from the CPU by {:.3g}",
-                                       label(row, shapes), part(k), device.str(), error));
       }
     }
   }

@@ -15,6 +15,12 @@ Findings check_precision(const OpCase& row);        ///< f32 against f64, forwar
 Findings check_threads(const OpCase& row);          ///< equal bits for 1, 2, 3 and 8 threads
 /// Every device of this build against the CPU, f32, by the normalised mean squared error.
 Findings check_devices(const OpCase& row);
+/// bf16 on CUDA against f64 on the CPU, on the same rounded inputs.
+Findings check_bf16(const OpCase& row);
+/// f32 and bf16 on CUDA with inputs that start at an odd element, against the CPU.
+Findings check_misaligned(const OpCase& row);
+/// Equal bits from run to run on CUDA, and on the emulated device in any order of its threads.
+Findings check_repeat(const OpCase& row);
 Findings check_errors(const OpCase& row);  ///< undefined, integer, and the row's own bad inputs
 
 }  // namespace ito::optable

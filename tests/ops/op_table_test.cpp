@@ -30,6 +30,11 @@ void run_all(Findings (*check)(const OpCase&)) {
   }
 }
 
+void run_on_device(Findings (*check)(const OpCase&)) {
+  if (ito::available(ito::Device::cuda())) return run_all(check);
+  MESSAGE("skipped: " << ito::why_unavailable(ito::Device::cuda()));
+}
+
 }  // namespace
 
 TEST_CASE("op table: forward equals the reference") { run_all(check_forward); }
@@ -40,4 +45,11 @@ TEST_CASE("op table: the second gradient equals differences of the gradient") {
 TEST_CASE("op table: f32 agrees with f64, forward and backward") { run_all(check_precision); }
 TEST_CASE("op table: any number of threads gives the same bits") { run_all(check_threads); }
 TEST_CASE("op table: every device agrees with the CPU") { run_all(check_devices); }
+TEST_CASE("op table: bf16 on the device agrees with f64 on the CPU") { run_on_device(check_bf16); }
+TEST_CASE("op table: the device takes inputs that start at an odd element") {
+  run_on_device(check_misaligned);
+}
+TEST_CASE("op table: the device gives the same bits in every run and order") {
+  run_on_device(check_repeat);
+}
 TEST_CASE("op table: bad inputs are refused with their error") { run_all(check_errors); }

@@ -1,0 +1,77 @@
+#include "tests/ops/op_runs.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "autograd/engine.h"
+#include "autograd/ops/layout.h"
+
+namespace ito::optable {
+
+std::string label(const OpCase& row, const std::vector<Shape>& shapes) {
+  std::string text = row.name + " ";
+  for (const Shape& s : shapes) text += s.str();
+  return text;
+}
+
+std::string part(std::size_t i) {
+  return i == 0 ? "result" : fmt::format("gradient of differentiable input {}", i - 1);
+}
+
+std::vector<std::size_t> differentiable_inputs(const OpCase& row) {
+  std::vector<std::size_t> list;
+  for (std::size_t i = 0; i < row.inputs.size(); ++i) {
+    if (row.inputs[i].kind == Input::Kind::differentiable) list.push_back(i);
+  }
+  return list;
+}
+
+std::vector<std::vector<Shape>> with_large(const OpCase& row) {
+  auto shapes = row.shapes;
+  if (!row.large.empty()) shapes.push_back(row.large);
+  return shapes;
+}
+
+Tensor shifted(const Tensor& t, std::int64_t offset) {
+  Tensor home = Tensor::zeros({t.numel() + offset}, t.dtype(), t.device());
+  Tensor moved = home.alias(t.shape(), offset);
+  moved.assign(t);
+  return moved;
+}
+
+Tensors run_both_ways(const OpCase& row, const Tensors& inputs, std::int64_t offset) {
+  Tensors results{row.op(inputs)};
+  const Tensor& y = results[0];
+  if (row.differentiable == 0 || !requires_grad(y)) return results;
+  Tensors wanted;
+  for (const std::size_t i : differentiable_inputs(row)) wanted.push_back(inputs[i]);
+  Rng rng(7, Purpose::test);
+  // Rounded to bf16, so that every dtype sees the same numbers.
+  const Tensor drawn = convert(randn(rng, y.shape(), DType::f32), DType::bf16);
+  const Tensor seed = shifted(convert(drawn, y.dtype()).to(y.device()), offset);
+  for (Tensor& g : grad(y, wanted, {}, seed)) results.push_back(std::move(g));
+  return results;
+}
+
+double normalised_error(const Array& a, const Array& b) {
+  double error = 0.0, scale = 0.0;
+  for (std::size_t i = 0; i < a.values.size(); ++i) {
+    if (a.values[i] == b.values[i] || (std::isnan(a.values[i]) && std::isnan(b.values[i]))) {
+      scale += std::isfinite(b.values[i]) ? b.values[i] * b.values[i] : 0.0;
+      continue;
+    }
+    error += (a.values[i] - b.values[i]) * (a.values[i] - b.values[i]);
+    scale += b.values[i] * b.values[i];
+  }
+  return error == 0.0 ? 0.0 : error / scale;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  const Tensor x = a.to(Device::cpu()), y = b.to(Device::cpu());
+  return std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
+}
+
+}  // namespace ito::optable
