@@ -172,9 +172,8 @@ void become(unsigned index) {
   block.warp[index / warp_lanes].ready &= ~(1u << index % warp_lanes);
 }
 
-// Leaves the current thread, which waits or has finished, for the next.
-void go_on(Fiber& from, bool last) {
-  const unsigned next = pick();
+// Leaves the current thread, which waits or has finished, for `next`.
+void go_on(Fiber& from, bool last, unsigned next) {
   if (next == max_threads) {
     if (block.finished < block.threads) report_divergence();
     return switch_fiber(from, host_fiber(), last);
@@ -204,17 +203,19 @@ void settle_warp(unsigned warp);
 void thread_main() {
   arrived_on_fresh_stack();
   Fiber& self = *block.thread[block.current].fiber;
+  unsigned next = max_threads;
   for (;;) {
     run_thread();
     settle_warp(block.current / warp_lanes);
+    next = pick();
     if (thread_sanitizer()) break;
-    const unsigned next = pick();
     if (next == max_threads || block.thread[next].fiber) break;
     become(next);  // on this same stack
     block.thread[next].fiber = &self;
   }
   if (!thread_sanitizer()) block.spare.push_back(&self);
-  go_on(self, true);
+  // `next` stands on a stack of its own, or none can go on: this one is free, not to be taken again.
+  go_on(self, true, next);
 }
 
 SyncPoint& sync_point(Warp& w, unsigned mask) {
@@ -278,7 +279,7 @@ void meet(Meeting& meeting, const Where& where) {
   t.state = State::in_warp;
   w.waiting |= 1u << lane;
   settle_warp(warp);
-  go_on(*t.fiber, false);
+  go_on(*t.fiber, false, pick());
   if (point) acquire(point);
 }
 
@@ -302,7 +303,7 @@ unsigned meet_block(bool predicate, const Where& where) {
     for (unsigned i = 0; i < block.threads; ++i) block.thread[i].state = State::ready;
     for (unsigned w = 0; w < block.warps; ++w) block.warp[w].ready = block.warp[w].alive;
   }
-  go_on(*t.fiber, false);
+  go_on(*t.fiber, false, pick());
   acquire(point);
   return block.result[parity];
 }
