@@ -2,6 +2,7 @@
 #include <string>
 
 #include "cuda/allocator.h"
+#include "cuda/emulate/pieces.h"
 #include "cuda/runtime.h"
 #include "tensor/error.h"
 
@@ -137,6 +138,7 @@ void* Allocator::allocate(std::size_t bytes) {
   if (block == nullptr) block = from_system(size, bytes);
   block->owner = owner;
   block->recorded = recording();
+  emulate::piece_taken(block->address, bytes, stream());
   usage_.current += bytes;
   if (usage_.current > usage_.peak) usage_.peak = usage_.current;
   return block->address;
@@ -147,6 +149,7 @@ void Allocator::release(void* address, std::size_t bytes) noexcept {
   const auto found = blocks_.find(address);
   if (found == blocks_.end()) return;
   usage_.current -= bytes;
+  emulate::piece_freed(address, bytes, stream());
   settle(&found->second);
 }
 

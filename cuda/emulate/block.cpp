@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 #include <numeric>
 #include <random>
 #include <vector>
 
-#include "cuda/emulate/emulate.h"
 #include "cuda/emulate/fiber.h"
 #include "cuda/emulate/ptx.h"
 #include "cuda/emulate/sanitizer.h"
+#include "cuda/emulate/settings.h"
 #include "cuda/emulate/shared.h"
 
 // threadIdx and friends, as kernels see them (device.h).
@@ -372,8 +370,8 @@ void run_grid(const Grid& grid) {
   block.spare.reserve(max_threads + 1);
   if (thread_sanitizer()) fiber(2 * block.threads - 1);  // no allocation within a block
   enter_from_host();
-  const std::uint64_t blocks = std::uint64_t{g.x} * g.y * g.z;
   release(&kernel_begin);
+  const std::uint64_t blocks = std::uint64_t{g.x} * g.y * g.z;
   if (order == Order::shuffled) {
     std::vector<std::uint64_t> indices(blocks);
     std::iota(indices.begin(), indices.end(), 0);
@@ -389,16 +387,6 @@ void run_grid(const Grid& grid) {
 void set_order(Order new_order, std::uint32_t seed) {
   order = new_order;
   random_state = seed * 2654435761u | 1;
-}
-
-void broken_rule(const char* format, ...) {
-  std::fputs("emulated device: ", stderr);
-  va_list arguments;
-  va_start(arguments, format);
-  std::vfprintf(stderr, format, arguments);
-  va_end(arguments);
-  std::fputc('\n', stderr);
-  std::_Exit(70);
 }
 
 }  // namespace ito::emulate

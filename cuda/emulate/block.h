@@ -22,9 +22,6 @@ struct Grid {
 // Runs all blocks of a grid, one after another, in the order that set_order asks for.
 void run_grid(const Grid& grid);
 
-// Ends the program with a message: a kernel broke a rule of CUDA.
-[[noreturn]] void broken_rule(const char* format, ...) __attribute__((format(printf, 1, 2)));
-
 // warp.cpp: the common work of the lanes in `lanes`; meetings[lane] of all of them are here.
 void complete(Meeting* const (&meetings)[warp_lanes], unsigned lanes);
 

@@ -1,6 +1,8 @@
 // The memory of the emulated device.
 #pragma once
 
+#include <cstddef>
+
 namespace ito::emulate {
 
 // While one lives, memory of the device may be touched (kernels, copies, cuBLAS). Otherwise

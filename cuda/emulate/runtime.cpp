@@ -7,16 +7,13 @@
 #include <utility>
 
 #include "cuda/emulate/block.h"
+#include "cuda/emulate/settings.h"
 #include "cuda/emulate/stream.h"
 
 namespace ito::emulate {
 namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
-
-constexpr std::size_t shared_default = 48 * 1024;
-constexpr std::size_t shared_opt_in = 227 * 1024;
-constexpr int architecture_major = 9, architecture_minor = 0, multiprocessors = 16;
 
 // The largest dynamic shared memory, for kernels that asked for more than the default.
 std::map<const void*, std::size_t>& dynamic_limits() {
@@ -29,7 +26,10 @@ std::map<const void*, std::size_t>& dynamic_limits() {
 cudaError_t remember(cudaError_t error) { return last_error = error; }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, Kernel kernel) {
+  const ApiLock lock;
   const dim3 g = config.gridDim, b = config.blockDim;
+  ++counters().launches;
+  if (int error = 0; launch_must_fail(&error)) return remember(static_cast<cudaError_t>(error));
   if (b.x == 0 || b.y == 0 || b.z == 0 || b.x > 1024 || b.y > 1024 || b.z > 64 ||
       std::size_t{b.x} * b.y * b.z > max_threads)
     return remember(cudaErrorInvalidConfiguration);
@@ -40,12 +40,13 @@ cudaError_t launch(const cudaLaunchConfig_t& config, Kernel kernel) {
   grid.grid = g;
   grid.block = b;
   grid.dynamic_shared = config.dynamicSmemBytes;
-  grid.shared_limit = shared_default;
-  if (raised != dynamic_limits().end()) grid.shared_limit = shared_opt_in;
+  grid.shared_limit = model().shared_default;
+  if (raised != dynamic_limits().end()) grid.shared_limit = model().shared_opt_in;
   const std::size_t dynamic_limit =
-      raised != dynamic_limits().end() ? raised->second : shared_default;
+      raised != dynamic_limits().end() ? raised->second : model().shared_default;
   if (config.dynamicSmemBytes > dynamic_limit) return remember(cudaErrorInvalidValue);
   return submit(config.stream, [grid, thread = std::move(kernel.thread)]() mutable {
+    ++counters().kernels;
     grid.thread = &thread;
     run_grid(grid);
   });
@@ -121,6 +122,8 @@ cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); 
 cudaError_t cudaPeekAtLastError() { return last_error; }
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 0;
+  if (model().error != 0) return remember(static_cast<cudaError_t>(model().error));
   *count = 1;
   return cudaSuccess;
 }
@@ -145,11 +148,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   std::snprintf(p->name, sizeof(p->name), "emulated device");
   std::size_t free = 0;
   cudaMemGetInfo(&free, &p->totalGlobalMem);
-  p->sharedMemPerBlock = shared_default;
-  p->sharedMemPerBlockOptin = shared_opt_in;
-  p->major = architecture_major;
-  p->minor = architecture_minor;
-  p->multiProcessorCount = multiprocessors;
+  p->sharedMemPerBlock = model().shared_default;
+  p->sharedMemPerBlockOptin = model().shared_opt_in;
+  p->major = model().architecture / 10;
+  p->minor = model().architecture % 10;
+  p->multiProcessorCount = model().multiprocessors;
   p->maxThreadsPerBlock = max_threads;
   p->warpSize = warp_lanes;
   p->l2CacheSize = 1 << 20;
@@ -163,7 +166,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = max_threads;
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlock:
-      *value = shared_default;
+      *value = static_cast<int>(model().shared_default);
       return cudaSuccess;
     case cudaDevAttrWarpSize:
       *value = warp_lanes;
@@ -173,7 +176,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = 1000000;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
-      *value = multiprocessors;
+      *value = model().multiprocessors;
       return cudaSuccess;
     case cudaDevAttrGlobalMemoryBusWidth:
       *value = 64;
@@ -182,13 +185,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = 1 << 20;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = architecture_major;
+      *value = model().architecture / 10;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = architecture_minor;
+      *value = model().architecture % 10;
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = shared_opt_in;
+      *value = static_cast<int>(model().shared_opt_in);
       return cudaSuccess;
   }
   return remember(cudaErrorInvalidValue);
@@ -199,17 +202,19 @@ cudaError_t cudaDeviceReset() {
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  const ApiLock lock;
   *attributes = {};
   const auto raised = dynamic_limits().find(kernel);
   attributes->maxThreadsPerBlock = max_threads;
-  attributes->ptxVersion = attributes->binaryVersion = 10 * architecture_major + architecture_minor;
+  attributes->ptxVersion = attributes->binaryVersion = model().architecture;
   attributes->maxDynamicSharedSizeBytes =
-      static_cast<int>(raised == dynamic_limits().end() ? shared_default : raised->second);
+      static_cast<int>(raised == dynamic_limits().end() ? model().shared_default : raised->second);
   return cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  const ApiLock lock;
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-  if (value < 0 || static_cast<std::size_t>(value) > shared_opt_in)
+  if (value < 0 || static_cast<std::size_t>(value) > model().shared_opt_in)
     return remember(cudaErrorInvalidValue);
   dynamic_limits()[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;

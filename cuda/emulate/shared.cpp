@@ -1,20 +1,20 @@
 #include "cuda/emulate/shared.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 
 #include "cuda/emulate/block.h"
 #include "cuda/emulate/ptx.h"
 #include "cuda/emulate/sanitizer.h"
+#include "cuda/emulate/settings.h"
 
 namespace ito::emulate {
 namespace {
 
-constexpr std::size_t gap = 64;  // poisoned, between arrays
+constexpr std::size_t gap = 64;  // around arrays: NaN, and poisoned
 constexpr std::size_t static_limit = 48 * 1024;
-constexpr std::size_t capacity = 512 * 1024;
+constexpr std::size_t capacity = 512 * 1024;  // more than any block may have
+constexpr std::size_t slab_bytes = 16 * 1024 * 1024;
 constexpr int max_arrays = 64;
 
 struct Array {
@@ -22,10 +22,11 @@ struct Array {
   char* data;
 };
 
-// Arrays are carved from the front of one slab; the gaps between them do not count as used.
+// Arrays are carved from a part of a slab; the gaps between them do not count as used.
 struct Shared {
   char* slab = nullptr;
-  std::size_t end = 0;  // of the part that this block has carved
+  char* begin = nullptr;  // of the part of this block
+  std::size_t end = 0;    // how much of it is carved
   std::size_t static_bytes = 0, dynamic_bytes = 0, limit = 0;
   char* dynamic_array = nullptr;
   int arrays = 0;
@@ -33,12 +34,35 @@ struct Shared {
 };
 Shared shared;
 
+// Not memset, which the sanitizers would take for the kernel's; the attribute keeps the compiler
+// from making it one.
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) void fill_with_nan(
+    char* p, std::size_t bytes) {
+  auto* words = reinterpret_cast<std::uint64_t*>(p);
+  for (std::size_t i = 0; i < (bytes + 7) / 8; ++i) words[i] = ~std::uint64_t{0};
+}
+
 char* carve(std::size_t bytes, std::size_t alignment) {
   const std::size_t start = (shared.end + gap + alignment - 1) / alignment * alignment;
   if (start + bytes > capacity) broken_rule("shared memory of a block: over %zu bytes", capacity);
+  char* const gap_before = shared.begin + shared.end;
   shared.end = (start + bytes + 7) / 8 * 8;
-  unpoison(shared.slab + start, bytes);
-  return shared.slab + start;
+  unpoison(gap_before, shared.begin + shared.end + gap - gap_before);
+  fill_with_nan(gap_before, shared.begin + shared.end + gap - gap_before);
+  poison(gap_before, shared.begin + shared.end + gap - gap_before);
+  unpoison(shared.begin + start, bytes);
+  return shared.begin + start;
+}
+
+// A slab that ThreadSanitizer knows nothing of: memory that is allocated while it looks away has no
+// history.
+void new_slab() {
+  if (AnnotateIgnoreReadsBegin) AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  std::free(shared.slab);
+  shared.slab = static_cast<char*>(std::aligned_alloc(1024, slab_bytes));
+  if (AnnotateIgnoreReadsEnd) AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  shared.begin = shared.slab;
+  poison(shared.slab, slab_bytes);
 }
 
 constexpr int copies_per_thread = 128;
@@ -58,23 +82,14 @@ Copy ring[max_threads][copies_per_thread];
 }  // namespace
 
 void start_shared_memory(std::size_t dynamic_bytes, std::size_t limit) {
-  if (!shared.slab) {
-    shared.slab = static_cast<char*>(std::aligned_alloc(1024, capacity));
-    shared.end = capacity;
+  if (!shared.slab) new_slab();
+  poison(shared.begin, shared.end + gap);
+  if (thread_sanitizer()) {
+    // For the sanitizer, what the block before did is not in order with what this one does: each
+    // has memory of its own.
+    shared.begin += (shared.end + 1023) / 1024 * 1024;
+    if (shared.begin + capacity > shared.slab + slab_bytes) new_slab();
   }
-  unpoison(shared.slab, shared.end);
-  if (AnnotateIgnoreReadsBegin) {
-    // ThreadSanitizer knows the slab from the block before. Memory that is allocated while the
-    // sanitizer looks away has no history.
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    std::free(shared.slab);
-    shared.slab = static_cast<char*>(std::aligned_alloc(1024, capacity));
-    std::memset(shared.slab, 0xff, capacity);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-  } else {
-    std::memset(shared.slab, 0xff, shared.end);
-  }
-  poison(shared.slab, shared.end);
   shared.end = shared.static_bytes = 0;
   shared.arrays = 0;
   shared.limit = limit;
@@ -84,7 +99,7 @@ void start_shared_memory(std::size_t dynamic_bytes, std::size_t limit) {
 
 bool in_shared_memory(const void* p, std::size_t bytes) {
   const auto* c = static_cast<const char*>(p);
-  return c >= shared.slab && c + bytes <= shared.slab + shared.end;
+  return c >= shared.begin && c + bytes <= shared.begin + shared.end;
 }
 
 void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, const char* name) {

@@ -3,13 +3,14 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "cuda/emulate/memory.h"
+#include "cuda/emulate/settings.h"
 
 struct CUgraph_st {
   std::vector<ito::emulate::Operation> operations;
@@ -58,12 +59,9 @@ void run(CUstream_st& s, std::uint64_t until) {
   }
 }
 
-bool blocking_launches() {
-  static const bool blocking = [] {
-    const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
-    return value && value[0] == '1';
-  }();
-  return blocking;
+std::recursive_mutex& api_mutex() {
+  static auto& mutex = *new std::recursive_mutex;
+  return mutex;
 }
 
 void fail_capture(CUstream_st& s) {
@@ -73,7 +71,11 @@ void fail_capture(CUstream_st& s) {
 
 }  // namespace
 
+ApiLock::ApiLock() { api_mutex().lock(); }
+ApiLock::~ApiLock() { api_mutex().unlock(); }
+
 cudaError_t submit(cudaStream_t stream, Operation operation) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   if (s->capture == cudaStreamCaptureStatusInvalidated)
@@ -84,7 +86,7 @@ cudaError_t submit(cudaStream_t stream, Operation operation) {
   }
   s->queue.push_back(std::move(operation));
   ++s->submitted;
-  if (blocking_launches()) run(*s, s->submitted);
+  if (model().blocking) run(*s, s->submitted);
   return cudaSuccess;
 }
 
@@ -107,6 +109,7 @@ cudaError_t not_while_recording() {
 using namespace ito::emulate;
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  const ApiLock lock;
   *stream = new CUstream_st;
   streams().push_back(*stream);
   return cudaSuccess;
@@ -115,6 +118,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaStreamCreate(stream);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const ApiLock lock;
   CUstream_st* s = stream ? find(stream) : nullptr;
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   run(*s, s->submitted);
@@ -123,20 +127,25 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   if (const cudaError_t e = not_while_recording()) return e;
+  ++counters().synchronisations;
   run(*s, s->submitted);
   return cudaSuccess;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   if (const cudaError_t e = not_while_recording()) return e;
   return s->done == s->submitted ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaDeviceSynchronize() {
+  const ApiLock lock;
   if (const cudaError_t e = not_while_recording()) return e;
+  ++counters().synchronisations;
   run_all_streams();
   return cudaSuccess;
 }
@@ -153,32 +162,39 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const ApiLock lock;
   event->when = std::make_shared<std::chrono::steady_clock::time_point>();
   const cudaError_t e =
       submit(stream, [when = event->when] { *when = std::chrono::steady_clock::now(); });
   if (e != cudaSuccess) return e;
-  event->recorded = true;
+  // One that a graph records cannot be asked.
+  event->recorded = find(stream)->capture == cudaStreamCaptureStatusNone;
   event->stream = stream;
   event->ticket = find(stream)->submitted;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const ApiLock lock;
   if (const cudaError_t e = not_while_recording()) return e;
+  ++counters().synchronisations;
   CUstream_st* s = event->recorded ? find(event->stream) : nullptr;
   if (s) run(*s, event->ticket);
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const ApiLock lock;
   CUstream_st* s = event->recorded ? find(event->stream) : nullptr;
   return !s || s->done >= event->ticket ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const ApiLock lock;
   if (!event->recorded) return cudaSuccess;
   return submit(stream, [from = event->stream, ticket = event->ticket] {
     if (CUstream_st* s = find(from)) run(*s, ticket);
   });
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  const ApiLock lock;
   if (!start->recorded || !end->recorded) return remember(cudaErrorInvalidResourceHandle);
   if (cudaEventQuery(start) != cudaSuccess || cudaEventQuery(end) != cudaSuccess)
     return remember(cudaErrorNotReady);
@@ -187,6 +203,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   if (!stream) return remember(cudaErrorStreamCaptureUnsupported);  // the legacy default stream
@@ -197,6 +214,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   *graph = nullptr;
@@ -212,16 +230,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const ApiLock lock;
   CUstream_st* s = find(stream);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   *status = s->capture;
   return cudaSuccess;
 }
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, std::size_t* count) {
+  const ApiLock lock;
   *count = graph->operations.size();
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  const ApiLock lock;
   *exec = new CUgraphExec_st{std::make_shared<const std::vector<Operation>>(graph->operations)};
   return cudaSuccess;
 }
@@ -230,6 +251,7 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* exec, cudaGraph_t gra
   return cudaGraphInstantiate(exec, graph, flags);
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  const ApiLock lock;
   return submit(stream, [operations = exec->operations] {
     for (const Operation& operation : *operations) operation();
   });

@@ -7,6 +7,14 @@
 
 namespace ito::emulate {
 
+// Every call of CUDA's holds one: threads of the host may call at any time.
+struct ApiLock {
+  ApiLock();
+  ~ApiLock();
+  ApiLock(const ApiLock&) = delete;
+  ApiLock& operator=(const ApiLock&) = delete;
+};
+
 using Operation = std::function<void()>;
 
 // Puts an operation at the end of a stream, or into the graph that the stream records.
