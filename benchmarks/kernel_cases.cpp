@@ -16,6 +16,12 @@ void* Buffers::keep(const Shape& shape, DType dtype, bool random) {
   return tensors_.emplace_back(t).mutable_raw();
 }
 
+const void* Buffers::integers(const Shape& shape, std::int64_t low, std::int64_t high,
+                              DType dtype) {
+  const Tensor t = convert(randint(rng_, low, high, shape, Device::cuda()), dtype);
+  return tensors_.emplace_back(t).raw();
+}
+
 void* Buffers::zeros(const Shape& shape, DType dtype) {
   return tensors_.emplace_back(Tensor::zeros(shape, dtype, Device::cuda())).mutable_raw();
 }

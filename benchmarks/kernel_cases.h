@@ -40,6 +40,8 @@ class Buffers {
  public:
   const void* input(const Shape& shape, DType dtype) { return keep(shape, dtype, true); }
   void* output(const Shape& shape, DType dtype) { return keep(shape, dtype, false); }
+  /// Random integers in [low, high): i64 or u8.
+  const void* integers(const Shape& shape, std::int64_t low, std::int64_t high, DType dtype);
   /// Contents for state that a kernel reads and writes: zeros.
   void* zeros(const Shape& shape, DType dtype);
 

@@ -4,6 +4,7 @@
 #include "benchmarks/kernel_cases.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/fill.h"
+#include "tensor/kernels/image_batch.h"
 #include "tensor/kernels/layout.h"
 #include "tensor/kernels/optimizer.h"
 #include "tensor/kernels/random.h"
@@ -48,6 +49,36 @@ void add_optimizer(std::vector<KernelCase>& cases, const std::string& preset, st
         },
         1);
   }
+}
+
+// A batch of images: gathered from bytes, mirrored, normalised, noise drawn and added (q_sample).
+void add_image_batch(std::vector<KernelCase>& cases, const Shape& images, DType dtype) {
+  const double n = static_cast<double>(images.numel());
+  add<kernel::ImageBatch>(
+      cases, dtype, images.str() + " with noise",
+      n * (1.0 + 8.0 + static_cast<double>(size_of(dtype))),  // bytes in; x0, eps and x_t out
+      [=](Buffers& b) {
+        const std::int64_t count = 16 * images[0], timesteps = 1000;
+        kernel::ImageBatch::Args a{};
+        a.images = static_cast<const std::uint8_t*>(
+            b.integers({count, images[1], images[2], images[3]}, 0, 256, DType::u8));
+        a.indices = static_cast<const std::int64_t*>(b.integers({images[0]}, 0, count, DType::i64));
+        a.x0 = static_cast<float*>(b.output(images, DType::f32));
+        a.count = count;
+        a.batch = images[0], a.height = images[1], a.width = images[2], a.channels = images[3];
+        a.flip = true;
+        a.flips.key = {1, 2};
+        a.t = static_cast<const std::int64_t*>(b.integers({images[0]}, 0, timesteps, DType::i64));
+        a.alpha = static_cast<const float*>(b.input({timesteps}, DType::f32));
+        a.sigma = static_cast<const float*>(b.input({timesteps}, DType::f32));
+        a.timesteps = timesteps;
+        a.noise.key = {3, 4};
+        a.eps = static_cast<float*>(b.output(images, DType::f32));
+        a.x_t = b.output(images, dtype);
+        a.dtype = dtype;
+        return a;
+      },
+      1);
 }
 
 // One dense axis.
@@ -138,6 +169,9 @@ void add_memory_cases(std::vector<KernelCase>& cases, const Selection& selection
   }
   for (const DType dtype : {DType::bf16, DType::f32}) {
     add_elementwise(cases, dtype, selection.smoke ? Shape{2, 3, 3, 8} : Shape{128, 32, 32, 128});
+  }
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    add_image_batch(cases, selection.smoke ? Shape{2, 4, 4, 3} : Shape{128, 32, 32, 3}, dtype);
   }
   add_rest(cases, selection.smoke ? 128 * 5 : 128 * 32 * 32 * 128);
 }
