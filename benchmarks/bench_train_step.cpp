@@ -1,8 +1,11 @@
-// Time and memory of a whole training step: noise, forward, backward, clipping, Adam, EMA.
+// Time and memory of a whole training step: batch, noise, forward, backward, clipping, Adam, EMA.
 //
 //   bench_train_step --preset mnist --batch 64 --threads 2
+//   bench_train_step --preset cifar10 --batch 128 --device cuda --dtype bf16
 //
-// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py.
+// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py. The step is
+// that of the training programs: on a GPU it is one recorded graph, and nothing is read back within
+// the timed steps.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -13,11 +16,15 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/reduce.h"
+#include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/ema.h"
 #include "nn/flat.h"
+#include "tensor/build.h"
+#include "tensor/graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
 
@@ -26,10 +33,13 @@ using namespace ito;
 namespace {
 
 struct Options {
-  std::string preset = "mnist";
+  std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
   std::int64_t batch = 64;
   int threads = 0, steps = 5, warmup = 2;
-  bool json = false;
+  bool no_graph = false, json = false;
+
+  Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
+  DType dtype() const { return dtype_name == "bf16" ? DType::bf16 : DType::f32; }
 };
 
 struct Result {
@@ -49,61 +59,135 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-Result measure(const Options& options) {
-  const UNetConfig config = options.preset == "mnist" ? UNetConfig::mnist() : UNetConfig::cifar10();
-  Rng init(0, Purpose::init), data(1, Purpose::data), noise(1, Purpose::noise);
-  UNet unet(config, init);
-  nn::FlatParameters flat(unet);
-  nn::Adam adam(flat);
-  nn::Ema ema(flat);
-  const GaussianDiffusion process{NoiseSchedule::linear()};
-  const Shape shape{options.batch, config.image_size, config.image_size, config.in_channels};
-  const Tensor x0 = 2.0 * rand(data, shape) - 1.0;
-
-  double loss_value = 0.0;
-  const auto step = [&](std::uint64_t number) {
-    noise.seek(number);
-    const Tensor eps = randn(noise, shape);
-    const Tensor t = randint(noise, 0, process.schedule.timesteps(), {options.batch});
-    flat.zero_grad();
-    const Tensor loss = process.loss(std::cref(unet), x0, t, eps);
-    loss_value = loss.item();
-    backward(loss);
-    adam.step(2e-4, nn::clip_factor(nn::grad_norm(flat), 1.0));
-    ema.update();
-  };
-
-  std::vector<double> times;
-  for (int i = 0; i < options.warmup; ++i) step(static_cast<std::uint64_t>(i));
-  memory::reset_peak();
-  const double cpu_begin = cpu_seconds();
-  for (int i = 0; i < options.steps; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    step(static_cast<std::uint64_t>(options.warmup + i));
-    times.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+UNetConfig config_of(const std::string& preset) {
+  if (preset == "cifar10") return UNetConfig::cifar10();
+  UNetConfig config = UNetConfig::mnist();
+  if (preset == "tiny") {  // to see that the program runs
+    config.image_size = 8;
+    config.base_channels = 8;
+    config.channel_multipliers = {1, 2};
+    config.blocks_per_level = 1;
+    config.attention_resolutions = {4};
+    config.norm_groups = 4;
   }
-  const double cpu = (cpu_seconds() - cpu_begin) / options.steps;
-  std::sort(times.begin(), times.end());
-  return {flat.count(), 1e3 * times[times.size() / 2], 1e3 * cpu, memory::usage().peak, loss_value};
+  return config;
 }
 
-void print(const Options& options, const Result& r) {
-  const double images_per_s = 1e3 * static_cast<double>(options.batch) / r.step_ms;
-  if (options.json) {
+// Everything that a step needs, and the step.
+class Training {
+ public:
+  explicit Training(const Options& o)
+      : device_(o.device()),
+        dtype_(o.dtype()),
+        batch_(o.batch),
+        config_(config_of(o.preset)),
+        unet_(config_, init_),
+        flat_(unet_, device_, dtype_),
+        adam_(flat_),
+        ema_(flat_),
+        images_(random_images(config_).to(device_)),
+        levels_(process_.noise_levels(DType::f32, device_)),
+        number_(Tensor::zeros({1}, DType::i64, device_)),
+        graph_(
+            device_, [this] { work(); }, !o.no_graph) {
+    noise_.bind(number_);
+    adam_.set_lr(2e-4);
+  }
+
+  /// Queues one step.
+  void step(std::int64_t number) {
+    number_.fill(static_cast<double>(number));
+    graph_.run();
+  }
+  /// The loss of the last step; waits until it is done.
+  double loss() const { return loss_.item(); }
+  std::int64_t parameters() const { return flat_.count(); }
+
+ private:
+  static data::Dataset random_images(const UNetConfig& c) {
+    Rng rng(1, Purpose::data);
+    const Shape shape{256, c.image_size, c.image_size, c.in_channels};
+    data::Dataset set;
+    set.name = "noise";
+    set.images = data::to_bytes(2.0 * rand(rng, shape) - 1.0);
+    return set;
+  }
+
+  void work() {
+    noise_.seek(0);
+    const Tensor indices = randint(noise_, 0, images_.count(), {batch_}, device_);
+    const Tensor t = randint(noise_, 0, process_.schedule.timesteps(), {batch_}, device_);
+    flat_.zero_grad();
+    const auto [x0, eps, x_t] = data::gather_noisy_batch(images_, indices, nullptr,
+                                                         {t, levels_.alpha, levels_.sigma}, noise_);
+    const Tensor losses = process_.losses_of(unet_(x_t, t), x0, t, eps);
+    loss_ = mean(losses);
+    backward(loss_);
+    adam_.step_if_finite({.max_norm = 1.0, .average = &ema_, .losses = detach(losses)});
+  }
+
+  Device device_;
+  DType dtype_;
+  std::int64_t batch_;
+  UNetConfig config_;
+  Rng init_{0, Purpose::init}, noise_{1, Purpose::noise};
+  UNet unet_;
+  nn::FlatParameters flat_;
+  nn::Adam adam_;
+  nn::Ema ema_;
+  GaussianDiffusion process_{NoiseSchedule::linear()};
+  data::Dataset images_;
+  NoiseLevel levels_;
+  Tensor number_, loss_;
+  Graph graph_;
+};
+
+Result measure(const Options& options) {
+  Training training(options);
+  std::int64_t number = 0;
+  for (int i = 0; i < options.warmup; ++i) training.step(number++);
+  if (options.warmup > 0) training.loss();
+  memory::reset_peak(options.device());
+
+  // The host runs ahead of a GPU: time several steps together, and wait at the end of each stretch.
+  const int stretches = options.device().is_cpu() ? options.steps : std::min(5, options.steps);
+  const int per_stretch = options.steps / stretches;
+  std::vector<double> times;
+  const double cpu_begin = cpu_seconds();
+  for (int i = 0; i < stretches; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int k = 0; k < per_stretch; ++k) training.step(number++);
+    training.loss();
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+    times.push_back(time.count() / per_stretch);
+  }
+  const double cpu = (cpu_seconds() - cpu_begin) / (stretches * per_stretch);
+  std::sort(times.begin(), times.end());
+  return {training.parameters(), 1e3 * times[times.size() / 2], 1e3 * cpu,
+          memory::usage(options.device()).peak, training.loss()};
+}
+
+void print(const Options& o, const Result& r) {
+  const double images_per_s = 1e3 * static_cast<double>(o.batch) / r.step_ms;
+  const bool on_gpu = o.device().is_cuda();
+  const std::string device = !on_gpu ? "cpu" : build::emulated ? "emulated" : "cuda";
+  const std::string graph = on_gpu && !o.no_graph ? "graph" : "no";
+  if (o.json) {
     fmt::print(
-        "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"cpu\", \"dtype\": \"f32\", "
-        "\"threads\": {}, \"batch\": {}, \"parameters\": {}, \"step_ms\": {:.2f}, "
-        "\"cpu_ms\": {:.2f}, \"images_per_s\": {:.1f}, \"peak_bytes\": {}, \"loss\": {:.6f}}}\n",
-        options.preset, num_threads(), options.batch, r.parameters, r.step_ms, r.cpu_ms,
-        images_per_s, r.peak, r.loss);
+        "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"{}\", \"dtype\": \"{}\", "
+        "\"graph\": \"{}\", \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
+        "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"images_per_s\": {:.1f}, "
+        "\"peak_bytes\": {}, \"loss\": {:.6f}}}\n",
+        o.preset, device, o.dtype_name, graph, num_threads(), o.batch, r.parameters, r.step_ms,
+        r.cpu_ms, images_per_s, r.peak, r.loss);
   } else {
     fmt::print(
-        "{} preset, {} parameters, batch {}, {} threads: {:.1f} ms per step ({:.1f} ms of "
-        "processor "
-        "time), {:.1f} images/s, {:.1f} MB at most, loss {:.4f}\n",
-        options.preset, r.parameters, options.batch, num_threads(), r.step_ms, r.cpu_ms,
-        images_per_s, 1e-6 * static_cast<double>(r.peak), r.loss);
+        "{} preset, {} parameters, batch {}, {} on {}{}, {} threads: {:.2f} ms per step ({:.1f} ms "
+        "of processor time), {:.1f} images/s, {:.1f} MB at most, loss {:.4f}{}\n",
+        o.preset, r.parameters, o.batch, o.dtype_name, device,
+        graph == "graph" ? " as a graph" : "", num_threads(), r.step_ms, r.cpu_ms, images_per_s,
+        1e-6 * static_cast<double>(r.peak), r.loss,
+        device == "emulated" ? " (times of the emulated device mean nothing)" : "");
   }
 }
 
@@ -113,9 +197,16 @@ int main(int argc, char** argv) {
   CLI::App app{"Time and memory of a training step of the DDPM U-Net"};
   Options options;
   app.add_option("--preset", options.preset)
-      ->check(CLI::IsMember({"mnist", "cifar10"}))
+      ->check(CLI::IsMember({"mnist", "cifar10", "tiny"}))
       ->capture_default_str();
   app.add_option("--batch", options.batch)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  app.add_option("--device", options.device_name)
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--dtype", options.dtype_name, "bf16 on cuda only")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0, 1 << 20))->capture_default_str();

@@ -22,6 +22,11 @@ const void* Buffers::integers(const Shape& shape, std::int64_t low, std::int64_t
   return tensors_.emplace_back(t).raw();
 }
 
+const void* Buffers::doubles(const std::vector<double>& values) {
+  const Shape shape{static_cast<std::int64_t>(values.size())};
+  return tensors_.emplace_back(Tensor::from(values, shape).to(Device::cuda())).raw();
+}
+
 void* Buffers::zeros(const Shape& shape, DType dtype) {
   return tensors_.emplace_back(Tensor::zeros(shape, dtype, Device::cuda())).mutable_raw();
 }

@@ -42,7 +42,9 @@ class Buffers {
   void* output(const Shape& shape, DType dtype) { return keep(shape, dtype, false); }
   /// Random integers in [low, high): i64 or u8.
   const void* integers(const Shape& shape, std::int64_t low, std::int64_t high, DType dtype);
-  /// Contents for state that a kernel reads and writes: zeros.
+  const void* doubles(const std::vector<double>& values);
+  /// For what a kernel reads and writes: random numbers, or zeros.
+  void* state(const Shape& shape, DType dtype) { return keep(shape, dtype, true); }
   void* zeros(const Shape& shape, DType dtype);
 
  private:

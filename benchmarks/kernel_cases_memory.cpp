@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "benchmarks/kernel_cases.h"
+#include "cuda/optimizer.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/image_batch.h"
@@ -22,25 +23,47 @@ void add(std::vector<KernelCase>& cases, DType dtype, const std::string& shape, 
                    rotating<typename K::Args>(make, K::cuda)});
 }
 
+// Another rung of the case added last.
+template <class K>
+void add_rung(std::vector<KernelCase>& cases, const std::string& rung,
+              std::function<typename K::Args(Buffers&)> make,
+              void (*run)(const typename K::Args&)) {
+  KernelCase c = cases.back();
+  c.kernel = K::name;
+  c.rung = rung;
+  c.prepare = rotating<typename K::Args>(make, run);
+  cases.push_back(std::move(c));
+}
+
+// One update of Adam with average and bf16 copy, gradients in `dtype`.
+kernel::AdamStep::Args adam_args(Buffers& b, std::int64_t n, DType dtype) {
+  // No update is skipped, nothing is clipped.
+  static const std::vector<double> scalars = {1e-3, 1.0, 1.0, 1.0, 1e-4, 0.0, 1.0};
+  static_assert(sizeof(kernel::AdamScalars) == 7 * sizeof(double));
+  kernel::AdamStep::Args a{};
+  a.p = b.state({n}, DType::f32);
+  a.grad = b.input({n}, dtype);
+  a.m = b.zeros({n}, DType::f32);
+  a.v = b.zeros({n}, DType::f32);
+  a.average = b.state({n}, DType::f32);
+  if (dtype == DType::bf16) a.copy = static_cast<bf16*>(b.output({n}, DType::bf16));
+  a.n = n;
+  a.beta1 = 0.9, a.beta2 = 0.999, a.eps = 1e-8;
+  a.scalars = static_cast<const kernel::AdamScalars*>(b.doubles(scalars));
+  a.dtype = DType::f32;
+  a.grad_dtype = dtype;
+  return a;
+}
+
 void add_optimizer(std::vector<KernelCase>& cases, const std::string& preset, std::int64_t n) {
   const double count = static_cast<double>(n);
   const std::string shape = fmt::format("{} {} parameters", preset, n);
-  add<kernel::AdamStep>(
-      cases, DType::f32, shape, 28 * count,  // p, m and v read and written, the gradient read
-      [n](Buffers& b) {
-        kernel::AdamStep::Args a{};
-        a.p = b.output({n}, DType::f32);
-        a.grad = b.input({n}, DType::f32);
-        a.m = b.zeros({n}, DType::f32);
-        a.v = b.zeros({n}, DType::f32);
-        a.n = n;
-        a.beta1 = 0.9, a.beta2 = 0.999, a.eps = 1e-8;
-        a.scalars = {1e-3, 1.0, 1.0, 1.0};
-        a.dtype = DType::f32;
-        return a;
-      },
-      1);
   for (const DType dtype : {DType::bf16, DType::f32}) {
+    // p, m, v and the average read and written, 32; the gradient read and the copy written, 4
+    const auto make = [n, dtype](Buffers& b) { return adam_args(b, n, dtype); };
+    add<kernel::AdamStep>(cases, dtype, shape, 36 * count, make, 1);
+    add_rung<kernel::AdamStep>(cases, "fused", make, cuda::adam_fused);
+    add_rung<kernel::AdamStep>(cases, "vectors", make, cuda::adam_vectors);
     add<kernel::SquaredNorm>(
         cases, dtype, shape, count * static_cast<double>(size_of(dtype)),
         [n, dtype](Buffers& b) {
