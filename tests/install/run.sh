@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs ito, compiled for any processor, into an empty folder and builds an outside project with
-# find_package(ito). usage: run.sh SOURCE_DIR WORK_DIR
+# find_package(ito). usage: run.sh SOURCE_DIR WORK_DIR [CMAKE_ARGUMENT...]
 set -euo pipefail
 source_dir=$1
 work=$2
+shift 2
 rm -rf "$work/prefix" "$work/consumer"
 cmake -S "$source_dir" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITO_NATIVE=OFF \
-  -DITO_BUILD_TESTS=OFF -DITO_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX="$work/prefix" >/dev/null
+  -DITO_BUILD_TESTS=OFF -DITO_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX="$work/prefix" "$@" >/dev/null
 cmake --build "$work/build" >/dev/null
 cmake --install "$work/build" >/dev/null
 cmake -S "$source_dir/tests/install/consumer" -B "$work/consumer" -G Ninja \
