@@ -19,70 +19,64 @@
 namespace ito::cuda::conv {
 namespace {
 
-/// One chunk column of A for this thread, and the pixels of its rows.
-template <class Tile>
-class PixelLoader {
+/// The chunks of a tile of `rows` rows that one thread copies: one column, every pass-th row.
+template <class Tile, int rows_>
+struct Share {
   static constexpr int chunks = Tile::k / 8, pass = Tile::threads / chunks;
-  static constexpr int rows = (Tile::m + pass - 1) / pass;
-  static_assert(pass % 8 == 0 && (Tile::m % pass == 0 || rows == 1));
+  static constexpr int rows = (rows_ + pass - 1) / pass;
+  static constexpr bool partly = rows_ % pass != 0;  // then only some threads have a row
+  static_assert(pass % 8 == 0 && (!partly || rows == 1));
+  static constexpr int step = pass * Tile::k;  // from row to row in the tile, in elements
+  static __device__ int row() { return static_cast<int>(threadIdx.x) / chunks; }
+  static __device__ int column() { return static_cast<int>(threadIdx.x) % chunks; }
+};
+
+/// Brings pixels and weights of one block of k after the other into shared memory, 16 bytes at a
+/// time: the same chunk of k for both.
+template <class Tile>
+class Loader {
+  using Pixels = Share<Tile, Tile::m>;
+  using Weights = Share<Tile, Tile::n>;
 
  public:
-  __device__ PixelLoader(const Correlation& c, int first_m, int first_k)
+  __device__ Loader(const Correlation& c, int first_m, int first_n, int first_k)
       : c_(c),
-        row_(static_cast<int>(threadIdx.x) / chunks),
-        to_(swizzled<chunks>(row_, static_cast<int>(threadIdx.x) % chunks)),
-        tap_(c, first_k + static_cast<int>(threadIdx.x) % chunks * 8) {
+        to_(swizzled<Pixels::chunks>(Pixels::row(), Pixels::column())),
+        tap_(c, first_k + 8 * Pixels::column()),
+        outputs_(c.out - first_n - Weights::row()),
+        weight_(static_cast<const bf16*>(c.weight) +
+                static_cast<std::int64_t>(first_n + Weights::row()) * c.depth()) {
 #pragma unroll
-    for (int j = 0; j < rows; ++j) pixel_[j] = pixel_of(c, first_m + row_ + j * pass);
+    for (int j = 0; j < Pixels::rows; ++j) {
+      pixel_[j] = pixel_of(c, first_m + Pixels::row() + j * Pixels::pass);
+    }
   }
-  __device__ __forceinline__ void load(bf16* tile) {
+  __device__ __forceinline__ void load(bf16* tile_a, bf16* tile_b) {
     const Column<bf16> column(c_, tap_);
 #pragma unroll
-    for (int j = 0; j < rows; ++j) {
-      if (Tile::m % pass != 0 && row_ >= Tile::m) break;
-      ptx::cp_async_16(tile + to_ + j * pass * Tile::k, column.at(pixel_[j]),
-                       column.inside(c_, pixel_[j]));
+    for (int j = 0; j < Pixels::rows; ++j) {
+      if (Pixels::partly && Pixels::row() >= Tile::m) break;
+      ptx::cp_async_16_cached(tile_a + to_ + j * Pixels::step, column.at(pixel_[j]),
+                              column.inside(pixel_[j]));
+    }
+    const bf16* weight = weight_ + tap_.in_weight(c_);
+#pragma unroll
+    for (int j = 0; j < Weights::rows; ++j) {
+      if (Weights::partly && Weights::row() >= Tile::n) break;
+      ptx::cp_async_16(tile_b + to_ + j * Weights::step,
+                       weight + static_cast<std::int64_t>(j * Weights::pass) * c_.depth(),
+                       column.valid && j * Weights::pass < outputs_);
     }
     tap_.advance(c_, Tile::k);
   }
 
  private:
   const Correlation& c_;
-  int row_, to_;
+  int to_;
   Tap tap_;
-  Pixel pixel_[rows];
-};
-
-/// The same of B: rows of weights, contiguous along k.
-template <class Tile>
-class WeightLoader {
-  static constexpr int chunks = Tile::k / 8, pass = Tile::threads / chunks;
-  static constexpr int rows = (Tile::n + pass - 1) / pass;
-  static_assert(pass % 8 == 0 && (Tile::n % pass == 0 || rows == 1));
-
- public:
-  __device__ WeightLoader(const Correlation& c, int first_n, int first_k)
-      : out_(c.out - first_n),
-        depth_(c.depth()),
-        row_(static_cast<int>(threadIdx.x) / chunks),
-        k_(first_k + static_cast<int>(threadIdx.x) % chunks * 8),
-        to_(swizzled<chunks>(row_, static_cast<int>(threadIdx.x) % chunks)),
-        from_(static_cast<const bf16*>(c.weight) +
-              static_cast<std::int64_t>(first_n + row_) * depth_ + k_) {}
-  __device__ __forceinline__ void load(bf16* tile) {
-#pragma unroll
-    for (int j = 0; j < rows; ++j) {
-      if (Tile::n % pass != 0 && row_ >= Tile::n) break;
-      ptx::cp_async_16(tile + to_ + j * pass * Tile::k,
-                       from_ + static_cast<std::int64_t>(j * pass) * depth_,
-                       k_ < depth_ && row_ + j * pass < out_);
-    }
-    k_ += Tile::k, from_ += Tile::k;
-  }
-
- private:
-  int out_, depth_, row_, k_, to_;
-  const bf16* from_;
+  int outputs_;
+  const bf16* weight_;
+  Pixel pixel_[Pixels::rows];
 };
 
 /// Block (tile, split): tiles of one row of tiles side by side, so that they find its pixels in L2.
@@ -94,10 +88,9 @@ __global__ void __launch_bounds__(Tile::threads)
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
   const int begin = split * blocks;
   const int all = (c.depth() + Tile::k - 1) / Tile::k;
-  PixelLoader<Tile> pixels(c, first_m, begin * Tile::k);
-  WeightLoader<Tile> weights(c, first_n, begin * Tile::k);
+  Loader<Tile> loader(c, first_m, first_n, begin * Tile::k);
   Sums<Tile> sums = {};
-  multiply<Tile>(pixels, weights, min(all - begin, blocks), ring, sums);
+  multiply<Tile>(loader, min(all - begin, blocks), ring, sums);
   for_rows<Tile>(sums, ring, [&](int row, int column, float(&values)[8]) {
     const int m = first_m + row, o = first_n + column;
     if (m >= c.pixels || o >= c.out) return;
@@ -124,7 +117,7 @@ void run(Correlation c, int splits) {
 }
 
 constexpr int block_k = 32;
-using Tile128x128 = Forward<128, 128, block_k, 64, 64, 4>;
+using Tile128x128 = Forward<128, 128, block_k, 64, 64, 3>;
 using Tile128x64 = Forward<128, 64, block_k, 64, 32, 4>;
 using Tile64x64 = Forward<64, 64, block_k, 32, 32, 4>;
 using Tile128x16 = Forward<128, 16, block_k, 32, 16, 4>;
@@ -144,6 +137,7 @@ constexpr std::array<Cut, variants.size()> cuts = [] {
 }();
 
 void run(Correlation c, const Cut& wanted) {
+  c.slab = block_k;
   const Cut cut = choose_cut({c.pixels, c.out, c.depth(), block_k, tensor_core_rate}, cuts, wanted);
   std::optional<Scratch<float>> partial;
   if (cut.splits > 1) {

@@ -117,29 +117,32 @@ __device__ __forceinline__ void multiply_fragments(Sums<Tile>& sums, const Fragm
   }
 }
 
-/// sums += A B over `blocks` blocks of k. Each loader's load(tile) starts the copies of its next
-/// block into a tile and moves on.
-template <class Tile, class LoadA, class LoadB>
-__device__ __forceinline__ void multiply(LoadA& load_a, LoadB& load_b, int blocks, bf16* ring,
-                                         Sums<Tile>& sums) {
+/// sums += A B over `blocks` blocks of k. The loader's load(tile_a, tile_b) starts the copies of
+/// its next block and moves on.
+template <class Tile, class Loader>
+__device__ __forceinline__ void multiply(Loader& loader, int blocks, bf16* ring, Sums<Tile>& sums) {
   const Warp<Tile> warp;
-  const auto start = [&](int block) {
-    bf16* stage = ring + block % Tile::stages * Tile::stage_elements;
-    load_a.load(stage);
-    load_b.load(stage + Tile::a_elements);
+  int filling = 0, reading = 0;  // stages, in elements from the start of the ring
+  const auto next = [](int& stage) {
+    stage += Tile::stage_elements;
+    if (stage == Tile::stages * Tile::stage_elements) stage = 0;
+  };
+  const auto start = [&] {
+    loader.load(ring + filling, ring + filling + Tile::a_elements);
+    next(filling);
   };
 #pragma unroll
   for (int block = 0; block < Tile::stages - 1; ++block) {
-    if (block < blocks) start(block);
+    if (block < blocks) start();
     ptx::cp_async_commit();  // an empty group too: the wait below counts groups
   }
   for (int block = 0; block < blocks; ++block) {
     ptx::cp_async_wait<Tile::stages - 2>();
     __syncthreads();
-    const bf16* stage = ring + block % Tile::stages * Tile::stage_elements;
+    const bf16* stage = ring + reading;
     Fragments<Tile> fragments[2];
     fragments[0].load(stage, stage + Tile::a_elements, 0, warp);
-    if (block + Tile::stages - 1 < blocks) start(block + Tile::stages - 1);
+    if (block + Tile::stages - 1 < blocks) start();
     ptx::cp_async_commit();
 #pragma unroll
     for (int step = 0; step < Tile::k / 16; ++step) {
@@ -148,6 +151,7 @@ __device__ __forceinline__ void multiply(LoadA& load_a, LoadB& load_b, int block
       }
       multiply_fragments<Tile>(sums, fragments[step % 2]);
     }
+    next(reading);
   }
   ptx::cp_async_wait<0>();
   __syncthreads();

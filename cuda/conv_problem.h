@@ -40,6 +40,7 @@ struct Source {
 struct Correlation {
   Source x[2];  ///< channels 0 .. x[0].channels - 1 come from x[0], the rest from x[1]
   int h = 0, w = 0, in = 0;
+  int slab = 1;  ///< channels that are summed over all taps before the next ones: see Tap
   int kh = 0, kw = 0, stride = 1, top = 0, left = 0;
   const void* weight = nullptr;  ///< [out, kh, kw, in]
 
@@ -80,39 +81,60 @@ __device__ inline Pixel pixel_of(const Correlation& c, int m) {
                                                                          << 16};
 }
 
-/// Column k of A. Moves forward without a division.
+/// Step k of the sum: which tap, which channel. Channels are taken a slab at a time and within a
+/// slab tap after tap, so that the pixels of a tile, which every tap reads again, stay in the
+/// first-level cache. Moves forward without a division.
 struct Tap {
-  int channel, r, s;
+  int slab, length;   ///< the first channel of the slab and the number of its channels
+  int channel, r, s;  ///< channel counts from `slab`
 
   __device__ Tap(const Correlation& c, int k) {
-    const int tap = k / c.in;
-    channel = k - tap * c.in, r = tap / c.kw, s = tap - r * c.kw;
+    const int taps = c.kh * c.kw, slabs = taps == 0 ? c.in : k / (taps * c.slab);
+    begin(c, slabs * c.slab);
+    channel = k - taps * slab;
+    const int tap = channel / length;
+    channel -= tap * length, r = tap / c.kw, s = tap - r * c.kw;
+    if (tap >= taps) begin(c, c.in);  // behind a last slab that is not full
+  }
+  __device__ void begin(const Correlation& c, int first) {
+    slab = first, r = s = 0;
+    length = slab < c.in ? min(c.slab, c.in - slab) : 1 << 30;  // no end beyond the last slab
   }
   __device__ void advance(const Correlation& c, int by) {
     channel += by;
-    while (channel >= c.in) {
-      channel -= c.in;
-      if (++s == c.kw) s = 0, ++r;
+    while (channel >= length) {
+      channel -= length;
+      if (++s < c.kw) continue;
+      s = 0;
+      if (++r == c.kh) begin(c, slab + c.slab);
     }
+  }
+  /// False beyond the last step.
+  __device__ bool valid(const Correlation& c) const { return slab < c.in; }
+  /// The place in a row of weights.
+  __device__ int in_weight(const Correlation& c) const {
+    return (r * c.kw + s) * c.in + slab + channel;
   }
 };
 
-/// The addresses of column k for any row: first + (pixel.index + offset) * step.
+/// The addresses of one step of the sum for any row: first + (pixel.index + offset) * step.
 template <class T>
 struct Column {
   const T* first;
   int step, offset;
   int r, s;
+  bool valid;
 
-  __device__ Column(const Correlation& c, const Tap& tap) : r(tap.r), s(tap.s) {
-    const bool second = tap.channel >= c.x[0].channels;
+  __device__ Column(const Correlation& c, const Tap& tap)
+      : offset(tap.r * c.w + tap.s), r(tap.r), s(tap.s), valid(tap.valid(c)) {
+    const int channel = tap.slab + tap.channel;
+    const bool second = channel >= c.x[0].channels;
     const Source& x = c.x[second ? 1 : 0];
-    first = static_cast<const T*>(x.data) + (second ? tap.channel - c.x[0].channels : tap.channel);
-    step = x.channels, offset = r * c.w + s;
+    first = static_cast<const T*>(x.data) + (second ? channel - c.x[0].channels : channel);
+    step = x.channels;
   }
-  /// False beyond the last tap as well.
-  __device__ bool inside(const Correlation& c, const Pixel& pixel) const {
-    return r < c.kh && (pixel.inside >> r & pixel.inside >> (16 + s) & 1u) != 0;
+  __device__ bool inside(const Pixel& pixel) const {
+    return valid && (pixel.inside >> r & pixel.inside >> (16 + s) & 1u) != 0;
   }
   __device__ const T* at(const Pixel& pixel) const {
     return first + static_cast<std::int64_t>(pixel.index + offset) * step;

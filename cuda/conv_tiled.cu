@@ -11,68 +11,52 @@
 namespace ito::cuda::conv {
 namespace {
 
-/// A: thread t brings column t % 8 of k for every 32nd row.
+/// Thread t brings step t % 8 of each block of k, for every 32nd row of both operands.
 template <class T, class Tile>
-class PixelFetch {
-  static constexpr int pass = Tile::threads / Tile::k, rows = Tile::m / pass;
+class Fetch {
+  static constexpr int pass = Tile::threads / Tile::k;
+  static constexpr int rows_m = Tile::m / pass, rows_n = Tile::n / pass;
 
  public:
-  __device__ PixelFetch(const Correlation& c, int first_m, int first_k)
-      : c_(c), k_(static_cast<int>(threadIdx.x) % Tile::k), tap_(c, first_k + k_) {
-    row_ = static_cast<int>(threadIdx.x) / Tile::k;
+  __device__ Fetch(const Correlation& c, int first_m, int first_n, int first_k)
+      : c_(c),
+        k_(static_cast<int>(threadIdx.x) % Tile::k),
+        row_(static_cast<int>(threadIdx.x) / Tile::k),
+        tap_(c, first_k + k_),
+        outputs_(c.out - first_n - row_),
+        weight_(static_cast<const T*>(c.weight) + std::int64_t{first_n + row_} * c.depth()) {
 #pragma unroll
-    for (int j = 0; j < rows; ++j) pixel_[j] = pixel_of(c, first_m + row_ + j * pass);
+    for (int j = 0; j < rows_m; ++j) pixel_[j] = pixel_of(c, first_m + row_ + j * pass);
   }
   __device__ __forceinline__ void fetch() {
     const Column<T> column(c_, tap_);
 #pragma unroll
-    for (int j = 0; j < rows; ++j) {
-      value_[j] = column.inside(c_, pixel_[j]) ? to_float(*column.at(pixel_[j])) : 0.0f;
+    for (int j = 0; j < rows_m; ++j) {
+      a_[j] = column.inside(pixel_[j]) ? to_float(*column.at(pixel_[j])) : 0.0f;
+    }
+    const T* weight = weight_ + tap_.in_weight(c_);
+#pragma unroll
+    for (int j = 0; j < rows_n; ++j) {
+      const bool there = column.valid && j * pass < outputs_;
+      b_[j] = there ? to_float(weight[std::int64_t{j * pass} * c_.depth()]) : 0.0f;
     }
     tap_.advance(c_, Tile::k);
   }
-  __device__ __forceinline__ void put(float* tile) const {
+  __device__ __forceinline__ void put(float* tile_a, float* tile_b) const {
 #pragma unroll
-    for (int j = 0; j < rows; ++j) tile[k_ * Tile::m_stride + row_ + j * pass] = value_[j];
+    for (int j = 0; j < rows_m; ++j) tile_a[k_ * Tile::m_stride + row_ + j * pass] = a_[j];
+#pragma unroll
+    for (int j = 0; j < rows_n; ++j) tile_b[k_ * Tile::n_stride + row_ + j * pass] = b_[j];
   }
 
  private:
   const Correlation& c_;
   int k_, row_;
   Tap tap_;
-  Pixel pixel_[rows];
-  float value_[rows];
-};
-
-template <class T, class Tile>
-class WeightFetch {
-  static constexpr int pass = Tile::threads / Tile::k, rows = Tile::n / pass;
-
- public:
-  __device__ WeightFetch(const Correlation& c, int first_n, int first_k)
-      : depth_(c.depth()),
-        column_(static_cast<int>(threadIdx.x) % Tile::k),
-        row_(static_cast<int>(threadIdx.x) / Tile::k),
-        k_(first_k + column_),
-        out_(c.out - first_n),
-        from_(static_cast<const T*>(c.weight) + std::int64_t{first_n + row_} * depth_ + k_) {}
-  __device__ __forceinline__ void fetch() {
-#pragma unroll
-    for (int j = 0; j < rows; ++j) {
-      const bool there = k_ < depth_ && row_ + j * pass < out_;
-      value_[j] = there ? to_float(from_[std::int64_t{j * pass} * depth_]) : 0.0f;
-    }
-    k_ += Tile::k, from_ += Tile::k;
-  }
-  __device__ __forceinline__ void put(float* tile) const {
-#pragma unroll
-    for (int j = 0; j < rows; ++j) tile[column_ * Tile::n_stride + row_ + j * pass] = value_[j];
-  }
-
- private:
-  int depth_, column_, row_, k_, out_;
-  const T* from_;
-  float value_[rows];
+  int outputs_;
+  const T* weight_;
+  Pixel pixel_[rows_m];
+  float a_[rows_m], b_[rows_n];
 };
 
 template <class T, class Tile>
@@ -83,10 +67,9 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
   const int begin = split * blocks, all = (c.depth() + Tile::k - 1) / Tile::k;
-  PixelFetch<T, Tile> pixels(c, first_m, begin * Tile::k);
-  WeightFetch<T, Tile> weights(c, first_n, begin * Tile::k);
+  Fetch<T, Tile> fetch(c, first_m, first_n, begin * Tile::k);
   float sums[Tile::rows][Tile::columns] = {};
-  multiply<Tile>(pixels, weights, min(all - begin, blocks), shared, sums);
+  multiply<Tile>(fetch, min(all - begin, blocks), shared, sums);
   for_rows<Tile>(sums, [&](int row, int column, float(&values)[4]) {
     const int m = first_m + row, o = first_n + column;
     if (m >= c.pixels || o >= c.out) return;
@@ -115,6 +98,7 @@ constexpr std::array cuts = {Cut{Large::m, Large::n, 0}, Cut{Small::m, Small::n,
 
 template <class T>
 void run(Correlation c, const Cut& wanted) {
+  c.slab = 4 * Large::k;
   const Cut cut = choose_cut({c.pixels, c.out, c.depth(), Large::k, f32_rate}, cuts, wanted);
   std::optional<Scratch<float>> partial;
   if (cut.splits > 1) {

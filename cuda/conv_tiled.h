@@ -26,25 +26,24 @@ struct Registers {
   static_assert(m % 64 == 0 && n % 64 == 0);
 };
 
-/// sums += A B over `blocks` blocks of k. A loader's fetch() brings its next block into registers
-/// and put(tile) writes it to shared memory as [k][stride].
-template <class Tile, class FetchA, class FetchB>
-__device__ __forceinline__ void multiply(FetchA& a, FetchB& b, int blocks, float* shared,
+/// sums += A B over `blocks` blocks of k. The loader's fetch() brings its next block into registers
+/// and put(tile_a, tile_b) writes it to shared memory as [k][stride].
+template <class Tile, class Loader>
+__device__ __forceinline__ void multiply(Loader& loader, int blocks, float* shared,
                                          float (&sums)[Tile::rows][Tile::columns]) {
   const int thread = static_cast<int>(threadIdx.x), tx = thread % 16, ty = thread / 16;
   const auto put = [&](int block) {
     float* stage = shared + block % 2 * Tile::stage;
-    a.put(stage);
-    b.put(stage + Tile::k * Tile::m_stride);
+    loader.put(stage, stage + Tile::k * Tile::m_stride);
   };
   if (blocks > 0) {
-    a.fetch(), b.fetch();
+    loader.fetch();
     put(0);
   }
   for (int block = 0; block < blocks; ++block) {
     __syncthreads();
     const bool more = block + 1 < blocks;
-    if (more) a.fetch(), b.fetch();
+    if (more) loader.fetch();
     const float* tile_a = shared + block % 2 * Tile::stage + 4 * ty;
     const float* tile_b = shared + block % 2 * Tile::stage + Tile::k * Tile::m_stride + 4 * tx;
 #pragma unroll

@@ -25,8 +25,7 @@ using kernel::Conv2dWeightGrad;
 template <class T>
 class Descent {
  public:
-  __device__ Descent(const Correlation& c, int k)
-      : c_(c), column_(c, Tap(c, k)), valid_(column_.r < c.kh) {}
+  __device__ Descent(const Correlation& c, int k) : c_(c), column_(c, Tap(c, k)) {}
   /// The address of row m, or null where A is zero.
   __device__ __forceinline__ const T* at(int m) const {
     const int n = static_cast<int>(c_.per_image.quotient(static_cast<unsigned>(m)));
@@ -34,7 +33,7 @@ class Descent {
     const int p = static_cast<int>(c_.per_row.quotient(static_cast<unsigned>(rest)));
     const int h = p * c_.stride - c_.top + column_.r;
     const int w = (rest - p * c_.q) * c_.stride - c_.left + column_.s;
-    const bool inside = valid_ && m < c_.pixels && h >= 0 && h < c_.h && w >= 0 && w < c_.w;
+    const bool inside = column_.valid && m < c_.pixels && h >= 0 && h < c_.h && w >= 0 && w < c_.w;
     const std::int64_t pixel = (n * c_.h + h) * c_.w + w;
     return inside ? column_.first + pixel * column_.step : nullptr;
   }
@@ -42,7 +41,6 @@ class Descent {
  private:
   const Correlation& c_;
   Column<T> column_;
-  bool valid_;
 };
 
 /// dweight as partial sums [splits, out, kh kw in], in the padded channels of the operands.
@@ -126,6 +124,16 @@ class ImageLoader {
 };
 
 template <class Tile>
+struct Both {
+  GradientLoader<Tile>& gradient;
+  ImageLoader<Tile>& image;
+  __device__ __forceinline__ void load(bf16* tile_a, bf16* tile_b) {
+    gradient.load(tile_a);
+    image.load(tile_b);
+  }
+};
+
+template <class Tile>
 __global__ void __launch_bounds__(Tile::threads)
     weight_grad(WeightProduct p, int tiles_n, int blocks) {
   ITO_DYNAMIC_SHARED(bf16, ring);
@@ -134,8 +142,9 @@ __global__ void __launch_bounds__(Tile::threads)
   const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
   GradientLoader<Tile> gradient(p, first_m, begin * Tile::k);
   ImageLoader<Tile> image(p, first_n, begin * Tile::k);
+  Both<Tile> loader{gradient, image};
   Sums<Tile> sums = {};
-  multiply<Tile>(gradient, image, min(all - begin, blocks), ring, sums);
+  multiply<Tile>(loader, min(all - begin, blocks), ring, sums);
   const int columns = p.c.depth();
   for_rows<Tile>(sums, ring, [&](int row, int column, float(&values)[8]) {
     const int m = first_m + row, n = first_n + column;
@@ -211,6 +220,17 @@ class ImageFetch {
 };
 
 template <class T, class Tile>
+struct BothFetch {
+  GradientFetch<T, Tile>& gradient;
+  ImageFetch<T, Tile>& image;
+  __device__ __forceinline__ void fetch() { gradient.fetch(), image.fetch(); }
+  __device__ __forceinline__ void put(float* tile_a, float* tile_b) const {
+    gradient.put(tile_a);
+    image.put(tile_b);
+  }
+};
+
+template <class T, class Tile>
 __global__ void __launch_bounds__(Tile::threads, 2)
     weight_grad_tiled(WeightProduct p, int tiles_n, int blocks) {
   ITO_SHARED(FourFloats, vectors_of_stages, [2 * Tile::stage / 4]);
@@ -220,8 +240,9 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
   GradientFetch<T, Tile> gradient(p, first_m, begin * Tile::k);
   ImageFetch<T, Tile> image(p, first_n, begin * Tile::k);
+  BothFetch<T, Tile> loader{gradient, image};
   float sums[Tile::rows][Tile::columns] = {};
-  multiply<Tile>(gradient, image, min(all - begin, blocks), shared, sums);
+  multiply<Tile>(loader, min(all - begin, blocks), shared, sums);
   const int columns = p.c.depth();
   for_rows<Tile>(sums, [&](int row, int column, float(&values)[4]) {
     const int m = first_m + row, n = first_n + column;
@@ -262,7 +283,7 @@ constexpr int block_k = 32;
 template <class Tile>
 constexpr Variant on_tensor_cores{{Tile::m, Tile::n, 0}, run_tensor_core<Tile>};
 constexpr std::array tensor_core_variants = {
-    on_tensor_cores<Tiling<128, 128, block_k, 64, 64, 4, Major::mn>>,
+    on_tensor_cores<Tiling<128, 128, block_k, 64, 64, 3, Major::mn>>,
     on_tensor_cores<Tiling<64, 64, block_k, 32, 32, 4, Major::mn>>,
     on_tensor_cores<Tiling<16, 128, block_k, 16, 32, 4, Major::mn>>};
 
@@ -296,7 +317,7 @@ void run(WeightProduct p, const std::array<Variant, n>& variants, int k, double 
 Correlation forward_of(const Conv2dWeightGrad::Args& a, const void* x, int channels) {
   Correlation c = forward_problem({x, nullptr, nullptr, nullptr, nullptr, a.shape, false, a.dtype});
   c.x[0] = {x, channels};
-  c.in = channels;
+  c.in = c.slab = channels;  // columns in the order of the weights
   return c;
 }
 

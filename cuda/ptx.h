@@ -48,6 +48,14 @@ __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bo
                "l"(global), "r"(bytes)
                : "memory");
 }
+/// The same through the first-level cache: for data that this multiprocessor reads again.
+__device__ __forceinline__ void cp_async_16_cached(void* shared, const void* global,
+                                                   bool valid = true) {
+  const int bytes = valid ? 16 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
+               "l"(global), "r"(bytes)
+               : "memory");
+}
 /// Closes the group of copies started since the last commit.
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -45,6 +45,10 @@ inline void cp_async_16(void* shared, const void* global, bool valid = true,
   *static_cast<emulate::Words*>(shared) = {{~0u, ~0u, ~0u, ~0u}};
   emulate::start_copy(shared, data);
 }
+inline void cp_async_16_cached(void* shared, const void* global, bool valid = true,
+                               const Where& where = Where::current()) {
+  cp_async_16(shared, global, valid, where);
+}
 inline void cp_async_commit() { emulate::commit_copies(); }
 template <int pending>
 void cp_async_wait() {
