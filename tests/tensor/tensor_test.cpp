@@ -110,8 +110,19 @@ TEST_CASE("move_into: every handle on the tensor moves into the new home, elemen
   CHECK(copy.to_vector<float>() == std::vector<float>{8, 8});
   CHECK(copy.shares_storage_with(home));
   CHECK_THROWS_AS(x.move_into(home, 4), ShapeError);
-  Tensor other = Tensor::zeros({5}, DType::f64);
-  CHECK_THROWS_AS(x.move_into(other, 0), Error);
+}
+
+TEST_CASE("move_into: elements take the dtype of the new home") {
+  for (const Device device : testing::devices()) {
+    Tensor home = Tensor::zeros({4}, DType::bf16, device);
+    Tensor x = Tensor::from<float>({1.5f, 3.00001f}, {2}).to(device);
+    const Tensor copy = x;
+    x.move_into(home, 1);
+    CHECK(copy.dtype() == DType::bf16);
+    CHECK(copy.shares_storage_with(home));
+    CHECK(home.to_vector<bf16>() ==
+          std::vector<bf16>{bf16(0.0f), bf16(1.5f), bf16(3.0f), bf16(0.0f)});
+  }
 }
 
 TEST_CASE("Tensor: writing counts as a change, reading does not") {
