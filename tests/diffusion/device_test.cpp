@@ -1,0 +1,299 @@
+// The process and the samplers on the device: against f64 on the CPU, against closed forms, and a
+// recorded step against the same operations one by one.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "autograd/engine.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "diffusion/samplers.h"
+#include "tensor/error.h"
+#include "tensor/graph.h"
+#include "tests/devices.h"
+#include "tests/diffusion/gaussian_data.h"
+
+using namespace ito;
+using test::exact_denoiser;
+using test::marginal_variance;
+
+namespace {
+
+constexpr double unit_roundoff = 0x1p-24;  // of f32
+
+Tensor on_cpu(const Tensor& x) { return x.to(Device::cpu()); }
+Tensor in_f64(const Tensor& x) { return convert(on_cpu(x), DType::f64); }
+
+double max_difference(const Tensor& a, const Tensor& b) {
+  return max(abs(in_f64(a) - in_f64(b))).item();
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const Tensor x = on_cpu(a), y = on_cpu(b);
+  return x.shape() == y.shape() && std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
+}
+
+Tensor drawn(std::uint64_t step, const Shape& shape) {
+  Rng rng(31, Purpose::test);
+  rng.seek(step);
+  return randn(rng, shape);
+}
+
+// Not linear, and different at every t: a stand-in for a network.
+Tensor bent_noise(const Tensor& x_t, const Tensor& t) {
+  const Tensor phase = reshape(convert(t, x_t.dtype()), Shape{t.size(0), 1});
+  return tanh(0.7 * x_t + sin(0.01 * phase));
+}
+
+struct Run {
+  std::vector<Tensor> path;  // x_t after every step, on the CPU
+  Tensor x0;
+};
+
+using Sampler = std::function<Run(const Denoiser&, const Tensor& x_T, bool graph)>;
+
+Sampler ddpm(const GaussianDiffusion& process, ReverseVariance variance, std::int64_t steps) {
+  return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
+    Run run;
+    const Observer keep = [&](const SampleStep& s) {
+      run.path.push_back(on_cpu(s.x_next).clone());
+    };
+    run.x0 = sample_ddpm(process, model, x_T, Rng(32, Purpose::sample),
+                         {.steps = steps, .variance = variance, .observer = keep, .graph = graph});
+    return run;
+  };
+}
+
+Sampler ddim(const GaussianDiffusion& process, double eta, std::int64_t steps, bool clip = false) {
+  return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
+    Run run;
+    const Observer keep = [&](const SampleStep& s) {
+      run.path.push_back(on_cpu(s.x_next).clone());
+    };
+    run.x0 = sample_ddim(
+        process, model, x_T, Rng(32, Purpose::sample),
+        {.steps = steps, .eta = eta, .clip_x0 = clip, .observer = keep, .graph = graph});
+    return run;
+  };
+}
+
+// With the exact denoiser of N(0, s2) a step from t to s is x_s = m x_t + root_v z; here in double
+// precision with the formulas of the true process, of which the samplers' code uses none.
+struct ExactStep {
+  double m, root_v;
+};
+
+ExactStep exact_ddpm_step(const NoiseSchedule& schedule, double s2, std::int64_t t, std::int64_t s,
+                          ReverseVariance variance) {
+  const double a_t = schedule.alpha_bar(t), a_s = schedule.alpha_bar(s);
+  const double beta = 1.0 - a_t / a_s, beta_tilde = beta * (1.0 - a_s) / (1.0 - a_t);
+  // E[x_s | x_t] = Cov(x_s, x_t) / Var(x_t) x_t
+  const double m = std::sqrt(a_t / a_s) * marginal_variance(a_s, s2) / marginal_variance(a_t, s2);
+  return {m, s == -1 ? 0.0 : std::sqrt(variance == ReverseVariance::beta ? beta : beta_tilde)};
+}
+
+ExactStep exact_ddim_step(const NoiseSchedule& schedule, double s2, std::int64_t t, std::int64_t s,
+                          double eta) {
+  const double a_t = schedule.alpha_bar(t), a_s = schedule.alpha_bar(s);
+  const double sigma2 = eta * eta * (1.0 - a_s) / (1.0 - a_t) * (1.0 - a_t / a_s);
+  const double x0_of_x = std::sqrt(a_t) * s2 / marginal_variance(a_t, s2);
+  const double eps_of_x = std::sqrt(1.0 - a_t) / marginal_variance(a_t, s2);
+  return {std::sqrt(a_s) * x0_of_x + std::sqrt(1.0 - a_s - sigma2) * eps_of_x, std::sqrt(sigma2)};
+}
+
+// The farthest that `got` strays from the recursion, in units of the rounding that its arithmetic
+// allows: a step is about a dozen rounded operations on numbers not larger than `size`, and m <= 1.1
+// hands the error on.
+double distance_in_roundings(const Run& got, const Tensor& x_T, const NoiseSchedule& schedule,
+                             std::int64_t steps,
+                             const std::function<ExactStep(std::int64_t, std::int64_t)>& exact) {
+  std::vector<std::int64_t> tau = evenly_spaced_timesteps(schedule.timesteps(), steps);
+  tau.insert(tau.begin(), -1);
+  Tensor x = in_f64(x_T);
+  double worst = 0.0, rounding = 0.0;
+  for (std::size_t i = tau.size() - 1, k = 0; i > 0; --i, ++k) {
+    const ExactStep step = exact(tau[i], tau[i - 1]);
+    Rng rng(32, Purpose::sample);
+    rng.seek(static_cast<std::uint64_t>(tau[i]) + 1);
+    const double size = max(abs(x)).item() + 5.0;
+    x = step.m * x + step.root_v * in_f64(randn(rng, x.shape()));
+    rounding = std::abs(step.m) * rounding + 12 * unit_roundoff * size;
+    worst = std::max(worst, max_difference(got.path[k], x) / rounding);
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("process on the device: every function is that of f64 on the CPU, within rounding") {
+  if (!testing::device_answers()) return;
+  const Device device = Device::cuda();
+  const Shape shape{4, 15};
+  const Tensor x0 = drawn(0, shape), eps = drawn(1, shape), x_t = drawn(2, shape);
+  const Tensor t = Tensor::from<std::int64_t>({0, 17, 500, 999}, {4});
+  const Tensor x0_ = x0.to(device), eps_ = eps.to(device), x_t_ = x_t.to(device), t_ = t.to(device);
+  const Tensor X0 = in_f64(x0), EPS = in_f64(eps), X_t = in_f64(x_t);
+  // a x + b y with a and b rounded to f32, both products and the sum: four roundings of numbers
+  // below |x| + |y| < 10, the coefficients being at most 1.
+  const double bound = 4 * unit_roundoff * 10;
+  for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
+    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const auto add_noise = process.add_noise(x0_, t_, eps_);
+    CHECK(add_noise.device() == device);
+    CHECK(max_difference(add_noise, process.add_noise(X0, t, EPS)) < bound);
+    CHECK(max_difference(process.add_noise_step(x0_, t_, eps_),
+                         process.add_noise_step(X0, t, EPS)) < bound);
+    const Posterior got = process.posterior(x0_, x_t_, t_), wanted = process.posterior(X0, X_t, t);
+    CHECK(max_difference(got.mean, wanted.mean) < bound);
+    CHECK(max_difference(got.variance, wanted.variance) < unit_roundoff * 0.02);
+    CHECK(max_difference(got.log_variance, wanted.log_variance) < unit_roundoff * 20);
+    CHECK(max_difference(process.target(x0_, t_, eps_), process.target(X0, t, EPS)) < bound);
+    // The mean of 15 squares of numbers below 20, each known to a relative 16 roundings.
+    const Tensor losses = process.losses(bent_noise, x0_, t_, eps_);
+    CHECK(losses.shape() == Shape{4});
+    CHECK(max_difference(losses, process.losses(bent_noise, X0, t, EPS)) <
+          32 * unit_roundoff * 100);
+    CHECK(process.loss(bent_noise, x0_, t_, eps_).item() ==
+          doctest::Approx(process.loss(bent_noise, X0, t, EPS).item()).epsilon(1e-5));
+    // What denoise() divides by is 0.0064 at t = 999, and tanh of the device may be off by 2 ulp.
+    const Denoised d = process.denoise(bent_noise, x_t_, t_, true);
+    const Denoised D = process.denoise(bent_noise, X_t, t, true);
+    CHECK(max_difference(d.x0, D.x0) < 8 * bound / 0.0063);
+    CHECK(max_difference(d.eps, D.eps) < 8 * bound / 0.01);  // sigma at t = 0
+  }
+}
+
+TEST_CASE("process on the device: coefficients are copied there once") {
+  if (!testing::device_answers()) return;
+  const GaussianDiffusion process{NoiseSchedule::cosine(50)}, copy = process;
+  const NoiseLevel first = process.noise_levels(DType::f32, Device::cuda());
+  const NoiseLevel again = copy.noise_levels(DType::f32, Device::cuda());
+  CHECK(first.alpha.raw() == again.alpha.raw());
+  CHECK(first.sigma.raw() == again.sigma.raw());
+  CHECK(first.alpha.raw() != first.sigma.raw());
+  CHECK(process.noise_levels(DType::bf16, Device::cuda()).alpha.dtype() == DType::bf16);
+  for (std::int64_t t = 0; t < 50; ++t) {
+    const auto i = static_cast<std::size_t>(t);
+    CHECK(on_cpu(first.alpha).to_vector<float>()[i] ==
+          static_cast<float>(process.schedule.sqrt_alpha_bar(t)));
+  }
+}
+
+TEST_CASE("process on the device: a wrong timestep is refused, and NaN in a recorded graph") {
+  if (!testing::device_answers()) return;
+  const Device device = Device::cuda();
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Tensor x = drawn(3, {2, 3}).to(device);
+  Tensor t = Tensor::from<std::int64_t>({99, 100}, {2}).to(device);
+  CHECK_THROWS_AS(process.add_noise(x, t, x), ValueError);
+  CHECK_THROWS_AS(process.add_noise(x, Tensor::zeros({2}, DType::i64), x), DeviceError);
+  t.fill(99);
+  Tensor y;
+  Graph graph(device, [&] { y = process.add_noise(x, t, x); });
+  graph.run();
+  graph.run();
+  CHECK(same_bits(y, process.add_noise(x, t, x)));
+  t.assign(Tensor::from<std::int64_t>({100, 0}, {2}).to(device));
+  graph.run();
+  const auto values = on_cpu(y).to_vector<float>();
+  for (std::size_t i = 0; i < 6; ++i) CHECK(std::isnan(values[i]) == (i < 3));
+}
+
+TEST_CASE("samplers on the device: every step follows the closed recursion of Gaussian data") {
+  if (!testing::device_answers()) return;
+  const Tensor x_T = drawn(4, {3, 2});
+  constexpr std::int64_t steps = 20;
+  for (const double s2 : {0.25, 1.0}) {
+    for (const auto prediction : {Prediction::epsilon, Prediction::v}) {
+      const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+      const NoiseSchedule& schedule = process.schedule;
+      const Denoiser model = exact_denoiser(process, s2);
+      const Tensor start = x_T.to(Device::cuda());
+      for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
+        const Run run = ddpm(process, variance, steps)(model, start, true);
+        const auto exact = [&](std::int64_t t, std::int64_t s) {
+          return exact_ddpm_step(schedule, s2, t, s, variance);
+        };
+        CHECK(distance_in_roundings(run, x_T, schedule, steps, exact) < 1.0);
+        // The other variance is told apart.
+        const auto other = [&](std::int64_t t, std::int64_t s) {
+          return exact_ddpm_step(schedule, s2, t, s,
+                                 variance == ReverseVariance::beta ? ReverseVariance::beta_tilde
+                                                                   : ReverseVariance::beta);
+        };
+        CHECK(distance_in_roundings(run, x_T, schedule, steps, other) > 100.0);
+      }
+      for (const double eta : {0.0, 0.5}) {
+        const Run run = ddim(process, eta, steps)(model, start, true);
+        const auto exact = [&](std::int64_t t, std::int64_t s) {
+          return exact_ddim_step(schedule, s2, t, s, eta);
+        };
+        CHECK(distance_in_roundings(run, x_T, schedule, steps, exact) < 1.0);
+      }
+    }
+  }
+}
+
+TEST_CASE("samplers on the device: a recorded step has the bits of the operations one by one") {
+  if (!testing::device_answers()) return;
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Tensor x_T = drawn(5, {3, 2}).to(Device::cuda());
+  const Tensor copy = on_cpu(x_T);
+  for (const std::int64_t steps : {1, 2, 3, 8}) {
+    for (const Sampler& sampler : {ddpm(process, ReverseVariance::beta, steps),
+                                   ddim(process, 0.0, steps), ddim(process, 0.7, steps, true)}) {
+      const Run recorded = sampler(bent_noise, x_T, true), direct = sampler(bent_noise, x_T, false);
+      REQUIRE(recorded.path.size() == static_cast<std::size_t>(steps));
+      for (std::size_t i = 0; i < recorded.path.size(); ++i) {
+        CHECK(same_bits(recorded.path[i], direct.path[i]));
+      }
+      CHECK(same_bits(recorded.x0, direct.x0));
+      CHECK(recorded.x0.device() == Device::cuda());
+    }
+    CHECK(same_bits(encode_ddim(process, bent_noise, x_T, steps, true),
+                    encode_ddim(process, bent_noise, x_T, steps, false)));
+  }
+  CHECK(same_bits(x_T, copy));  // the caller's noise is left alone
+}
+
+TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it within rounding") {
+  if (!testing::device_answers()) return;
+  // x0 and eps are 0, so that what a path consists of is the noise drawn.
+  const GaussianDiffusion of_x0{NoiseSchedule::linear(100), Prediction::x0};
+  const Denoiser zero = [](const Tensor& x, const Tensor&) {
+    return Tensor::zeros(x.shape(), x.dtype(), x.device());
+  };
+  const Tensor none = Tensor::zeros({3, 2});
+  const Sampler noise_only = ddpm(of_x0, ReverseVariance::beta, 10);
+  CHECK(same_bits(noise_only(zero, none.to(Device::cuda()), true).path[0],
+                  noise_only(zero, none, true).path[0]));
+
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Tensor x_T = drawn(6, {3, 2});
+  for (const Sampler& sampler :
+       {ddpm(process, ReverseVariance::beta, 20), ddim(process, 0.7, 20)}) {
+    const Run here = sampler(bent_noise, x_T, true);
+    const Run there = sampler(bent_noise, x_T.to(Device::cuda()), true);
+    for (std::size_t i = 0; i < here.path.size(); ++i) {
+      // Both round differently in a dozen operations per step, which the network (Lipschitz, 0.7)
+      // hands on.
+      const double size = max(abs(here.path[i])).item() + 5.0;
+      CHECK(max_difference(here.path[i], there.path[i]) < 20 * 24 * unit_roundoff * size);
+    }
+  }
+}
+
+TEST_CASE("samplers on the device: a network that reads its tensors needs graph = false") {
+  if (!testing::device_answers()) return;
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Denoiser reads = [](const Tensor& x, const Tensor&) { return max(abs(x)).item() * x; };
+  const Tensor x_T = drawn(7, {2, 3}).to(Device::cuda());
+  const Rng rng(33, Purpose::sample);
+  CHECK_THROWS_AS(sample_ddim(process, reads, x_T, rng, {.steps = 4}), DeviceError);
+  CHECK_NOTHROW(sample_ddim(process, reads, x_T, rng, {.steps = 4, .graph = false}));
+  // Nothing is left of the recording that failed.
+  CHECK_FALSE(recording_graph());
+  CHECK_NOTHROW(sample_ddim(process, bent_noise, x_T, rng, {.steps = 4}));
+}
