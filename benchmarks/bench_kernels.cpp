@@ -200,7 +200,8 @@ void add_flags(CLI::App& app, Options& o) {
 
 // Google Benchmark's own flags, from ours.
 void initialize(const Options& o) {
-  std::vector<std::string> flags = {"bench_kernels", "--benchmark_counters_tabular=true"};
+  static std::vector<std::string> flags;  // Google Benchmark keeps pointers into it
+  flags = {"bench_kernels", "--benchmark_counters_tabular=true"};
   if (!o.filter.empty()) flags.push_back("--benchmark_filter=" + o.filter);
   if (!o.json.empty()) {
     flags.push_back("--benchmark_out=" + o.json);
