@@ -252,7 +252,8 @@ report() {
   echo "| part | result | time |"
   echo "|---|---|---|"
   for part in "${parts[@]}"; do echo "| $part | ${verdict[$part]} | ${took[$part]} s |"; done
-  bad build && tail_of "$logs/configure.log" "$logs/build.log"
+  bad build && tail_of "$logs/configure.log" "$logs/build.log" &&
+    printf '\n**Not everything was built: the other parts ran what was there.**\n'
   if ran tests; then
     printf '\n## Tests on the device\n\n```\n'
     grep -E 'tests passed|tests failed|^Total Test time' "$logs/tests.log"
