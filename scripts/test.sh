@@ -17,7 +17,7 @@ export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may no
 
 # What the emulated device runs (docs/kernels.md). A test that does not touch the device would only repeat
 # the release run.
-emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_data|test_docs.*|test_unet_parity.*|first_program)$'
+emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_docs.*|test_unet_parity.*|first_program)$'
 # Under AddressSanitizer: the programs too are left out, they take minutes.
 emulate_asan_targets=(test_tensor test_autograd test_ops test_nn test_diffusion test_unet)
 # Under ThreadSanitizer a thread of a kernel costs a thousand times more: the kernels one by one.
