@@ -131,17 +131,6 @@ TEST_CASE("gather_noisy_batch: the bits of the ops one by one, for any size, fli
   }
 }
 
-TEST_CASE("gather_noisy_batch: flips about half of the images, and not all draws alike") {
-  Rng flips(1, Purpose::augment), noise(1, Purpose::noise);
-  const std::vector<std::int64_t> zeros(200, 0);
-  const Dataset set = numbered({1, 1, 2, 1});
-  const Tensor x = gather_batch(set, zeros, &flips);
-  int mirrored = 0;
-  for (std::size_t i = 0; i < 200; ++i)
-    mirrored += x.data<float>()[2 * i] > x.data<float>()[2 * i + 1];
-  CHECK(std::abs(mirrored - 100) < 36);  // five standard deviations
-}
-
 TEST_CASE(
     "gather_noisy_batch: a recorded graph follows indices, timesteps and the step in memory") {
   const std::vector<std::vector<std::int64_t>> indices = {{0, 1}, {2, 2}, {1, 0}, {4, 3}};

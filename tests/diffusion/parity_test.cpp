@@ -1,5 +1,6 @@
 // ito's U-Net against PyTorch's, from a file that tests/fixtures/make_unet_parity.py wrote.
-// usage: test_unet_parity FIXTURE [doctest options]
+// usage: test_unet_parity FIXTURE [cuda] [doctest options]
+// With `cuda` ito computes on the device, in f32; exit code 77 when there is none.
 //
 // Both programs compute the same sums in another order, so the tolerances are for rounding only.
 // Relative to the norm of a tensor:
@@ -34,25 +35,30 @@ using namespace ito;
 namespace {
 
 std::string fixture_path;
+Device device = Device::cpu();
 
 const nn::SafeTensors& fixture() {
   static const nn::SafeTensors file = nn::load_safetensors(fixture_path);
   return file;
 }
 
+DType dtype() { return device.is_cuda() ? DType::f32 : fixture().at("x0").dtype(); }
+
 // PyTorch's layouts to ito's: NCHW images to NHWC, OIHW weights to [O, kh, kw, I].
 Tensor from_torch(const std::string& name) {
   const Tensor& x = fixture().at(name);
-  return x.rank() == 4 ? detach(permute(x, {0, 2, 3, 1})) : x;
+  const Tensor y = x.rank() == 4 ? detach(permute(x, {0, 2, 3, 1})) : x;
+  return convert(y, dtype()).to(device);
 }
 
-DType dtype() { return fixture().at("x0").dtype(); }
+Tensor timesteps() { return fixture().at("t").to(device); }
 
-double norm(const Tensor& x) { return std::sqrt(sum(square(convert(x, DType::f64))).item()); }
+// Comparisons are made in f64 on the CPU.
+Tensor in_f64(const Tensor& x) { return convert(x.to(Device::cpu()), DType::f64); }
 
-double distance(const Tensor& a, const Tensor& b) {
-  return norm(convert(a, DType::f64) - convert(b, DType::f64));
-}
+double norm(const Tensor& x) { return std::sqrt(sum(square(in_f64(x))).item()); }
+
+double distance(const Tensor& a, const Tensor& b) { return norm(in_f64(a) - in_f64(b)); }
 
 double relative_error(const Tensor& got, const Tensor& wanted) {
   return distance(got, wanted) / norm(wanted);
@@ -89,7 +95,9 @@ bool vanishes(const std::string& name) {
 UNet network() {
   Rng init(0, Purpose::init);
   UNet unet(config(), init);
-  nn::to_dtype(unet, dtype());
+  nn::for_each_parameter(unet, [](const std::string&, Tensor& p) {
+    p = parameter(convert(detach(p), dtype()).to(device));
+  });
   const NoGrad no_grad;
   nn::for_each_parameter(
       unet, [](const std::string& name, Tensor& p) { p.assign(from_torch("weight/" + name)); });
@@ -100,9 +108,7 @@ Tensor target(const UNet& unet) {
   return slice(from_torch("noise"), -1, 0, unet.config.out_channels);
 }
 
-Tensor loss_of(const UNet& unet) {
-  return mse(unet(from_torch("x_t"), fixture().at("t")), target(unet));
-}
+Tensor loss_of(const UNet& unet) { return mse(unet(from_torch("x_t"), timesteps()), target(unet)); }
 
 }  // namespace
 
@@ -119,13 +125,13 @@ TEST_CASE("parity: PyTorch's network has ito's tensors, and no others") {
 
 TEST_CASE("parity: noising agrees") {
   const GaussianDiffusion process{NoiseSchedule::linear()};
-  const Tensor x_t = process.add_noise(from_torch("x0"), fixture().at("t"), from_torch("noise"));
+  const Tensor x_t = process.add_noise(from_torch("x0"), timesteps(), from_torch("noise"));
   CHECK(relative_error(x_t, from_torch("x_t")) < (dtype() == DType::f64 ? 1e-14 : 1e-6));
 }
 
 TEST_CASE("parity: output and loss agree") {
   const UNet unet = network();
-  const Tensor eps_hat = unet(from_torch("x_t"), fixture().at("t"));
+  const Tensor eps_hat = unet(from_torch("x_t"), timesteps());
   const double error = relative_error(eps_hat, from_torch("eps_hat"));
   const double wanted_loss = wanted_losses()[0];
   const double loss_error = std::abs(loss_of(unet).item() / wanted_loss - 1.0);
@@ -139,7 +145,7 @@ TEST_CASE("parity: a network that differs in one constant is told apart") {
   for (UNetLevel& level : unet.up_blocks) {
     for (ResidualBlock& block : level.resnets) block.norm2.eps = 1e-2;
   }
-  const Tensor eps_hat = unet(from_torch("x_t"), fixture().at("t"));
+  const Tensor eps_hat = unet(from_torch("x_t"), timesteps());
   CHECK(relative_error(eps_hat, from_torch("eps_hat")) > tolerance());
 }
 
@@ -168,7 +174,7 @@ TEST_CASE("parity: the gradient of every tensor agrees") {
 
 TEST_CASE("parity: ten steps of Adam agree, in losses and parameters") {
   UNet unet = network();
-  nn::FlatParameters flat(unet);
+  nn::FlatParameters flat(unet, device);
   nn::Adam adam(flat, {.lr = 2e-4});
   const std::vector<double> losses = wanted_losses();
   double worst_loss = 0.0;
@@ -189,7 +195,7 @@ TEST_CASE("parity: ten steps of Adam agree, in losses and parameters") {
     const Tensor wanted = from_torch("after/" + name);
     if (vanishes(name) && dtype() == DType::f32) {
       const double farthest = 10 * 2e-4;  // ten steps of at most the learning rate, from both
-      CHECK_MESSAGE(max(abs(p - wanted)).item() < 2.001 * farthest, name);
+      CHECK_MESSAGE(max(abs(in_f64(p) - in_f64(wanted))).item() < 2.001 * farthest, name);
       continue;
     }
     const Tensor start = from_torch("weight/" + name);
@@ -209,9 +215,16 @@ TEST_CASE("parity: ten steps of Adam agree, in losses and parameters") {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: test_unet_parity FIXTURE [doctest options]\n");
+    fmt::print(stderr, "usage: test_unet_parity FIXTURE [cuda] [doctest options]\n");
     return 2;
   }
   fixture_path = argv[1];
+  if (argc > 2 && std::string(argv[2]) == "cuda") {
+    device = Device::cuda();
+    if (!available(device)) {
+      fmt::print(stderr, "SKIPPED on the device: {}\n", why_unavailable(device));
+      return 77;
+    }
+  }
   return doctest::Context(argc - 1, argv + 1).run();
 }
