@@ -14,6 +14,7 @@
 // The norm of the gradients must be known before the first parameter changes, so SquaredNorm is a
 // pass of its own (4 / 2 bytes). Clipping is then a factor of rung 2, which costs nothing.
 #include <climits>
+#include <cmath>
 
 #include "cuda/element.h"
 #include "cuda/launch.h"
@@ -170,7 +171,7 @@ __global__ void adam_begin(kernel::AdamBegin::Args a) {
   const T* losses = static_cast<const T*>(a.losses);
   int bad = 0;
   for (std::int64_t i = threadIdx.x; i < a.n_losses; i += block) {
-    if (!isfinite(to_float(losses[i]))) ++bad;
+    if (!std::isfinite(to_float(losses[i]))) ++bad;
   }
   bad = block_reduce(bad, scratch);
   if (threadIdx.x == 0) kernel::begin_adam(a, bad == 0);
@@ -247,7 +248,7 @@ __global__ void first_bad_of_blocks(const T* x, std::int64_t n, long long* first
   ITO_SHARED(long long, scratch, [block / 32]);
   long long found = LLONG_MAX;
   for (const std::int64_t i : grid_stride(n)) {
-    if (found == LLONG_MAX && !isfinite(to_float(x[i]))) found = i;
+    if (found == LLONG_MAX && !std::isfinite(to_float(x[i]))) found = i;
   }
   found = block_reduce(found, scratch, Smaller{});
   if (threadIdx.x == 0) first[blockIdx.x] = found;
