@@ -25,12 +25,13 @@ namespace {
 using namespace ito;
 
 struct SampleOptions {
-  std::string checkpoint, sampler = "ddim", out = "samples.png", trajectory, save, device = "auto";
+  std::string checkpoint, sampler = "ddim", out = "samples.png", trajectory, save;
+  std::string device = "auto", dtype = "f32";
   std::string variance = "beta";
   std::int64_t steps = 0;  // 0: what suits the sampler
   std::int64_t count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
   double eta = 0;
-  bool raw = false, no_clip = false, quiet = false;
+  bool raw = false, no_clip = false, no_graph = false, quiet = false;
 };
 
 bool parse(SampleOptions& o, int argc, char** argv) {
@@ -61,6 +62,9 @@ bool parse(SampleOptions& o, int argc, char** argv) {
            "images computed at a time; changes memory and speed only");
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_choice("--dtype", o.dtype, {"f32", "bf16"}, "of the network; bf16 needs the device");
+  line.add_switch("--no-graph", o.no_graph,
+                  "on the device, start each kernel by itself (for debugging)");
   line.add_switch("--quiet", o.quiet, "print errors only");
   line.require("--checkpoint");
   line.allow_config_file();
@@ -115,11 +119,12 @@ Drawn draw(const SampleOptions& o, std::int64_t steps, const app::LoadedModel& m
     };
     Tensor x0;
     if (o.sampler == "ddim") {
-      x0 = sample_ddim(process, denoiser, x_T, rng, {steps, o.eta, !o.no_clip, watch});
+      x0 = sample_ddim(process, denoiser, x_T, rng, {steps, o.eta, !o.no_clip, watch, !o.no_graph});
     } else {
       const auto variance =
           o.variance == "beta" ? ReverseVariance::beta : ReverseVariance::beta_tilde;
-      x0 = sample_ddpm(process, denoiser, x_T, rng, {steps, variance, !o.no_clip, watch});
+      x0 = sample_ddpm(process, denoiser, x_T, rng,
+                       {steps, variance, !o.no_clip, watch, !o.no_graph});
     }
     images.push_back(x0.to(Device::cpu()));
   }
@@ -159,8 +164,12 @@ void write(const SampleOptions& o, const app::LoadedModel& model, const Drawn& d
 
 app::ExitCode run(const SampleOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  const app::LoadedModel model =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+  const DType dtype = o.dtype == "bf16" ? DType::bf16 : DType::f32;
+  if (dtype == DType::bf16 && device.is_cpu()) {
+    app::stop(app::ExitCode::usage, "--dtype bf16 needs the device; the CPU computes in f32");
+  }
+  const app::LoadedModel model = app::load_model(
+      o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device, dtype);
   const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;
   const std::int64_t steps = o.steps > 0 ? o.steps : std::min(usual, model.card.timesteps);
   if (steps > model.card.timesteps) {

@@ -39,7 +39,7 @@ std::string value_or(const nn::Metadata& metadata, const char* key, const char* 
   return found == metadata.end() ? otherwise : found->second;
 }
 
-LoadedModel load(const std::string& path, Weights weights, Device device) {
+LoadedModel load(const std::string& path, Weights weights, Device device, DType dtype) {
   LoadedModel model;
   const nn::SafeTensors file = load_weights(path, weights, model.source);
   const auto config = file.metadata.find("config");
@@ -57,7 +57,7 @@ LoadedModel load(const std::string& path, Weights weights, Device device) {
   Rng init(0, Purpose::init);
   model.network = std::make_unique<UNet>(model.card.network, init);
   nn::assign_parameters(nn::named_parameters(*model.network), file);
-  if (!device.is_cpu()) nn::FlatParameters(*model.network, device);
+  if (!device.is_cpu()) nn::FlatParameters(*model.network, device, dtype);
   return model;
 }
 
@@ -104,11 +104,11 @@ Denoiser LoadedModel::denoiser() const {
   return [net = network.get()](const Tensor& x_t, const Tensor& t) { return (*net)(x_t, t); };
 }
 
-LoadedModel load_model(const std::string& path, Weights weights, Device device) {
+LoadedModel load_model(const std::string& path, Weights weights, Device device, DType dtype) {
   if (!std::filesystem::exists(path)) {
     stop(ExitCode::checkpoint, "--checkpoint {}: no such file or directory", path);
   }
-  return with_exit_code(ExitCode::checkpoint, [&] { return load(path, weights, device); });
+  return with_exit_code(ExitCode::checkpoint, [&] { return load(path, weights, device, dtype); });
 }
 
 }  // namespace ito::app

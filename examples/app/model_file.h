@@ -42,8 +42,9 @@ struct LoadedModel {
 };
 
 /// `path`: a run directory, a checkpoint directory (the one that `latest` names when it holds
-/// several), or a safetensors file made by ito. The network lives on `device`. Throws ProgramError
-/// (checkpoint).
-LoadedModel load_model(const std::string& path, Weights weights, Device device = Device::cpu());
+/// several), or a safetensors file made by ito. The network lives on `device` and computes in
+/// `dtype`, f32 or bf16 (bf16 on a device other than the CPU). Throws ProgramError (checkpoint).
+LoadedModel load_model(const std::string& path, Weights weights, Device device = Device::cpu(),
+                       DType dtype = DType::f32);
 
 }  // namespace ito::app
