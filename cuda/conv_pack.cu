@@ -15,8 +15,10 @@ using Index = std::int64_t;
 
 constexpr int threads = 256;
 
-/// y [rows, padded] = x [rows, channels] and zeros; one thread for 8 channels.
-__global__ void pad_channels(const bf16* x, bf16* y, Index rows, int channels, int padded) {
+/// y [rows, padded] = x [rows, channels], x2 [rows, channels2] and zeros side by side; one thread
+/// for 8 channels.
+__global__ void pad_channels(const bf16* x, int channels, const bf16* x2, int channels2, bf16* y,
+                             Index rows, int padded) {
   const int vectors = padded / 8;
   for (Index i : grid_stride(rows * vectors)) {
     const Index row = i / vectors;
@@ -24,8 +26,14 @@ __global__ void pad_channels(const bf16* x, bf16* y, Index rows, int channels, i
     Vec<bf16, 8> v;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
-      const bool there = first + j < channels;
-      v[j] = there ? x[row * channels + first + j] : from_float<bf16>(0.0f);
+      const int channel = first + j;
+      if (channel < channels) {
+        v[j] = x[row * channels + channel];
+      } else if (channel < channels + channels2) {
+        v[j] = x2[row * channels2 + channel - channels];
+      } else {
+        v[j] = from_float<bf16>(0.0f);
+      }
     }
     *reinterpret_cast<Vec<bf16, 8>*>(y + row * padded + first) = v;
   }
@@ -137,19 +145,27 @@ bool tiles_take(const ConvShape& s) {
          s.kh * s.kw * channels < most && s.h + s.kh + s.top < most / 2 && s.stride < 1 << 16;
 }
 
-PaddedChannels::PaddedChannels(const void* data, Index rows, Index channels)
-    : data_(static_cast<const bf16*>(data)), channels_(narrow((channels + 7) / 8 * 8)) {
-  if (channels_ == channels && is_aligned<Vec<bf16, 8>>(data)) return;
-  copy_.emplace(rows * channels_);
-  launch(pad_channels, blocks_for(rows * channels_ / 8, threads), threads, 0, data_, copy_->data(),
-         rows, narrow(channels), channels_);
-  data_ = copy_->data();
+PaddedChannels::PaddedChannels(const void* data, Index rows, Index channels, const void* data2,
+                               Index channels2)
+    : source_{{data, narrow(channels)}, {data2, narrow(channels2)}} {
+  const auto ready = [](const Source& x) {
+    return x.channels % 8 == 0 && is_aligned<Vec<bf16, 8>>(x.data);
+  };
+  if (ready(source_[0]) && ready(source_[1])) return;
+  const int padded = narrow((channels + channels2 + 7) / 8 * 8);
+  copy_.emplace(rows * padded);
+  launch(pad_channels, blocks_for(rows * padded / 8, threads), threads, 0,
+         static_cast<const bf16*>(data), narrow(channels), static_cast<const bf16*>(data2),
+         narrow(channels2), copy_->data(), rows, padded);
+  source_[0] = {copy_->data(), padded};
+  source_[1] = {};
 }
 
 Correlation forward_problem(const kernel::Conv2d::Args& a) {
   const ConvShape& s = a.shape;
   Correlation c;
-  c.x[0] = {a.x, narrow(s.in)};
+  c.x[0] = {a.x, narrow(s.in - a.second)};
+  c.x[1] = {a.x2, narrow(a.second)};
   c.h = narrow(s.h), c.w = narrow(s.w), c.in = narrow(s.in);
   c.kh = narrow(s.kh), c.kw = narrow(s.kw), c.stride = narrow(s.stride);
   c.top = narrow(s.top), c.left = narrow(s.left);

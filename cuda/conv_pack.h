@@ -11,17 +11,18 @@
 namespace ito::cuda::conv {
 
 /// Rows of channels, padded with zeros to a multiple of 8 and aligned to 16 bytes: the array itself
-/// where it is so already, else a copy.
+/// where it is so already, else a copy. Two arrays side by side stay two where both are so.
 class PaddedChannels {
  public:
-  PaddedChannels(const void* data, std::int64_t rows, std::int64_t channels);
-  const bf16* data() const { return data_; }
-  int channels() const { return channels_; }
+  PaddedChannels(const void* data, std::int64_t rows, std::int64_t channels,
+                 const void* data2 = nullptr, std::int64_t channels2 = 0);
+  const bf16* data() const { return static_cast<const bf16*>(source_[0].data); }
+  const Source& source(int i) const { return source_[i]; }
+  int channels() const { return source_[0].channels + source_[1].channels; }
 
  private:
   std::optional<Scratch<bf16>> copy_;
-  const bf16* data_;
-  int channels_;
+  Source source_[2];
 };
 
 /// The forward pass as a correlation of x [n, h, w, in] with weight [out, kh, kw, in].

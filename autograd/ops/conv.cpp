@@ -4,6 +4,7 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
 #include "tensor/check.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/launch.h"
@@ -86,6 +87,44 @@ Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, con
                  options](const Tensor& dy) { return conv2d_weight_grad(x, dy, shape, options); }},
        {bias, [](const Tensor& dy) { return dy; }},
        {addend, [](const Tensor& dy) { return dy; }}});
+}
+
+Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight, const Tensor& bias,
+                     const Conv2dOptions& options) {
+  constexpr const char* op = "conv2d_concat";
+  expect_rank(op, "x", x, 4);
+  expect_rank(op, "x2", x2, 4);
+  expect_rank(op, "weight", weight, 4);
+  expect_same_kind(op, {{"x", x}, {"x2", x2}, {"weight", weight}, {"bias", bias}});
+  const Shape &a = x.shape(), &b = x2.shape();
+  expect_shape(op, "x2", x2, {a[0], a[1], a[2], b[3]});
+  const auto s = conv_shape(op, {a[0], a[1], a[2], a[3] + b[3]}, weight.shape(), options);
+  if (bias.defined()) expect_shape(op, "bias", bias, {s.out});
+  if (x.device().is_cpu()) return conv2d(concat({x, x2}), weight, bias, options);
+
+  Tensor y = Tensor::empty({s.n, s.p, s.q, s.out}, x.dtype(), x.device());
+  launch<kernel::Conv2d>(x.device(),
+                         {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, nullptr,
+                          y.mutable_raw(), s, false, x.dtype(), x2.raw(), b[3]});
+  const std::int64_t middle = a[3], end = s.in;
+  const auto part = [](const Shape& w, std::int64_t channels) {
+    return Shape{w[0], w[1], w[2], channels};
+  };
+  return record(op, y,
+                {{x,
+                  [weight, a, middle, options](const Tensor& dy) {
+                    return conv2d_input_grad(dy, slice(weight, -1, 0, middle), a, options);
+                  }},
+                 {x2,
+                  [weight, b, middle, end, options](const Tensor& dy) {
+                    return conv2d_input_grad(dy, slice(weight, -1, middle, end), b, options);
+                  }},
+                 {weight,
+                  [x, x2, w = weight.shape(), part, middle, end, options](const Tensor& dy) {
+                    return concat({conv2d_weight_grad(x, dy, part(w, middle), options),
+                                   conv2d_weight_grad(x2, dy, part(w, end - middle), options)});
+                  }},
+                 {bias, [](const Tensor& dy) { return dy; }}});
 }
 
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,

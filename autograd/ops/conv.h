@@ -36,6 +36,12 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
 Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& addend,
                   const Conv2dOptions& options = {});
 
+/// conv2d(concat({x, x2}), weight, bias, options). On the device the concatenation is never written:
+/// the kernel reads from two images.
+///   x [N, H, W, A], x2 [N, H, W, B], weight [O, kh, kw, A + B]. Otherwise as conv2d.
+Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight,
+                     const Tensor& bias = {}, const Conv2dOptions& options = {});
+
 /// Gradient of conv2d with respect to x, as a function of dy [N, P, Q, O] and weight.
 ///   x_shape [N, H, W, I]; returns that shape. With bias [I], which is added to every pixel, it is a
 ///   transposed convolution.

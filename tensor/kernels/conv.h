@@ -22,7 +22,10 @@ struct ConvShape {
   std::int64_t top, left;  ///< zeros before the first row and column
 };
 
-/// Forward. Accumulates in the dtype of the arrays.
+/// Forward. Accumulates in the dtype of the arrays, bf16 in f32.
+///
+/// On the device x may come in two arrays, as the concatenation of their channels would be: x
+/// [n, h, w, in - second] and x2 [n, h, w, second].
 struct Conv2d {
   static constexpr const char* name = "conv2d";
   struct Args {
@@ -34,6 +37,8 @@ struct Conv2d {
     ConvShape shape;
     bool addend_per_image;
     DType dtype;
+    const void* x2 = nullptr;
+    std::int64_t second = 0;  ///< channels of x2; 0 on the CPU
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

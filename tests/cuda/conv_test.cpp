@@ -340,6 +340,34 @@ TEST_CASE("Bias and addend, per pixel and per image, are added by every rung") {
   }
 }
 
+TEST_CASE("Two images side by side are read as their concatenation, by every rung") {
+  if (!testing::device_answers()) return;
+  // 40 = 24 + 16 channels in slabs of 32; 13 = 8 + 5 must be put side by side first.
+  for (const auto& [in, second] : {std::pair<std::int64_t, std::int64_t>{40, 16}, {13, 5}}) {
+    const ConvShape s = shape_of(2, 5, 4, in, 12, 3, 3, 1, {1, 1, 1, 1});
+    const Pass whole = forward(s);
+    Pass pass = whole;  // the same images as two inputs: behind the bias
+    Values first, behind;
+    for (std::size_t i = 0; i < whole.inputs[0].size(); ++i) {
+      const auto channel = static_cast<std::int64_t>(i) % in;
+      (channel < in - second ? first : behind).push_back(whole.inputs[0][i]);
+    }
+    pass.inputs[0] = first;
+    pass.inputs.push_back(behind);
+    const Values wanted = on_cpu(whole, whole.inputs);
+    for (const Which which : {Which::naive, Which::tiled, Which::tensor_core}) {
+      const Rung rung = [&](const std::vector<const void*>& x, void* y, DType dtype) {
+        call(which,
+             kernel::Conv2d::Args{x[0], x[1], x[2], nullptr, y, s, false, dtype, x[3], second}, {});
+      };
+      const Values got = run(pass, rung, DType::bf16).values;
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        REQUIRE(got[i] == doctest::Approx(wanted[i]).epsilon(std::ldexp(1.0, -8)));
+      }
+    }
+  }
+}
+
 TEST_CASE("Convolutions of arrays that begin at any element") {
   if (!testing::device_answers()) return;
   const ConvShape s = shape_of(2, 5, 5, 16, 8, 3, 3, 1, {1, 1, 1, 1});

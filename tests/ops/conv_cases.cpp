@@ -235,6 +235,58 @@ void add_sums(Rows& rows) {
   });
 }
 
+// in: x, x2, weight, [bias]
+Array conv2d_concat_of(const Arrays& in, const Conv2dOptions& c) {
+  const std::int64_t a = in[0].shape[3], b = in[1].shape[3];
+  Array x({in[0].shape[0], in[0].shape[1], in[0].shape[2], a + b});
+  for_each_index(x.shape, [&](const std::vector<std::int64_t>& i) {
+    x.at(i[0], i[1], i[2], i[3]) =
+        i[3] < a ? in[0].at(i[0], i[1], i[2], i[3]) : in[1].at(i[0], i[1], i[2], i[3] - a);
+  });
+  Arrays rest{x};
+  rest.insert(rest.end(), in.begin() + 2, in.end());
+  return conv2d_of(rest, c);
+}
+
+void add_concat(Rows& rows) {
+  const Conv2dOptions same{1, Padding::all(1)};
+  const std::vector<std::pair<std::string, Conv2dOptions>> kinds = {
+      {"3x3", same}, {"3x3, stride 2", {2, {.top = 0, .bottom = 1, .left = 0, .right = 1}}}};
+  for (const auto& [name, options] : kinds) {
+    const auto c = options;
+    rows.push_back({
+        .name = "conv2d_concat, " + name,
+        .inputs = {{"x"}, {"x2"}, {"weight"}, {.name = "bias", .optional = true}},
+        .shapes = {{{2, 4, 4, 2}, {2, 4, 4, 1}, {2, 3, 3, 3}, {2}},
+                   {{1, 2, 3, 1}, {1, 2, 3, 2}, {1, 3, 3, 3}, {1}}},
+        .op = [c](const Tensors& in) { return conv2d_concat(in[0], in[1], in[2], in[3], c); },
+        .reference = [c](const Arrays& in) { return conv2d_concat_of(in, c); },
+    });
+  }
+  rows.push_back({
+      .name = "conv2d_concat, wide 1x1",
+      .inputs = {{"x"}, {"x2"}, {"weight"}, {.name = "bias", .optional = true}},
+      .shapes = {{{2, 3, 5, 16}, {2, 3, 5, 40}, {24, 1, 1, 56}, {24}},
+                 {{1, 4, 4, 9}, {1, 4, 4, 8}, {5, 1, 1, 17}, {5}}},
+      .op = [](const Tensors& in) { return conv2d_concat(in[0], in[1], in[2], in[3]); },
+      .reference = [](const Arrays& in) { return conv2d_concat_of(in, {}); },
+      .differentiable = 0,
+      .errors = {throws<ShapeError>("conv2d_concat: x2 must be [1, 4, 4, 1]",
+                                    [] {
+                                      conv2d_concat(Tensor::zeros({1, 4, 4, 2}),
+                                                    Tensor::zeros({1, 4, 3, 1}),
+                                                    Tensor::zeros({1, 1, 1, 3}));
+                                    }),
+                 throws<ShapeError>("conv2d_concat: images and weight must have the same input "
+                                    "channels; got [1, 4, 4, 3] and [1, 1, 1, 2]",
+                                    [] {
+                                      conv2d_concat(Tensor::zeros({1, 4, 4, 2}),
+                                                    Tensor::zeros({1, 4, 4, 1}),
+                                                    Tensor::zeros({1, 1, 1, 2}));
+                                    })},
+  });
+}
+
 void add_errors(OpCase& forward) {
   const auto call = [](Shape x, Shape w, Conv2dOptions c = {}, Tensor bias = {}) {
     return [=] { conv2d(Tensor::zeros(x), Tensor::zeros(w), bias, c); };
@@ -279,6 +331,7 @@ void add_conv_cases(Rows& rows) {
   add_geometries(mine);
   add_training_shapes(mine);
   add_sums(mine);
+  add_concat(mine);
   add_errors(mine.front());
   rows.insert(rows.end(), mine.begin(), mine.end());
 }
