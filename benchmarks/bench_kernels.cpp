@@ -20,6 +20,7 @@
 #include "cuda/runtime.h"
 #include "tensor/build.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/memory.h"
 
 using namespace ito;
 using bench::KernelCase;
@@ -69,12 +70,14 @@ class Stopwatch {
     double median, fastest;
     int launches;
   };
-  /// Two calls to warm up, then for about `budget` seconds, 3 to 100 calls.
+  /// A call or two to warm up, then 3 to 100 calls for about `budget` seconds; one call when it takes
+  /// longer than that.
   Result repeated(const bench::Call& call, double budget) {
-    for (int i = 0; i < std::min(2, most_); ++i) once(call, i);
+    const bool slow = once(call, 0) > budget;
+    if (!slow && most_ > 1) once(call, 1);
     std::vector<double> times;
     double total = 0.0;
-    const int least = std::min(3, most_);
+    const int least = slow ? 1 : std::min(3, most_);
     for (int i = 0; i < most_ && (i < least || total < budget); ++i) {
       times.push_back(once(call, i));
       total += times.back() + 1e-4;  // the cache is filled, too
@@ -164,6 +167,7 @@ void run(benchmark::State& state, const KernelCase& c, const Machine& machine, S
     return;
   }
   for (auto _ : state) {
+    memory::empty_cache(Device::cuda());  // the last case had other sizes
     // As many sets as stay below a gigabyte, at most three.
     const int sets = c.bytes > 5e8 ? 1 : c.bytes > 3e8 ? 2 : 3;
     const bench::Call call = c.prepare(sets);

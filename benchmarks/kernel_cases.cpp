@@ -54,7 +54,7 @@ std::vector<KernelCase> kernel_cases(const Selection& selection) {
   for (const Preset& preset : presets) {
     const UNetShapes shapes = unet_shapes(preset.config, preset.batch);
     add_conv_cases(cases, preset.name, shapes, selection);
-    add_norm_cases(cases, preset.name, shapes);
+    add_norm_cases(cases, preset.name, shapes, selection);
     add_attention_cases(cases, preset.name, shapes);
   }
   add_memory_cases(cases, selection);

@@ -73,7 +73,7 @@ struct UNetShapes;
 void add_conv_cases(std::vector<KernelCase>& cases, const std::string& preset,
                     const UNetShapes& shapes, const Selection& selection);
 void add_norm_cases(std::vector<KernelCase>& cases, const std::string& preset,
-                    const UNetShapes& shapes);
+                    const UNetShapes& shapes, const Selection& selection);
 void add_attention_cases(std::vector<KernelCase>& cases, const std::string& preset,
                          const UNetShapes& shapes);
 /// Optimiser, element-wise functions, copies, random numbers, batches of images.

@@ -88,11 +88,12 @@ void add(std::vector<KernelCase>& cases, KernelCase base, const std::string& run
 }
 
 template <class Args>
-void add_norm_ladder(std::vector<KernelCase>& cases, const KernelCase& base,
+void add_norm_ladder(std::vector<KernelCase>& cases, const KernelCase& base, bool ladder,
                      std::function<Args(Buffers&)> make, void (*best)(const Args&)) {
   namespace rungs = cuda::norm;
   using Takes = std::function<bool(const Args&)>;
   add<Args>(cases, base, "best", make, best);
+  if (!ladder) return;
   add<Args>(cases, base, "naive", make, [](const Args& a) { rungs::naive(a); });
   add<Args>(
       cases, base, "streaming", make, [](const Args& a) { rungs::streaming(a); },
@@ -122,20 +123,26 @@ void add_attention_ladder(std::vector<KernelCase>& cases, const KernelCase& base
 }  // namespace
 
 void add_norm_cases(std::vector<KernelCase>& cases, const std::string& preset,
-                    const UNetShapes& shapes) {
+                    const UNetShapes& shapes, const Selection& selection) {
+  const auto work = [](const Counted<NormShape>& norm) {
+    return norm.count * double(norm.shape.shape.positions * norm.shape.shape.channels);
+  };
+  double total = 0.0;
+  for (const Counted<NormShape>& norm : shapes.norms) total += work(norm);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const Counted<NormShape>& norm : shapes.norms) {
       const NormShape& s = norm.shape;
+      const bool ladder = selection.smoke || work(norm) > 0.08 * total;
       const double bytes = static_cast<double>(size_of(dtype)) * double(s.shape.n) *
                            double(s.shape.positions * s.shape.channels);
       const std::string shape =
           fmt::format("{} {} positions {} channels{}", preset, s.shape.positions, s.shape.channels,
                       s.silu ? " silu" : "");
       add_norm_ladder<GroupNorm::Args>(
-          cases, {"group_norm", "", dtype, shape, 0.0, 2 * bytes, norm.count, nullptr},
+          cases, {"group_norm", "", dtype, shape, 0.0, 2 * bytes, norm.count, nullptr}, ladder,
           [s, dtype](Buffers& b) { return norm_args(b, s, dtype); }, GroupNorm::cuda);
       add_norm_ladder<GroupNormGrad::Args>(
-          cases, {"group_norm_grad", "", dtype, shape, 0.0, 3 * bytes, norm.count, nullptr},
+          cases, {"group_norm_grad", "", dtype, shape, 0.0, 3 * bytes, norm.count, nullptr}, ladder,
           [s, dtype](Buffers& b) { return norm_grad_args(b, s, dtype); }, GroupNormGrad::cuda);
     }
   }
