@@ -1,10 +1,20 @@
-// Which rung of attention's ladder a call takes.
+// Which rung of attention's ladder a call takes: tensor cores for bf16, tiles in f32, and one warp per
+// row only for heads of more than 256 channels.
 #include "cuda/attention.h"
 
 namespace ito {
+namespace {
 
-void kernel::Attention::cuda(const Args& args) { cuda::attention::naive(args); }
+template <class Args>
+void best(const Args& args) {
+  if (cuda::attention::tensor_core_takes(args)) return cuda::attention::tensor_core(args);
+  if (cuda::attention::tiled_takes(args)) return cuda::attention::tiled(args);
+  cuda::attention::naive(args);
+}
 
-void kernel::AttentionGrad::cuda(const Args& args) { cuda::attention::naive(args); }
+}  // namespace
+
+void kernel::Attention::cuda(const Args& args) { best(args); }
+void kernel::AttentionGrad::cuda(const Args& args) { best(args); }
 
 }  // namespace ito

@@ -3,27 +3,30 @@
 // x is read three times forward (mean, variance, result) and x and dy twice each backward. A group of
 // 4 channels in bf16 is 8 bytes of each position, while memory moves 32: three quarters of what is
 // read belongs to other blocks' groups. Any shape fits: the rung that checks the others.
-#include "cuda/element.h"
 #include "cuda/norm.h"
-#include "cuda/reduce.h"
+#include "cuda/norm_arrays.h"
 
 namespace ito::cuda::norm {
 namespace {
 
-using Index = std::int64_t;
 constexpr int threads = 128, warps = threads / 32;
 
-/// One group of one image: element i of `count` is at index(i), its channel is channel(i).
+/// One group of one image: its element i of `count` has channel(i).
 struct Group {
-  Index origin, first, width, channels, count;
-  __device__ Group(const kernel::GroupNormShape& s, Index block)
-      : origin(block / s.groups * s.positions * s.channels),
-        first(block % s.groups * (s.channels / s.groups)),
+  const Shape& s;
+  Index image, width, first, count;
+  __device__ Group(const Shape& shape, Index block)
+      : s(shape),
+        image(block / s.groups),
         width(s.channels / s.groups),
-        channels(s.channels),
+        first(block % s.groups * width),
         count(s.positions * width) {}
   __device__ Index channel(Index i) const { return first + i % width; }
-  __device__ Index index(Index i) const { return origin + i / width * channels + channel(i); }
+  template <class T>
+  __device__ T& at(const Channels<T>& array, Index i) const {
+    const auto column = array.column(s, image, channel(i));
+    return column.at[i / width * column.stride];
+  }
 };
 
 /// The block's sum of f(i) for i in 0 .. count - 1.
@@ -36,25 +39,25 @@ __device__ float block_sum(Index count, float* scratch, F f) {
 }
 
 template <class T>
-__global__ void forward(const T* x, const T* weight, const T* bias, T* y, float* statistics,
-                        kernel::GroupNormShape s, float eps, bool silu) {
+__global__ void forward(Channels<const T> x, const T* weight, const T* bias, Channels<T> y,
+                        float* statistics, Shape s, float eps, bool silu) {
   ITO_SHARED(float, scratch, [warps]);
   const Group g(s, blockIdx.x);
   const float count = static_cast<float>(g.count);
   const float mean =
-      block_sum(g.count, scratch, [&](Index i) { return to_float(x[g.index(i)]); }) / count;
+      block_sum(g.count, scratch, [&](Index i) { return to_float(g.at(x, i)); }) / count;
   const float variance = block_sum(g.count, scratch,
                                    [&](Index i) {
-                                     const float d = to_float(x[g.index(i)]) - mean;
+                                     const float d = to_float(g.at(x, i)) - mean;
                                      return d * d;
                                    }) /
                          count;
   const float rstd = 1.0f / sqrtf(variance + eps);
   for (Index i = threadIdx.x; i < g.count; i += threads) {
     const Index c = g.channel(i);
-    const float xh = (to_float(x[g.index(i)]) - mean) * rstd;
+    const float xh = (to_float(g.at(x, i)) - mean) * rstd;
     const float z = xh * to_float(weight[c]) + to_float(bias[c]);
-    y[g.index(i)] = from_float<T>(silu ? z / (1.0f + expf(-z)) : z);
+    g.at(y, i) = from_float<T>(silu ? z / (1.0f + expf(-z)) : z);
   }
   if (threadIdx.x == 0) {
     statistics[2 * blockIdx.x] = mean;
@@ -79,15 +82,15 @@ __device__ Point point(T x, T dy, T weight, T bias, float mean, float rstd, bool
 }
 
 template <class T>
-__global__ void gradient(const T* x, const T* dy, const T* weight, const T* bias,
-                         const float* statistics, T* dx, float* partial, kernel::GroupNormShape s,
+__global__ void gradient(Channels<const T> x, Channels<const T> dy, const T* weight, const T* bias,
+                         const float* statistics, Channels<T> dx, float* partial, Shape s,
                          bool silu) {
   ITO_SHARED(float, scratch, [warps]);
   const Group g(s, blockIdx.x);
   const float mean = statistics[2 * blockIdx.x], rstd = statistics[2 * blockIdx.x + 1];
   const auto at = [&](Index i) {
-    const Index c = g.channel(i), e = g.index(i);
-    return point(x[e], dy[e], weight[c], bias[c], mean, rstd, silu);
+    const Index c = g.channel(i);
+    return point(g.at(x, i), g.at(dy, i), weight[c], bias[c], mean, rstd, silu);
   };
   float* const image = partial + blockIdx.x / s.groups * 2 * s.channels;
   float total = 0.0f, total_xh = 0.0f;
@@ -109,7 +112,7 @@ __global__ void gradient(const T* x, const T* dy, const T* weight, const T* bias
   for (Index i = threadIdx.x; i < g.count; i += threads) {
     const Point q = at(i);
     const float own = q.dz * to_float(weight[g.channel(i)]);
-    dx[g.index(i)] = from_float<T>(rstd * (own - total / count - q.xh * total_xh / count));
+    g.at(dx, i) = from_float<T>(rstd * (own - total / count - q.xh * total_xh / count));
   }
 }
 
@@ -135,26 +138,29 @@ __global__ void add(const float* partial, T* dbias, T* dweight, Index n, Index c
   (j < channels ? dbias[j] : dweight[j - channels]) = from_float<T>(sum);
 }
 
-unsigned blocks_of(const kernel::GroupNormShape& s) {
-  return static_cast<unsigned>(s.n * s.groups);
-}
+unsigned blocks_of(const Shape& s) { return static_cast<unsigned>(s.n * s.groups); }
 
 }  // namespace
 
 void naive(const Forward& a) {
   with_element("group_norm", a.dtype, [&]<class T>(T) {
-    launch(forward<T>, blocks_of(a.shape), threads, 0, static_cast<const T*>(a.x),
-           static_cast<const T*>(a.weight), static_cast<const T*>(a.bias), static_cast<T*>(a.y),
+    const Channels<const T> x{static_cast<const T*>(a.x), static_cast<const T*>(a.x2),
+                              a.shape.second};
+    launch(forward<T>, blocks_of(a.shape), threads, 0, x, static_cast<const T*>(a.weight),
+           static_cast<const T*>(a.bias), Channels<T>{static_cast<T*>(a.y)},
            static_cast<float*>(a.statistics), a.shape, static_cast<float>(a.eps), a.silu);
   });
 }
 
 void naive(const Gradient& a) {
   with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
-    launch(gradient<T>, blocks_of(a.shape), threads, 0, static_cast<const T*>(a.x),
-           static_cast<const T*>(a.dy), static_cast<const T*>(a.weight),
-           static_cast<const T*>(a.bias), static_cast<const float*>(a.statistics),
-           static_cast<T*>(a.dx), static_cast<float*>(a.partial), a.shape, a.silu);
+    const Channels<const T> x{static_cast<const T*>(a.x), static_cast<const T*>(a.x2),
+                              a.shape.second};
+    const Channels<T> dx{static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.second};
+    launch(gradient<T>, blocks_of(a.shape), threads, 0, x,
+           Channels<const T>{static_cast<const T*>(a.dy)}, static_cast<const T*>(a.weight),
+           static_cast<const T*>(a.bias), static_cast<const float*>(a.statistics), dx,
+           static_cast<float*>(a.partial), a.shape, a.silu);
   });
   add_images(a);
 }

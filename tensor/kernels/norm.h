@@ -10,8 +10,12 @@
 
 namespace ito::kernel {
 
+/// On the device, x may come in two arrays, as the concatenation of their channels would be: x
+/// [n, positions, channels - second] and x2 [n, positions, second]. A group may have channels of
+/// both.
 struct GroupNormShape {
   std::int64_t n, positions, channels, groups;
+  std::int64_t second = 0;  ///< channels of x2; 0 on the CPU
 };
 
 struct GroupNorm {
@@ -26,6 +30,7 @@ struct GroupNorm {
     double eps;
     bool silu;
     DType dtype;
+    const void* x2 = nullptr;
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
@@ -49,6 +54,8 @@ struct GroupNormGrad {
     GroupNormShape shape;
     bool silu;
     DType dtype;
+    const void* x2 = nullptr;
+    void* dx2 = nullptr;
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
