@@ -197,7 +197,8 @@ Tensor tanh(const Tensor& x) {
 
 Tensor sigmoid(const Tensor& x) {
   return record("sigmoid", unary<kernel::Sigmoid>(x),
-                {{x, [](const Tensor& y, const Tensor& dy) { return dy * (y * (1.0 - y)); }}});
+                // 1 - y would have no digits left where y is near 1: sigmoid(-x) has all.
+                {{x, [x](const Tensor& dy) { return dy * (sigmoid(x) * sigmoid(-x)); }}});
 }
 
 Tensor silu(const Tensor& x) {

@@ -43,8 +43,9 @@ OpCase with_rule(Tensor (*rule)(const Tensor& x, const Tensor& dy)) {
 
 TEST_CASE("op checks: a right row has no findings") {
   const OpCase row = good_row();
-  for (const auto check : {check_forward, check_gradient, check_second_gradient, check_precision,
-                           check_threads, check_devices, check_errors}) {
+  for (const auto check :
+       {check_forward, check_gradient, check_second_gradient, check_precision, check_threads,
+        check_devices, check_bf16, check_misaligned, check_repeat, check_errors}) {
     CHECK(check(row).empty());
   }
 }
@@ -89,6 +90,44 @@ TEST_CASE("op checks: a result that depends on the number of threads is found") 
   OpCase row = good_row();
   row.op = [](const Tensors& in) { return in[0] * static_cast<double>(num_threads()); };
   CHECK_FALSE(check_threads(row).empty());
+}
+
+TEST_CASE("op checks: a wrong result on the device is found, by value, NaN, place and order") {
+  if (!available(Device::cuda())) {
+    MESSAGE("skipped: " << why_unavailable(Device::cuda()));
+    return;
+  }
+  // Each is right on the CPU and `wrong` on the device.
+  const auto device_row = [](std::function<Tensor(const Tensor&)> wrong) {
+    OpCase row = good_row();
+    row.op = [wrong](const Tensors& in) {
+      return in[0].device().is_cpu() ? square(in[0]) : wrong(in[0]);
+    };
+    return row;
+  };
+  const OpCase off = device_row([](const Tensor& x) { return square(x) * 1.0001; });
+  CHECK_FALSE(check_devices(off).empty());
+  const OpCase far_off = device_row([](const Tensor& x) { return square(x) * 1.02; });
+  CHECK_FALSE(check_bf16(far_off).empty());
+  CHECK_FALSE(check_misaligned(far_off).empty());
+  const OpCase unwritten =
+      device_row([](const Tensor& x) { return square(x) + log(neg(square(x))); });
+  CHECK_FALSE(check_devices(unwritten).empty());
+  CHECK_FALSE(check_bf16(unwritten).empty());
+  const OpCase here = device_row([](const Tensor& x) { return square(x.to(Device::cpu())); });
+  CHECK_FALSE(check_devices(here).empty());
+  // Only wrong where the input does not start at a multiple of 16 bytes.
+  const OpCase shifted = device_row([](const Tensor& x) {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(x.raw()) % 16 == 0;
+    return aligned ? square(x) : square(x) * 1.02;
+  });
+  CHECK(check_devices(shifted).empty());
+  CHECK_FALSE(check_misaligned(shifted).empty());
+  int runs = 0;
+  const OpCase restless =
+      device_row([&runs](const Tensor& x) { return square(x) * (1.0 + 1e-6 * ++runs); });
+  CHECK(check_devices(restless).empty());
+  CHECK_FALSE(check_repeat(restless).empty());
 }
 
 TEST_CASE("op checks: errors that do not come, or come otherwise, are found") {
