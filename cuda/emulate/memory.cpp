@@ -104,7 +104,11 @@ void piece_freed(void* p, std::size_t bytes, cudaStream_t stream) {
   submit(stream, [=] {
     char* start = nullptr;
     Block* block = find(p, bytes, &start);
-    if (!block || block->pieces.erase(static_cast<char*>(p)) == 0) return;
+    // A graph frees again what was there when it was recorded; another piece may be there by now.
+    if (!block) return;
+    const auto mine = block->pieces.find(static_cast<char*>(p));
+    if (mine == block->pieces.end() || mine->second != bytes) return;
+    block->pieces.erase(mine);
     char* const end = static_cast<char*>(p) + bytes;
     char* const limit = std::min(end + guard, start + padded(block->bytes));
     const auto next = block->pieces.lower_bound(end);

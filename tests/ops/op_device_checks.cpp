@@ -37,6 +37,11 @@ void compare(Findings& findings, const OpCase& row, const std::vector<Shape>& sh
       row, each(row, inputs, [&](const Tensor& t) { return shifted(t.to(device), offset); }),
       offset);
   const Tensors here = run_both_ways(row, dtype == DType::bf16 ? widened(row, inputs) : inputs);
+  if (there.size() != here.size()) {
+    findings.push_back(fmt::format("{}: {} results on {}, {} on the CPU", label(row, shapes),
+                                   there.size(), device.str(), here.size()));
+    return;
+  }
   const double tolerance = dtype == DType::bf16 ? row.bf16_tolerance : 1e-10;
   for (std::size_t k = 0; k < here.size(); ++k) {
     const std::string what = fmt::format("{}: {}{}", label(row, shapes), part(k),
