@@ -1,9 +1,9 @@
 #include "diffusion/models/unet.h"
 
+#include "autograd/ops/conv_upsample.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
-#include "autograd/ops/resample.h"
 #include "diffusion/models/time_embedding.h"
 #include "tensor/check.h"
 
@@ -137,7 +137,9 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const 
       h = level.block(j, concat({h, skips.back()}), emb, dropout);
       skips.pop_back();
     }
-    for (const Resample& up : level.upsamplers) h = up.conv(upsample_nearest(h));
+    for (const Resample& up : level.upsamplers) {
+      h = upsample_conv2d(h, up.conv.weight, up.conv.bias, 2, up.conv.options.padding);
+    }
   }
   return convert(conv_out(conv_norm_out.silu(h)), x_t.dtype());
 }
