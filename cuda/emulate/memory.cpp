@@ -95,6 +95,11 @@ void piece_taken(void* p, std::size_t bytes, cudaStream_t stream) {
     if (!block) broken_rule("%zu bytes at %p are handed out, but are not device memory", bytes, p);
     if (!block->in_pieces) poison(p, block->bytes);  // p is the first piece
     block->in_pieces = true;
+    // What a graph's work had not freed when it was recorded is taken again by the next run.
+    if (const auto left = block->pieces.find(static_cast<char*>(p)); left != block->pieces.end()) {
+      std::memset(p, 0xff, left->second);
+      poison(p, left->second);
+    }
     block->pieces[static_cast<char*>(p)] = bytes;
     unpoison(p, bytes);
   });
