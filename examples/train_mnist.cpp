@@ -3,6 +3,7 @@
 //   train_mnist                                   Fashion-MNIST, into out/train_mnist
 //   train_mnist --dataset mnist --data data/mnist --out out/digits
 //   train_mnist --resume auto                     goes on where a stopped run was
+//   train_mnist --device cuda --dtype bf16        on a GPU's tensor cores
 //
 // The page below is the whole of the training. What it does not show (flags, the run directory,
 // progress, sample grids, checkpoints, the report) is in examples/app/.
@@ -18,55 +19,70 @@ using namespace ito;
 
 app::ExitCode train(const app::TrainOptions& options) {
   const Device device = app::choose_device(options.device, options.threads, options.quiet);
+  const DType dtype = app::choose_dtype(options.dtype, device);
   const auto seed = static_cast<std::uint64_t>(options.seed);
 
   // Data, model and process.
-  const data::Dataset dataset = app::load_dataset(options);
+  const data::Dataset dataset = app::load_dataset(options), on_device = dataset.to(device);
   const UNetConfig config = app::network_config(options, dataset);
   Rng init(seed, Purpose::init);
   UNet unet(config, init);
   const GaussianDiffusion process =
       app::make_process(options.schedule, options.timesteps, options.predict);
+  const NoiseLevel levels = process.noise_levels(DType::f32, device);
 
   // Optimiser, and the average of the weights that samples are drawn with.
-  nn::FlatParameters flat(unet, device);
+  nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
   nn::Ema ema(flat, options.ema);
   const auto lr = nn::LrSchedule::constant(options.lr, options.warmup);
 
   app::TrainingRun run(options, dataset, config, process, std::cref(unet), {flat, adam, ema});
 
-  const data::BatchSampler batches(dataset.count(), options.batch, seed);
+  // Every random number is a function of the seed and the step: that is what makes a continued run
+  // equal to one that was never stopped. The step is read from where it lies on the device.
   Rng flips(seed, Purpose::augment), timesteps(seed, Purpose::timestep),
       noise(seed, Purpose::noise), dropout(seed, Purpose::dropout);
-  const Denoiser model = [&](const Tensor& x_t, const Tensor& t) { return unet(x_t, t, &dropout); };
+  const data::BatchSampler batches(dataset.count(), options.batch, seed);
+  Tensor images = Tensor::zeros({options.batch}, DType::i64, device);
+  Tensor draw = Tensor::zeros({1}, DType::i64, device);
+  for (Rng* rng : {&flips, &timesteps, &noise, &dropout}) rng->bind(draw);
 
-  for (std::int64_t step = run.first_step(); run.goes_on(step); ++step) {
-    // Every random number is a function of the seed and the step: that is what makes a continued
-    // run equal to one that was never stopped. --overfit repeats the numbers of step 0.
-    const std::int64_t draw = options.overfit > 0 ? 0 : step;
-    for (Rng* rng : {&flips, &timesteps, &noise, &dropout}) rng->seek(draw);
+  // One step. On a GPU it is recorded once and then started as a whole: it must do the same every
+  // time, and nothing in it may wait for a result.
+  Graph step_of_training(
+      device,
+      [&] {
+        for (Rng* rng : {&flips, &timesteps, &noise, &dropout}) rng->seek(0);  // draw 0 of the step
 
-    // Clean images, a timestep for each, and noise.
-    const auto images = batches.indices_at(draw);
-    const Tensor x0 =
-        data::gather_batch(dataset, images, options.flip == "on" ? &flips : nullptr).to(device);
-    const Tensor t = randint(timesteps, 0, options.timesteps, {options.batch}, device);
-    const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
+        // A timestep for each image, clean images, noise, and x_t between them.
+        const Tensor t = randint(timesteps, 0, options.timesteps, {options.batch}, device);
+        const auto [x0, eps, x_t] =
+            data::gather_noisy_batch(on_device, images, options.flip == "on" ? &flips : nullptr,
+                                     {t, levels.alpha, levels.sigma}, noise);
 
-    // L_simple: how badly the network tells the noise from the noisy images.
-    const Tensor losses = process.losses(model, x0, t, eps);
-    flat.zero_grad();
-    backward(mean(losses));
+        // L_simple: how badly the network tells the noise from the noisy images.
+        const Tensor losses = process.losses_of(unet(x_t, t, &dropout), x0, t, eps);
+        flat.zero_grad();
+        backward(mean(losses));
 
-    // Adam, with the gradient clipped; and the average.
-    const double norm = nn::grad_norm(flat);
-    const app::StepResult result{images, x0, t, losses, norm, lr(step)};
-    if (run.is_finite(step, result)) {
-      adam.step(lr(step), nn::clip_factor(norm, options.clip));
-      ema.update();
-    }
-    run.end_of_step(step, result);
+        // Adam, with the gradient clipped; and the average. Nothing changes when something is NaN.
+        adam.step_if_finite({.max_norm = options.clip,
+                             .average = &ema,
+                             .losses = losses,
+                             .most_skipped = app::most_bad_in_a_row});
+        run.record({images, x0, t, losses});
+      },
+      options.graph);
+
+  // end_of_step() tells the next step: this one again when it has to be looked at more closely.
+  for (std::int64_t step = run.first_step(); run.goes_on(step);) {
+    const std::int64_t number = options.overfit > 0 ? 0 : step;  // --overfit repeats step 0
+    images.assign(Tensor::from(batches.indices_at(number), images.shape()));
+    draw.fill(static_cast<double>(number));
+    adam.set_lr(lr(step));
+    step_of_training.run();
+    step = run.end_of_step(step, lr(step));
   }
   return run.finish();
 }

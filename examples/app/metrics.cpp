@@ -38,19 +38,17 @@ void for_each_object(const std::string& path, const F& use) {
 
 }  // namespace
 
-void MetricsWindow::add(const Tensor& losses, const Tensor& t, std::int64_t timesteps,
-                        double norm) {
-  const std::vector<float> loss_of = losses.to_vector<float>();
-  const std::vector<std::int64_t> t_of = t.to_vector<std::int64_t>();
+void MetricsWindow::add(const std::vector<float>& losses, const std::vector<std::int64_t>& t,
+                        std::int64_t timesteps, double norm) {
   double sum = 0;
-  for (std::size_t i = 0; i < loss_of.size(); ++i) {
-    const auto quarter = static_cast<std::size_t>(t_of[i] * 4 / timesteps);
-    quarter_loss[quarter] += double{loss_of[i]};
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    const auto quarter = static_cast<std::size_t>(t[i] * 4 / timesteps);
+    quarter_loss[quarter] += double{losses[i]};
     ++quarter_count[quarter];
-    sum += double{loss_of[i]};
+    sum += double{losses[i]};
   }
   ++steps;
-  loss += sum / static_cast<double>(loss_of.size());
+  loss += sum / static_cast<double>(losses.size());
   grad_norm += norm;
 }
 

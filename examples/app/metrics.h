@@ -14,8 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "tensor/tensor.h"
-
 namespace ito::app {
 
 /// Sums since the last line. Part of a checkpoint, so that a resumed run writes the same lines.
@@ -26,8 +24,9 @@ struct MetricsWindow {
   std::array<double, 4> quarter_loss{};
   std::array<std::int64_t, 4> quarter_count{};
 
-  /// One step: the loss [N] and the timestep i64 [N] of each image of the batch, T of the schedule.
-  void add(const Tensor& losses, const Tensor& t, std::int64_t timesteps, double norm);
+  /// One step: the loss and the timestep of each image of the batch, T of the schedule.
+  void add(const std::vector<float>& losses, const std::vector<std::int64_t>& t,
+           std::int64_t timesteps, double norm);
 
   std::string to_json() const;
   static MetricsWindow from_json(const std::string& text);  ///< throws FormatError

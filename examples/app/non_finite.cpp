@@ -15,8 +15,8 @@ Json number(double x) { return std::isfinite(x) ? Json(x) : Json(fmt::format("{}
 
 }  // namespace
 
-NonFiniteReport explain_non_finite(std::int64_t step, const StepResult& r,
-                                   const nn::FlatParameters& flat) {
+NonFiniteReport explain_non_finite(std::int64_t step, const StepTensors& r, double grad_norm,
+                                   double lr, const nn::FlatParameters& flat) {
   std::vector<nn::NamedTensor> gradients = flat.views(flat.grads);
   std::reverse(gradients.begin(), gradients.end());
   const std::pair<const char*, std::vector<nn::NamedTensor>> stages[] = {
@@ -39,10 +39,13 @@ NonFiniteReport explain_non_finite(std::int64_t step, const StepResult& r,
   }
   Json losses = Json::array();
   for (const float loss : r.losses.to_vector<float>()) losses.push_back(number(double{loss}));
-  report.json = Json{{"step", step},       {"first_bad", first},
-                     {"images", r.images}, {"timesteps", r.t.to_vector<std::int64_t>()},
-                     {"losses", losses},   {"grad_norm", number(r.grad_norm)},
-                     {"lr", r.lr}}
+  report.json = Json{{"step", step},
+                     {"first_bad", first},
+                     {"images", r.images.to_vector<std::int64_t>()},
+                     {"timesteps", r.t.to_vector<std::int64_t>()},
+                     {"losses", losses},
+                     {"grad_norm", number(grad_norm)},
+                     {"lr", lr}}
                     .dump(2) +
                 "\n";
   return report;

@@ -14,7 +14,7 @@ struct NonFiniteReport {
 
 /// Looks for the first bad tensor in the order of the computation: the batch, the parameters, the
 /// loss of each image, the gradients from the output of the network backwards.
-NonFiniteReport explain_non_finite(std::int64_t step, const StepResult& result,
-                                   const nn::FlatParameters& flat);
+NonFiniteReport explain_non_finite(std::int64_t step, const StepTensors& tensors, double grad_norm,
+                                   double lr, const nn::FlatParameters& flat);
 
 }  // namespace ito::app

@@ -16,6 +16,7 @@ Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, con
   ddim.steps = o.steps;
   ddim.eta = o.eta;
   ddim.clip_x0 = true;
+  ddim.graph = o.graph;
   ddim.observer = [](const SampleStep&) {
     if (stop_requested()) throw PreviewStopped{};
   };
@@ -28,7 +29,7 @@ Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, con
   // Whole rows for each half: columns divide the count where that gives a pleasant shape.
   std::int64_t columns = std::min<std::int64_t>(o.count, 8);
   while (o.count % columns != 0) --columns;
-  return data::image_grid(concat({averaged, raw}, 0), columns);
+  return data::image_grid(concat({averaged, raw}, 0).to(Device::cpu()), columns);
 }
 
 Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std::uint64_t seed) {

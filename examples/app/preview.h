@@ -15,6 +15,7 @@ struct PreviewOptions {
   std::int64_t steps = 50;  ///< of DDIM
   double eta = 1.0;         ///< of DDIM
   std::uint64_t seed = 0;   ///< of the noise: the same for every grid of a run
+  bool graph = true;        ///< record a step and replay it, on CUDA
 };
 
 /// A grid as u8 [H, W, C]: `count` samples with the averaged weights above the same number with the

@@ -53,7 +53,7 @@ std::string decimal(double x) { return fmt::format("{:.4g}", x); }
 
 void write_run_report(const RunDirectory& directory, const std::string& status,
                       const TrainOptions& o, const data::Dataset& dataset,
-                      const GaussianDiffusion& process, std::int64_t parameters) {
+                      const GaussianDiffusion& process, const nn::FlatParameters& flat) {
   Report r;
   r.title = fmt::format("{}: {}", o.program, dataset.name);
   r.status = status;
@@ -63,14 +63,17 @@ void write_run_report(const RunDirectory& directory, const std::string& status,
   r.noising = {noising(dataset, process, static_cast<std::uint64_t>(o.seed))};
   r.config = read_text(directory.file("config.json"));
   const Tensor& images = dataset.images;
-  r.facts = {{"data", fmt::format("{}, {} images of {} x {} x {}", dataset.name, images.size(0),
-                                  images.size(1), images.size(2), images.size(3))},
-             {"process",
-              fmt::format("{} schedule, T = {}, predicts {}", o.schedule, o.timesteps, o.predict)},
-             {"network", fmt::format("{} parameters", parameters)},
-             {"batch", fmt::format("{} images", o.batch)},
-             {"peak memory", human_bytes(static_cast<double>(memory::usage().peak))},
-             {"threads", std::to_string(num_threads())}};
+  r.facts = {
+      {"data", fmt::format("{}, {} images of {} x {} x {}", dataset.name, images.size(0),
+                           images.size(1), images.size(2), images.size(3))},
+      {"process",
+       fmt::format("{} schedule, T = {}, predicts {}", o.schedule, o.timesteps, o.predict)},
+      {"network", fmt::format("{} parameters", flat.count())},
+      {"batch", fmt::format("{} images", o.batch)},
+      {"device", flat.values.device().str()},
+      {"dtype", name_of(flat.working.dtype())},
+      {"peak memory", human_bytes(static_cast<double>(memory::usage(flat.values.device()).peak))},
+      {"threads", std::to_string(num_threads())}};
   if (!r.metrics.empty()) {
     double loss = 0;
     const std::size_t tail = std::max<std::size_t>(1, r.metrics.size() / 10);

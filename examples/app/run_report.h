@@ -7,6 +7,7 @@
 #include "diffusion/gaussian_diffusion.h"
 #include "examples/app/run_directory.h"
 #include "examples/app/train_options.h"
+#include "nn/flat.h"
 
 namespace ito::app {
 
@@ -14,6 +15,6 @@ namespace ito::app {
 /// IoError.
 void write_run_report(const RunDirectory& directory, const std::string& status,
                       const TrainOptions& options, const data::Dataset& dataset,
-                      const GaussianDiffusion& process, std::int64_t parameters);
+                      const GaussianDiffusion& process, const nn::FlatParameters& flat);
 
 }  // namespace ito::app

@@ -73,7 +73,7 @@ void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
   line.add("--seed", o.seed, {0, INT64_MAX}, "of all random numbers; equal seeds give equal bits");
 }
 
-void add_run_flags(CommandLine& line, TrainOptions& o) {
+void add_run_flags(CommandLine& line, TrainOptions& o, bool& no_graph) {
   line.heading("Run");
   line.add("--out", o.out, "DIR", "where everything is written");
   line.add("--resume", o.resume, "auto|DIR",
@@ -94,6 +94,11 @@ void add_run_flags(CommandLine& line, TrainOptions& o) {
   line.add("--threads", o.threads, {0, 1024},
            "threads, 0: one per core. Results do not depend on it");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_choice("--dtype", o.dtype, {"f32", "bf16"},
+                  "what the network computes in; the weights that are trained and saved are f32. "
+                  "bf16 needs cuda");
+  line.add_switch("--no-graph", no_graph,
+                  "on cuda, start the kernels of a step one by one, for debugging");
   line.add_switch("--quiet", o.quiet, "print errors only");
 }
 
@@ -152,9 +157,11 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   add_data_flags(line, o);
   add_model_flags(line, o);
   add_optimiser_flags(line, o);
-  add_run_flags(line, o);
+  bool no_graph = false;
+  add_run_flags(line, o, no_graph);
   line.allow_config_file();
   if (!line.parse(argc, argv)) return std::nullopt;
+  o.graph = !no_graph;
 
   if (o.image_channels == 2) {
     stop(ExitCode::usage, "--image-channels must be 1 (grey) or 3 (colour); got 2");
@@ -198,6 +205,14 @@ Device choose_device(const std::string& name, std::int64_t threads, bool quiet) 
     print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
   }
   return Device::cpu();
+}
+
+DType choose_dtype(const std::string& name, Device device) {
+  if (name == "f32") return DType::f32;
+  if (device.is_cpu()) {
+    stop(ExitCode::usage, "--dtype {} needs --device cuda: the CPU computes in f32", name);
+  }
+  return DType::bf16;
 }
 
 }  // namespace ito::app

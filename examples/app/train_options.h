@@ -11,6 +11,7 @@
 
 #include "diffusion/gaussian_diffusion.h"
 #include "tensor/device.h"
+#include "tensor/dtype.h"
 
 namespace ito::app {
 
@@ -62,6 +63,8 @@ struct TrainOptions {
   std::int64_t log_every = 10;
   std::int64_t threads = 0;  ///< 0: as many as the machine has
   std::string device = "auto";
+  std::string dtype = "f32";
+  bool graph = true;  ///< record a step and replay it, on CUDA
   bool quiet = false;
 };
 
@@ -82,5 +85,9 @@ GaussianDiffusion make_process(const std::string& schedule, std::int64_t timeste
 /// Sets the number of threads (0: all) and returns the device for `name`: auto takes the GPU when
 /// there is one. Throws ProgramError (resource) when cuda was asked for and is not there.
 Device choose_device(const std::string& name, std::int64_t threads, bool quiet);
+
+/// The dtype "f32" or "bf16" that a network computes in on `device`. Throws ProgramError (usage)
+/// for bf16 on the CPU.
+DType choose_dtype(const std::string& name, Device device);
 
 }  // namespace ito::app

@@ -62,7 +62,9 @@ std::string config_json(const TrainOptions& o, const data::Dataset& d,
                       {"keep_last", o.keep_last},
                       {"log_every", o.log_every},
                       {"threads", o.threads},
-                      {"device", o.device}}}};
+                      {"device", o.device},
+                      {"dtype", o.dtype},
+                      {"graph", o.graph}}}};
   // A path may be any bytes; JSON must be UTF-8.
   return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

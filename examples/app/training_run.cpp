@@ -1,10 +1,12 @@
 #include "examples/app/training_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 
+#include "autograd/engine.h"
 #include "data/png.h"
 #include "examples/app/files.h"
 #include "examples/app/non_finite.h"
@@ -16,6 +18,7 @@
 #include "examples/app/signals.h"
 #include "examples/app/training_config.h"
 #include "nn/checkpoint.h"
+#include "nn/step_history.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
 
@@ -24,7 +27,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t most_bad_in_a_row = 5;
+// Rows of the history: how many steps a device makes before they are looked at.
+std::int64_t steps_between_looks(const TrainOptions& o, Device device) {
+  return device.is_cpu() ? 1 : std::min<std::int64_t>(o.log_every, 100);
+}
 
 RunDirectory::Mode mode_of(const TrainOptions& o) {
   if (o.overwrite) return RunDirectory::Mode::overwrite;
@@ -43,6 +49,8 @@ struct TrainingRun::Impl {
         process(p),
         model(std::move(m)),
         learner(l),
+        device(l.flat.values.device()),
+        history(steps_between_looks(o, device), o.batch, device),
         directory(o.out, mode_of(o)),
         card(model_card(o, network, d).to_json()),
         learning(learning_json(o, d)) {}
@@ -54,7 +62,9 @@ struct TrainingRun::Impl {
   std::optional<nn::Checkpoint> find_checkpoint();
   void resume();
   void open_logs();
-  void log(std::int64_t done, const StepResult& result);
+  std::optional<std::int64_t> look(std::int64_t newest, double lr);
+  void handle_bad(std::int64_t step, const nn::StepHistory::Row& row, bool newest, double lr);
+  void log(const nn::StepHistory::Row& row, double lr);
   void draw_samples(std::int64_t done);
   void save(std::int64_t done);
   void write_report(const std::string& status);
@@ -65,12 +75,16 @@ struct TrainingRun::Impl {
   const GaussianDiffusion& process;
   Denoiser model;
   Learner learner;
+  Device device;
+  nn::StepHistory history;
+  std::int64_t pending = 0;  // steps made since the last look
+  bool look_now = false;
+  StepTensors tensors;  // of the newest step
   RunDirectory directory;
   std::string card, learning;
   TrainingState state;
   std::unique_ptr<AppendFile> metrics, timing;
   std::unique_ptr<Progress> progress;
-  bool last_step_was_finite = true;
   std::chrono::steady_clock::time_point lap;  // end of the last line of timing.jsonl
   std::int64_t lap_step = 0;
   std::int64_t saved_step = -1;
@@ -112,6 +126,7 @@ void TrainingRun::Impl::resume() {
            checkpoint->directory.string(), text);
     }
     restore(learner, *checkpoint);
+    learner.adam.set_skipped_in_a_row(state.bad_in_a_row);
     say(fmt::format("continuing after step {} from {}", state.step,
                     checkpoint->directory.string()));
   });
@@ -141,15 +156,15 @@ void TrainingRun::Impl::start_table() const {
         "  process   {} schedule, T = {}, predicts {}\n"
         "  network   {} parameters\n"
         "  memory    weights {}, gradients {}, optimiser {}, average {}, data {}\n"
-        "  device    {}, f32, {} threads\n"
+        "  device    {}, {}, {} threads\n"
         "  training  {} steps of {} images, lr {}, seed {}\n"
         "  output    {}\n",
         options.program, dataset.name, images.size(0), images.size(1), images.size(2),
         images.size(3), options.schedule, options.timesteps, options.predict, flat.count(),
         size(flat.values), size(flat.grads),
         human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
-        size(learner.ema.values), size(images), flat.values.device().str(), num_threads(),
-        options.steps, options.batch, options.lr, options.seed, options.out);
+        size(learner.ema.values), size(images), device.str(), name_of(flat.working.dtype()),
+        num_threads(), options.steps, options.batch, options.lr, options.seed, options.out);
   for (const std::string& skipped : dataset.skipped) {
     print(stderr, "  left out  {}\n", skipped);
   }
@@ -178,62 +193,94 @@ TrainingRun::~TrainingRun() = default;
 std::int64_t TrainingRun::first_step() const { return impl_->state.step; }
 
 bool TrainingRun::goes_on(std::int64_t step) const {
-  return step < impl_->options.steps && !stop_requested();
+  if (step >= impl_->options.steps) return false;
+  return !stop_requested() || impl_->pending > 0;
 }
 
 // ---- every step
 // ----------------------------------------------------------------------------------
 
-bool TrainingRun::is_finite(std::int64_t step, const StepResult& result) {
-  Impl& run = *impl_;
-  bool finite = std::isfinite(result.grad_norm);
-  for (const float loss : result.losses.to_vector<float>()) finite = finite && std::isfinite(loss);
-  run.last_step_was_finite = finite;
-  if (finite) {
-    run.state.bad_in_a_row = 0;
-    return true;
-  }
-  ++run.state.window.skipped;
-  ++run.state.bad_in_a_row;
-  const NonFiniteReport report = explain_non_finite(step, result, run.learner.flat);
-  run.say(fmt::format("step {}: not finite, update skipped ({} in a row): {}", step + 1,
-                      run.state.bad_in_a_row, report.first_bad));
-  if (run.state.bad_in_a_row < most_bad_in_a_row) return false;
-  write_text_atomic(run.directory.file("nan_report.json"), report.json);
-  run.write_report(fmt::format("stopped at step {}: not finite: {}", step + 1, report.first_bad));
-  run.progress->finish();
-  stop(
-      ExitCode::non_finite,
-      "{} steps in a row were not finite, the last one step {}: {}. Details in {}; the weights are "
-      "those before. A lower --lr or --clip, or a longer --warmup, often helps",
-      most_bad_in_a_row, step + 1, report.first_bad, run.directory.file("nan_report.json"));
+void TrainingRun::record(const StepTensors& tensors) {
+  impl_->history.add(tensors.losses, tensors.t, impl_->learner.adam);
+  impl_->tensors = tensors;
+  impl_->tensors.losses = detach(tensors.losses);  // without the graph behind it
 }
 
-void TrainingRun::end_of_step(std::int64_t step, const StepResult& result) {
+std::int64_t TrainingRun::end_of_step(std::int64_t step, double lr) {
   Impl& run = *impl_;
   const TrainOptions& o = run.options;
-  const std::int64_t done = run.state.step = step + 1;
-  run.log(done, result);
+  const std::int64_t done = step + 1;
   const bool last = done == o.steps;
+  const bool draw = o.sample_count > 0 && (last || due(done, o.sample_every));
+  const bool save = last || due(done, o.checkpoint_every) || stop_requested();
+  ++run.pending;
+  if (!(draw || save || run.look_now || due(done, o.log_every) ||
+        run.pending == run.history.capacity())) {
+    return done;
+  }
+  if (const auto again = run.look(step, lr)) return *again;
   const auto pause = std::chrono::steady_clock::now();
   run.progress->pause();
-  if (o.sample_count > 0 && (last || due(done, o.sample_every))) run.draw_samples(done);
-  if (last || due(done, o.checkpoint_every) || stop_requested()) {
+  if (draw) run.draw_samples(done);
+  if (save || stop_requested()) {
     run.save(done);
     run.write_report(last ? fmt::format("finished at step {}", done)
                           : fmt::format("at step {} of {}", done, o.steps));
   }
   run.progress->resume();
   run.lap += std::chrono::steady_clock::now() - pause;  // speed is that of training alone
+  return done;
 }
 
-void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {
-  if (last_step_was_finite) state.window.add(r.losses, r.t, options.timesteps, r.grad_norm);
+// Takes the steps since the last look, up to `newest`, into account. Returns a step that must be
+// made again, because it ends the run and its tensors are gone.
+std::optional<std::int64_t> TrainingRun::Impl::look(std::int64_t newest, double lr) {
+  pending = 0;
+  look_now = false;
+  for (const nn::StepHistory::Row& row : history.take()) {
+    const std::int64_t step = state.step;
+    if (!row.updated && step != newest && state.bad_in_a_row + 1 == most_bad_in_a_row) {
+      look_now = true;
+      return step;
+    }
+    if (row.updated) {
+      state.bad_in_a_row = 0;
+    } else {
+      handle_bad(step, row, step == newest, lr);
+    }
+    log(row, lr);
+  }
+  return std::nullopt;
+}
+
+void TrainingRun::Impl::handle_bad(std::int64_t step, const nn::StepHistory::Row& row, bool newest,
+                                   double lr) {
+  ++state.window.skipped;
+  ++state.bad_in_a_row;
+  const std::string skipped = fmt::format("step {}: not finite, update skipped ({} in a row)",
+                                          step + 1, state.bad_in_a_row);
+  if (!newest) return say(skipped);  // the device has gone on: what was bad first is not known
+  const NonFiniteReport report = explain_non_finite(step, tensors, row.grad_norm, lr, learner.flat);
+  say(fmt::format("{}: {}", skipped, report.first_bad));
+  if (state.bad_in_a_row < most_bad_in_a_row) return;
+  write_text_atomic(directory.file("nan_report.json"), report.json);
+  write_report(fmt::format("stopped at step {}: not finite: {}", step + 1, report.first_bad));
+  progress->finish();
+  stop(
+      ExitCode::non_finite,
+      "{} steps in a row were not finite, the last one step {}: {}. Details in {}; the weights are "
+      "those before. A lower --lr or --clip, or a longer --warmup, often helps",
+      most_bad_in_a_row, step + 1, report.first_bad, directory.file("nan_report.json"));
+}
+
+void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
+  const std::int64_t done = ++state.step;
+  if (row.updated) state.window.add(row.losses, row.t, options.timesteps, row.grad_norm);
   state.epoch = options.overfit > 0 ? 0 : done * options.batch / dataset.count();
   state.cursor = options.overfit > 0 ? 0 : done * options.batch % dataset.count();
   double loss = 0;
-  for (const float x : r.losses.to_vector<float>()) loss += double{x};
-  progress->update(done, loss / static_cast<double>(r.losses.numel()), r.grad_norm, r.lr);
+  for (const float x : row.losses) loss += double{x};
+  progress->update(done, loss / static_cast<double>(row.losses.size()), row.grad_norm, lr);
   if (!due(done, options.log_every)) return;
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - lap).count();
@@ -242,8 +289,9 @@ void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {
   lap_step = done;
   with_exit_code(ExitCode::resource, [&] {
     const auto& ema = learner.ema;
-    const double decay = ema.updates() > 0 ? ema.decay_at(ema.updates() - 1) : 0.0;
-    metrics->append(to_json(summarise(state.window, done, r.lr, decay)));
+    const std::int64_t updates = ema.updates();
+    const double decay = updates > 0 ? ema.decay_at(updates - 1) : 0.0;
+    metrics->append(to_json(summarise(state.window, done, lr, decay)));
     timing->append(to_json(TimingLine{done, speed}));
   });
   state.metrics_bytes = metrics->size();
@@ -253,11 +301,10 @@ void TrainingRun::Impl::log(std::int64_t done, const StepResult& r) {
 void TrainingRun::Impl::draw_samples(std::int64_t done) {
   const Tensor& images = dataset.images;
   try {
-    const Tensor grid =
-        preview_grid(process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
-                     learner.flat.values.device(),
-                     {options.sample_count, options.sample_steps, options.sample_eta,
-                      static_cast<std::uint64_t>(options.seed)});
+    const Tensor grid = preview_grid(
+        process, model, learner.ema, {images.size(1), images.size(2), images.size(3)}, device,
+        {options.sample_count, options.sample_steps, options.sample_eta,
+         static_cast<std::uint64_t>(options.seed), options.graph});
     with_exit_code(ExitCode::resource, [&] {
       data::write_png(directory.samples(done), grid,
                       {{"Software", "ito " ITO_VERSION},
@@ -289,7 +336,7 @@ void TrainingRun::Impl::save(std::int64_t done) {
 
 void TrainingRun::Impl::write_report(const std::string& status) {
   with_exit_code(ExitCode::resource, [&] {
-    write_run_report(directory, status, options, dataset, process, learner.flat.count());
+    write_run_report(directory, status, options, dataset, process, learner.flat);
   });
 }
 
@@ -309,7 +356,7 @@ ExitCode TrainingRun::finish() {
   run.say(fmt::format("{} at step {}: {:.0f} images/s, peak memory {}; {}",
                       stop_requested() ? "stopped and saved" : "done", run.state.step,
                       run.progress->images_per_second(),
-                      human_bytes(static_cast<double>(memory::usage().peak)),
+                      human_bytes(static_cast<double>(memory::usage(run.device).peak)),
                       run.directory.file("report.html")));
   return signal_exit_code();
 }

@@ -2,12 +2,17 @@
 // earlier run, progress, metrics, sample grids, checkpoints, the report, signals and NaN.
 //
 //   app::TrainingRun run(options, dataset, config, process, denoiser, {flat, adam, ema});
-//   for (std::int64_t step = run.first_step(); run.goes_on(step); ++step) {
+//   Graph step_of_training(device, [&] { ...; adam.step_if_finite(...); run.record(...); });
+//   for (std::int64_t step = run.first_step(); run.goes_on(step);) {
 //     ...
-//     if (run.is_finite(step, result)) { adam.step(...); ema.update(); }
-//     run.end_of_step(step, result);
+//     step_of_training.run();
+//     step = run.end_of_step(step, lr);
 //   }
 //   return run.finish();
+//
+// On the CPU every step is looked at when it is made. On a GPU steps are looked at every
+// --log-every steps (at most 100), so that the device never waits for the host; what a step
+// computed is kept there until then (nn/step_history.h).
 //
 // Not a trainer: it never computes a loss nor changes a weight, except to load them.
 #pragma once
@@ -24,12 +29,13 @@
 
 namespace ito::app {
 
-/// What one step of the loop computed.
-struct StepResult {
-  const std::vector<std::int64_t>& images;  ///< indices of the batch in the data set
-  Tensor x0, t, losses;                     ///< [N, H, W, C], i64 [N], [N]
-  double grad_norm;
-  double lr;
+/// So many steps in a row without an update, because something was not finite, end a run.
+inline constexpr std::int64_t most_bad_in_a_row = 5;
+
+/// What one step of the loop computed, on its device.
+struct StepTensors {
+  Tensor images;         ///< i64 [N], indices of the batch in the data set
+  Tensor x0, t, losses;  ///< [N, H, W, C], i64 [N], [N]
 };
 
 class TrainingRun {
@@ -44,14 +50,17 @@ class TrainingRun {
 
   /// 0, or the step after the checkpoint's last.
   std::int64_t first_step() const;
-  /// False when all steps are made or a signal has come.
+  /// False when all steps are made or, once all that were made have been looked at, a signal has
+  /// come.
   bool goes_on(std::int64_t step) const;
-  /// Whether loss and gradients are finite, so that they may be used. After five steps in a row
-  /// that are not, writes nan_report.json and throws ProgramError (non_finite).
-  bool is_finite(std::int64_t step, const StepResult& result);
-  /// Logs; where due draws samples, saves, writes the report. Throws ProgramError (resource) when
-  /// the disk is full: the last checkpoint is then intact.
-  void end_of_step(std::int64_t step, const StepResult& result);
+  /// Keeps what the step computed until end_of_step looks at it. Part of the recorded work.
+  void record(const StepTensors& tensors);
+  /// Where due looks at the steps made, logs, draws samples, saves, writes the report. Returns the
+  /// next step. After five steps in a row that are not finite, writes nan_report.json and throws
+  /// ProgramError (non_finite); when they are noticed later, the fifth is asked for once more, to
+  /// find what was not finite first (it changes nothing). Throws ProgramError (resource) when the
+  /// disk is full: the last checkpoint is then intact.
+  std::int64_t end_of_step(std::int64_t step, double lr);
   /// Closes the run. The program's exit code: success, or that of the signal.
   ExitCode finish();
 

@@ -78,6 +78,7 @@ void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
   nn::assign_parameters(flat.views(ema.values), average);
   ema.set_updates(counter(average, "updates"));
   adam.load_state(flat, checkpoint.load("optimizer.safetensors"));
+  flat.use(flat.values);
 }
 
 }  // namespace ito::app

@@ -83,8 +83,7 @@ TEST_CASE(
 
 TEST_CASE("MetricsWindow: losses go to the quarter of their timestep") {
   app::MetricsWindow w;
-  w.add(Tensor::from<float>({1, 2, 3, 5}, {4}), Tensor::from<std::int64_t>({0, 249, 250, 999}, {4}),
-        1000, 0.5);
+  w.add({1, 2, 3, 5}, {0, 249, 250, 999}, 1000, 0.5);
   CHECK(w.quarter_count == std::array<std::int64_t, 4>{2, 1, 0, 1});
   CHECK(w.quarter_loss == std::array<double, 4>{3, 3, 0, 5});
   const app::MetricsLine line = app::summarise(w, 7, 1e-3, 0.9);
