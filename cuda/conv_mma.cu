@@ -10,8 +10,10 @@
 // 790 TFLOP/s need 12 TB/s of it without the reuse in L1), 64 KiB shared memory, 4 warps.
 // Global traffic: x and weight once where L2 holds them (each pixel is read kh kw times from L2), y
 // once; with split sums 8 bytes per output and split more.
+#include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #include "cuda/conv_mma.h"
 #include "cuda/conv_pack.h"
@@ -79,15 +81,26 @@ class Loader {
   Pixel pixel_[Pixels::rows];
 };
 
-/// Block (tile, split): tiles of one row of tiles side by side, so that they find its pixels in L2.
+/// What one launch computes: the classes of an input gradient at stride 2 have a quarter of the
+/// pixels each, and fill the device together.
+struct Problems {
+  static constexpr int most = 4;
+  Correlation at[most];
+  int count = 0;
+};
+
+/// Block (tile, split, problem): the tiles of one row of tiles stand side by side, so that they
+/// find its pixels in the second-level cache.
 template <class Tile>
 __global__ void __launch_bounds__(Tile::threads)
-    correlate(Correlation c, int tiles_n, int blocks, bool vectors) {
+    correlate(const Problems problems, int tiles_n, bool vectors) {
   ITO_DYNAMIC_SHARED(bf16, ring);
+  const Correlation& c = problems.at[blockIdx.z];
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
-  const int begin = split * blocks;
-  const int all = (c.depth() + Tile::k - 1) / Tile::k;
+  if (first_m >= c.pixels) return;  // a class of fewer pixels than others
+  const int all = (c.depth() + Tile::k - 1) / Tile::k, splits = static_cast<int>(gridDim.y);
+  const int blocks = (all + splits - 1) / splits, begin = split * blocks;
   Loader<Tile> loader(c, first_m, first_n, begin * Tile::k);
   Sums<Tile> sums = {};
   multiply<Tile>(loader, min(all - begin, blocks), ring, sums);
@@ -106,48 +119,65 @@ template <int m, int n, int k, int warp_m, int warp_n, int stages>
 using Forward = Tiling<m, n, k, warp_m, warp_n, stages, Major::k>;
 
 template <class Tile>
-void run(Correlation c, int splits) {
-  const int tiles_m = (c.pixels + Tile::m - 1) / Tile::m;
-  const int tiles_n = (c.out + Tile::n - 1) / Tile::n;
-  const int all = (c.depth() + Tile::k - 1) / Tile::k;
+void run(const Problems& problems, int splits) {
+  int tiles_m = 0;
+  bool vectors = true;
+  for (int i = 0; i < problems.count; ++i) {
+    tiles_m = std::max(tiles_m, (problems.at[i].pixels + Tile::m - 1) / Tile::m);
+    vectors = vectors && takes_vectors<bf16>(problems.at[i], 8);
+  }
+  const int tiles_n = (problems.at[0].out + Tile::n - 1) / Tile::n;
   const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
-                  static_cast<unsigned>(splits));
-  launch(correlate<Tile>, grid, Tile::threads, Tile::shared_bytes, c, tiles_n,
-         (all + splits - 1) / splits, takes_vectors<bf16>(c, 8));
+                  static_cast<unsigned>(splits), static_cast<unsigned>(problems.count));
+  launch(correlate<Tile>, grid, Tile::threads, Tile::shared_bytes, problems, tiles_n, vectors);
 }
 
 constexpr int block_k = 32;
 using Tile128x128 = Forward<128, 128, block_k, 64, 64, 3>;
 using Tile128x64 = Forward<128, 64, block_k, 64, 32, 4>;
 using Tile64x64 = Forward<64, 64, block_k, 32, 32, 4>;
+using Tile128x32 = Forward<128, 32, block_k, 32, 32, 4>;
 using Tile128x16 = Forward<128, 16, block_k, 32, 16, 4>;
 
 struct Variant {
   Cut cut;
-  void (*run)(Correlation, int splits);
+  void (*run)(const Problems&, int splits);
 };
 template <class Tile>
 constexpr Variant variant{{Tile::m, Tile::n, 0}, run<Tile>};
 constexpr std::array variants = {variant<Tile128x128>, variant<Tile128x64>, variant<Tile64x64>,
-                                 variant<Tile128x16>};
+                                 variant<Tile128x32>, variant<Tile128x16>};
 constexpr std::array<Cut, variants.size()> cuts = [] {
   std::array<Cut, variants.size()> list{};
   for (std::size_t i = 0; i < list.size(); ++i) list[i] = variants[i].cut;
   return list;
 }();
 
-void run(Correlation c, const Cut& wanted) {
-  c.slab = block_k;
-  const Cut cut = choose_cut({c.pixels, c.out, c.depth(), block_k, tensor_core_rate}, cuts, wanted);
+void run(Problems problems, const Cut& wanted) {
+  std::int64_t pixels = 0;
+  int depth = 0;
+  for (int i = 0; i < problems.count; ++i) {
+    Correlation& c = problems.at[i];
+    c.slab = block_k;
+    pixels += c.pixels, depth = std::max(depth, c.depth());
+  }
+  const int out = problems.at[0].out;
+  const Cut cut = choose_cut({pixels, out, depth, block_k, tensor_core_rate}, cuts, wanted);
   std::optional<Scratch<float>> partial;
   if (cut.splits > 1) {
-    partial.emplace(std::int64_t{cut.splits} * c.pixels * c.out);
-    c.partial = partial->data();
+    partial.emplace(cut.splits * pixels * out);
+    float* next = partial->data();
+    for (int i = 0; i < problems.count; ++i) {
+      problems.at[i].partial = next;
+      next += std::int64_t{cut.splits} * problems.at[i].pixels * out;
+    }
   }
   for (const Variant& v : variants) {
-    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(c, cut.splits);
+    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(problems, cut.splits);
   }
-  if (cut.splits > 1) add_splits<bf16>(c, cut.splits);
+  for (int i = 0; cut.splits > 1 && i < problems.count; ++i) {
+    add_splits<bf16>(problems.at[i], cut.splits);
+  }
 }
 
 void expect_bf16(const char* op, DType dtype) {
@@ -169,7 +199,7 @@ void tensor_core(const kernel::Conv2d::Args& a, Cut wanted) {
   c.x[0] = x.source(0), c.x[1] = x.source(1);
   c.in = x.channels();
   c.weight = weight.data();
-  run(c, wanted);
+  run({{c}, 1}, wanted);
 }
 
 void tensor_core(const kernel::Conv2dInputGrad::Args& a, Cut wanted) {
@@ -178,9 +208,12 @@ void tensor_core(const kernel::Conv2dInputGrad::Args& a, Cut wanted) {
   const PaddedChannels dy(a.dy, s.n * s.p * s.q, s.out);
   Scratch<bf16> packed(s.in * s.kh * s.kw * dy.channels());
   pack_flipped(static_cast<const bf16*>(a.weight), s, dy.channels(), packed.data());
+  Problems problems;
   for (const Correlation& c : input_grad_problems(a, dy.data(), packed.data(), dy.channels())) {
-    run(c, wanted);
+    problems.at[problems.count++] = c;
+    if (problems.count == Problems::most) run(std::exchange(problems, {}), wanted);
   }
+  if (problems.count > 0) run(problems, wanted);
 }
 
 }  // namespace ito::cuda::conv

@@ -250,12 +250,12 @@ void add_weight_splits(const float* partial, int splits, const ConvShape& s, int
 template void add_weight_splits(const float*, int, const ConvShape&, int, float*);
 template void add_weight_splits(const float*, int, const ConvShape&, int, bf16*);
 
-// The model behind the choice, in microseconds: tiles are dealt to the multiprocessors in rounds; a
-// tile multiplies m n and loads m + n per step of k, and has a few blocks of k as latency in front;
-// sums of several splits are written and read once more by a kernel of its own. A ranking of
-// choices, no forecast.
+// The model behind the choice, in microseconds: tiles are dealt to the multiprocessors, two at a time
+// on each, where one alone leaves gaps; a tile multiplies m n and loads m + n per step of k, and has
+// a few blocks of k as latency in front; sums of several splits are written and read once more by a
+// kernel of its own. A ranking of choices, no forecast: the constants are counted, not measured.
 Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wanted) {
-  constexpr double load_weight = 32.0, latency_blocks = 3.0;
+  constexpr double load_weight = 32.0, latency_blocks = 3.0, alone = 0.4;
   constexpr double reduction_latency = 2.0, bytes_per_microsecond = 4e6;
   const Index multiprocessors = properties().multiprocessors;
   const Index blocks = (product.k + product.block_k - 1) / product.block_k;
@@ -265,7 +265,7 @@ Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wa
     if (wanted.m != 0 && (wanted.m != tile.m || wanted.n != tile.n)) continue;
     const Index count = ((product.m + tile.m - 1) / tile.m) * ((product.n + tile.n - 1) / tile.n);
     const Index most =
-        std::clamp<Index>(2 * multiprocessors / count, 1, std::max<Index>(1, blocks / 4));
+        std::clamp<Index>(6 * multiprocessors / count, 1, std::max<Index>(1, blocks / 4));
     const Index low = wanted.splits != 0 ? wanted.splits : 1;
     const Index high = wanted.splits != 0 ? wanted.splits : most;
     const double block_cost =
@@ -273,8 +273,8 @@ Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wa
     for (Index splits = low; splits <= high; ++splits) {
       const Index rounds = (count * splits + multiprocessors - 1) / multiprocessors;
       const Index depth = (blocks + splits - 1) / splits;
-      double cost =
-          static_cast<double>(rounds) * (static_cast<double>(depth) + latency_blocks) * block_cost;
+      const double time = static_cast<double>(rounds) + (rounds % 2 == 1 ? alone : 0.0);
+      double cost = time * (static_cast<double>(depth) + latency_blocks) * block_cost;
       if (splits > 1) {
         const double bytes = 8.0 * static_cast<double>(splits * product.m * product.n);
         cost += reduction_latency + bytes / bytes_per_microsecond;
