@@ -133,7 +133,10 @@ void add_conv(std::vector<KernelCase>& cases, const std::string& preset,
   const double bytes =
       static_cast<double>(size_of(dtype)) * (elements_x(s) + elements_y(s) + elements_w(s));
   const std::string shape = fmt::format("{} {}x{} {}x{}{} {}>{}", preset, s.p, s.q, s.kh, s.kw,
-                                        s.stride == 1 ? "" : " stride 2", s.in, s.out);
+                                        s.kh == 4       ? " of upsampling"
+                                        : s.stride == 1 ? ""
+                                                        : " stride 2",
+                                        s.in, s.out);
   const auto base = [&](const char* kernel) {
     return KernelCase{kernel, "best", dtype, shape, flops(s), bytes, conv.count, nullptr};
   };

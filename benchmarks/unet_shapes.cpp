@@ -60,6 +60,23 @@ struct Walk {
                        .left = 0});
     size /= 2;
   }
+  // Nearest upsampling and a 3x3 convolution are the transpose of a 4x4 convolution at stride 2
+  // (autograd/ops/conv_upsample.h): of that the shape, so the way up is its input gradient.
+  void upsample() {
+    add(shapes.convs, {.n = batch,
+                       .h = 2 * size,
+                       .w = 2 * size,
+                       .in = channels,
+                       .p = size,
+                       .q = size,
+                       .out = channels,
+                       .kh = 4,
+                       .kw = 4,
+                       .stride = 2,
+                       .top = 1,
+                       .left = 1});
+    size *= 2;
+  }
   void norm(bool silu) {
     add(shapes.norms, NormShape{{.n = batch,
                                  .positions = size * size,
@@ -116,10 +133,7 @@ UNetShapes unet_shapes(const UNetConfig& c, std::int64_t batch) {
       walk.block(walk.channels + skips.back(), c.channels(i), c.has_attention(i));
       skips.pop_back();
     }
-    if (i > 0) {
-      walk.size *= 2;  // nearest upsampling, then
-      walk.conv(walk.channels, 3);
-    }
+    if (i > 0) walk.upsample();
   }
   walk.norm(true);
   walk.conv(c.out_channels, 3);
