@@ -12,13 +12,13 @@ namespace {
 using kernel::Attention, kernel::AttentionGrad, kernel::GroupNorm, kernel::GroupNormGrad;
 
 GroupNorm::Args norm_args(Buffers& b, const NormShape& s, DType dtype) {
-  const auto& [n, positions, channels, groups] = s.shape;
+  const std::int64_t n = s.shape.n, positions = s.shape.positions, channels = s.shape.channels;
   GroupNorm::Args a{};
   a.x = b.input({n, positions, channels}, dtype);
   a.weight = b.input({channels}, dtype);
   a.bias = b.input({channels}, dtype);
   a.y = b.output({n, positions, channels}, dtype);
-  a.statistics = b.output({n, groups, 2}, DType::f32);
+  a.statistics = b.output({n, s.shape.groups, 2}, DType::f32);
   a.shape = s.shape;
   a.eps = 1e-6;
   a.silu = s.silu;
@@ -29,7 +29,7 @@ GroupNorm::Args norm_args(Buffers& b, const NormShape& s, DType dtype) {
 GroupNormGrad::Args norm_grad_args(Buffers& b, const NormShape& s, DType dtype) {
   const GroupNorm::Args forward = norm_args(b, s, dtype);
   GroupNorm::cuda(forward);
-  const auto& [n, positions, channels, groups] = s.shape;
+  const std::int64_t n = s.shape.n, positions = s.shape.positions, channels = s.shape.channels;
   GroupNormGrad::Args a{};
   a.x = forward.x;
   a.dy = b.input({n, positions, channels}, dtype);
