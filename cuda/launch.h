@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <source_location>
 
 #include "cuda/runtime.h"
 
@@ -25,25 +26,38 @@
 
 namespace ito::cuda {
 
+/// The number of blocks, and where in the source it was given: errors name that line.
+struct LaunchGrid {
+  dim3 blocks;
+  std::source_location where;
+  LaunchGrid(unsigned x, const std::source_location& w = std::source_location::current())
+      : blocks(x), where(w) {}
+  LaunchGrid(const dim3& b, const std::source_location& w = std::source_location::current())
+      : blocks(b), where(w) {}
+};
+
 /// Queues kernel(args...) on the stream. `shared`: bytes of dynamic shared memory; above 48 KiB the
 /// limit of the kernel is raised first. A grid with an empty dimension does nothing. Throws
 /// DeviceError with CUDA's reason.
 template <class... P, class... A>
-void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, A... args) {
+void launch(void (*kernel)(P...), const LaunchGrid& grid, dim3 block, std::size_t shared,
+            A... args) {
   static_assert(sizeof...(P) == sizeof...(A), "launch: one argument per parameter of the kernel");
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const auto [x, y, z] = grid.blocks;
+  if (x == 0 || y == 0 || z == 0) return;
   if (shared > 48 * 1024) {
     check(
         cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                              cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-        "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)");
+        "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", grid.where);
   }
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
+  config.gridDim = grid.blocks;
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = stream();
-  check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), "launch of a kernel");
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), "launch of a kernel",
+        grid.where);
 }
 
 /// Blocks of `block` threads for n elements, at most `most`: kernels loop with grid_stride.
