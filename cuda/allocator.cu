@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <map>
 #include <string>
 
@@ -26,8 +27,9 @@ std::size_t class_index(std::size_t size) {
 }
 
 std::string mebibytes(std::size_t bytes) {
-  return std::to_string(bytes >> 20) + "." + std::to_string((bytes >> 10) % 1024 * 10 / 1024) +
-         " MiB";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  return text;
 }
 
 }  // namespace

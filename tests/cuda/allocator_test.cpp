@@ -3,11 +3,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "cuda/emulate/emulate.h"
+#include "tensor/build.h"
 #include "tensor/error.h"
 #include "tests/devices.h"
 
@@ -166,4 +169,31 @@ TEST_CASE("Allocator: out of memory, it gives its cache back and tries again") {
   CHECK(allocator.usage().cached == 0);
   CHECK(allocator.usage().current == 0);
   allocator.release(allocator.allocate(1000), 1000);
+}
+
+TEST_CASE("Allocator: the system's refusal is final only when there is no cache to give back") {
+  if (!testing::device_answers()) return;
+  if constexpr (build::emulated) {
+    Allocator allocator(true);
+    allocator.release(allocator.allocate(1000000), 1000000);
+    emulate::fail_allocation(1);
+    void* block = allocator.allocate(2000000);
+    CHECK(allocator.usage().cached == 0);
+    CHECK(allocator.usage().current == 2000000);
+    // The second attempt fails for real: only 3 MB are left.
+    emulate::set_memory_size(emulate::memory_in_use().bytes + 3000000);
+    void* most = allocator.allocate(2500000);
+    std::string text;
+    try {
+      allocator.allocate(1000000);
+    } catch (const MemoryError& e) {
+      text = e.what();
+    }
+    emulate::set_memory_size(std::size_t{8} << 30);
+    CHECK(text.find("out of memory on cuda:0: asked for 1000000 bytes (1.0 MiB), 4500000 (4.3 MiB) "
+                    "in use by tensors, 0.0 MiB kept by graphs; the GPU has ") == 0);
+    CHECK(allocator.usage().current == 4500000);
+    allocator.release(most, 2500000);
+    allocator.release(block, 2000000);
+  }
 }
