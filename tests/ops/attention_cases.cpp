@@ -93,6 +93,7 @@ void add_attention_cases(Rows& rows) {
       .op = [](const Tensors& in) { return attention(in[0], in[1], in[2]); },
       .reference = [](const Arrays& in) { return attention_of(in, 1); },
       .large = {{3, 150, 40}, {3, 131, 40}, {3, 131, 40}},
+      .emulated_large = {{2, 70, 40}, {2, 67, 40}, {2, 67, 40}},
       .benchmarks = {{.shapes = {{64, 196, 64}, {64, 196, 64}, {64, 196, 64}},
                       .flops = 4.0 * 64 * 196 * 196 * 64},
                      {.shapes = {{8, 256, 256}, {8, 256, 256}, {8, 256, 256}},
@@ -108,6 +109,7 @@ void add_attention_cases(Rows& rows) {
       .op = [](const Tensors& in) { return attention(in[0], in[1], in[2], 3); },
       .reference = [](const Arrays& in) { return attention_of(in, 3); },
       .large = {{2, 80, 63}, {2, 33, 63}, {2, 33, 63}},
+      .emulated_large = {{1, 40, 63}, {1, 33, 63}, {1, 33, 63}},
   });
   rows.push_back({
       .name = "attention, wide",

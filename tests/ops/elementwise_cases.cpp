@@ -26,6 +26,7 @@ OpCase unary(const char* name, Sampler sample, Tensor (*op)(const Tensor&), doub
                 return broadcast_map(in, [f](const double* x) { return f(x[0]); });
               },
           .large = {{70, 1009}},
+          .emulated_large = {{5, 1009}},
           .benchmarks = {{.shapes = {{64, 28, 28, 32}},
                           .flops = flops_per_element * 64 * 28 * 28 * 32}}};
 }
@@ -42,6 +43,7 @@ OpCase binary(const char* name, Sampler sample_a, Sampler sample_b,
                 return broadcast_map(in, [f](const double* x) { return f(x[0], x[1]); });
               },
           .large = {{70, 1009}, {1009}},
+          .emulated_large = {{5, 1009}, {1009}},
           .errors = {throws<ShapeError>(rule,
                                         [op] {
                                           op(Tensor::zeros({2, 3}), Tensor::zeros({2}));
@@ -69,7 +71,8 @@ OpCase with_numbers(const char* name, Sampler sample, Op op, F f) {
               [f](const Arrays& in) {
                 return broadcast_map(in, [f](const double* x) { return f(x[0]); });
               },
-          .large = {{70, 1009}}};
+          .large = {{70, 1009}},
+          .emulated_large = {{5, 1009}}};
 }
 
 double sigmoid_of(double x) { return 1.0 / (1.0 + std::exp(-x)); }
@@ -175,6 +178,7 @@ void add_where(Rows& rows) {
       .op = [](const Tensors& in) { return where(in[0], in[1], in[2]); },
       .reference = [choose](const Arrays& in) { return broadcast_map(in, choose); },
       .large = {{70, 1009}, {1009}, {70, 1}},
+      .emulated_large = {{5, 1009}, {1009}, {5, 1}},
       .errors = {throws<ShapeError>(
           "where: shapes must match or broadcast",
           [] {

@@ -33,6 +33,7 @@ void add_indexing_cases(Rows& rows) {
       .op = [](const Tensors& in) { return gather(in[0], in[1]); },
       .reference = gather_of,
       .large = {{10, 40}, {2003}},
+      .emulated_large = {{10, 40}, {103}},
       .errors =
           {throws<ValueError>(
                "gather: ids must be in [0, 4); got ids[1] = 4 (flat index), ids i64[3] on cpu",
@@ -75,6 +76,7 @@ void add_indexing_cases(Rows& rows) {
           },
       .differentiable = 0,
       .large = {{20011}},
+      .emulated_large = {{311}},
       .errors = {throws<ValueError>("one_hot: ids must be in [0, 2); got ids[0] = 2",
                                     [] { one_hot(ids_of({2}), 2); }),
                  throws<ValueError>("one_hot: classes must be >= 0; got -1",

@@ -56,7 +56,8 @@ void add_reshape(Rows& rows) {
 }
 
 void add_permute(Rows& rows, const char* name, const std::vector<int>& order,
-                 std::vector<std::vector<Shape>> shapes, const Shape& large) {
+                 std::vector<std::vector<Shape>> shapes, const Shape& large,
+                 const Shape& emulated_large) {
   rows.push_back({
       .name = name,
       .inputs = {any_x},
@@ -77,12 +78,13 @@ void add_permute(Rows& rows, const char* name, const std::vector<int>& order,
             });
           },
       .large = {large},
+      .emulated_large = {emulated_large},
   });
 }
 
 void add_permutes(Rows& rows) {
   add_permute(rows, "permute, transpose", {1, 0}, {{{2, 3}}, {{1, 5}}, {{35, 34}}, {{0, 3}}},
-              {301, 257});
+              {301, 257}, {101, 57});
   rows.back().errors = {
       throws<ShapeError>("permute: order must name each axis once; got [0, 0]",
                          [] {
@@ -97,12 +99,13 @@ void add_permutes(Rows& rows) {
       })};
   rows.back().benchmarks = {{.shapes = {{1024, 1024}}}};
   add_permute(rows, "permute, heads", {0, 2, 1, 3},
-              {{{2, 3, 2, 4}}, {{1, 1, 2, 3}}, {{2, 3, 1, 1}}}, {8, 64, 4, 65});
+              {{{2, 3, 2, 4}}, {{1, 1, 2, 3}}, {{2, 3, 1, 1}}}, {8, 64, 4, 65}, {3, 16, 4, 65});
   rows.back().benchmarks = {{.shapes = {{64, 196, 4, 16}}}};
   add_permute(rows, "permute, channels first", {0, 3, 1, 2}, {{{2, 3, 4, 5}}, {{2, 1, 5, 3}}},
-              {4, 33, 31, 17});
+              {4, 33, 31, 17}, {2, 13, 11, 17});
   rows.back().benchmarks = {{.shapes = {{64, 28, 28, 32}}}};
-  add_permute(rows, "permute, reversed", {-1, -2, -3}, {{{2, 3, 4}}, {{5, 4, 3}}}, {41, 40, 39});
+  add_permute(rows, "permute, reversed", {-1, -2, -3}, {{{2, 3, 4}}, {{5, 4, 3}}}, {41, 40, 39},
+              {21, 20, 19});
 }
 
 // Where a [N, 1, 1, C] tensor is expanded to.
@@ -165,6 +168,7 @@ void add_expand(Rows& rows) {
                          });
           },
       .large = {{40, 1, 1, 33}},
+      .emulated_large = {{2, 1, 1, 33}},
       .benchmarks = {{.shapes = {{64, 1, 1, 32}}, .bytes = 4.0 * 64 * 28 * 28 * 32}},
   });
 }
@@ -196,6 +200,7 @@ void add_concat(Rows& rows) {
               return y;
             },
         .large = {{40, 41, 42}, {40, 41, 42}},
+        .emulated_large = {{10, 11, 42}, {10, 11, 42}},
     });
   }
   rows.back().shapes.insert(rows.back().shapes.end(),
@@ -238,6 +243,7 @@ void add_slice(Rows& rows, int axis, std::int64_t begin, std::int64_t end) {
             });
           },
       .large = {{60, 61, 62}},
+      .emulated_large = {{10, 11, 62}},
   });
 }
 
@@ -277,6 +283,7 @@ void add_pad(Rows& rows) {
             return y;
           },
       .large = {{60, 31, 62}},
+      .emulated_large = {{10, 11, 62}},
       .errors = {throws<ValueError>("pad: before and after must be >= 0; got -1 and 0",
                                     [] { pad(Tensor::zeros({3}), 0, -1, 0); }),
                  throws<ShapeError>("pad: the padded size exceeds 2^63 - 1",
@@ -310,6 +317,7 @@ void add_layout_cases(Rows& rows) {
           },
       .differentiable = 0,
       .large = {{200, 1001}},
+      .emulated_large = {{5, 1001}},
       .benchmarks = {{.shapes = {{64, 28, 28, 32}}, .bytes = 28.0 * 64 * 28 * 28 * 32}},
   });
 }

@@ -21,6 +21,7 @@ void add_loss_cases(Rows& rows) {
             return y;
           },
       .large = {{71, 1009}, {71, 1009}},
+      .emulated_large = {{9, 1009}, {9, 1009}},
       .errors = {throws<ShapeError>("mse: b must be [2, 3]; got b f32[3] on cpu",
                                     [] {
                                       mse(Tensor::zeros({2, 3}), Tensor::zeros({3}));
@@ -48,6 +49,7 @@ void add_loss_cases(Rows& rows) {
           },
       .bf16_tolerance = 2e-3,  // as logsumexp
       .large = {{5003, 11}, {5003}},
+      .emulated_large = {{503, 11}, {503}},
       .errors =
           {throws<ShapeError>(
                "cross_entropy: logits must have rank 2",

@@ -126,6 +126,9 @@ struct OpCase {
   /// Shapes that the kernels cut into several chunks (more than about 50,000 elements), for the
   /// comparison of thread counts. Skipped when empty.
   std::vector<Shape> large = {};
+  /// The same for the checks on the emulated device, where a thread costs 0.1 us (30 us under
+  /// ThreadSanitizer): still several blocks. `large` when empty.
+  std::vector<Shape> emulated_large = {};
   std::vector<ErrorCase> errors = {};
   std::vector<Benchmark> benchmarks = {};
 };

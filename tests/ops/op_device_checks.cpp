@@ -88,7 +88,7 @@ Findings check_devices(const OpCase& row) {
   Findings findings;
   for (const Device device : {Device::cpu(), Device::cuda()}) {
     if (!available(device)) continue;
-    for (const auto& shapes : with_large(row)) {
+    for (const auto& shapes : with_large_on(device, row)) {
       compare(findings, row, shapes, DType::f32, device);
     }
   }
@@ -99,7 +99,7 @@ Findings check_bf16(const OpCase& row) {
   Findings findings;
   if (!available(Device::cuda())) return findings;
   if (!row.no_bf16.empty()) return findings;
-  for (const auto& shapes : with_large(row)) {
+  for (const auto& shapes : with_large_on(Device::cuda(), row)) {
     compare(findings, row, shapes, DType::bf16, Device::cuda());
   }
   return findings;
@@ -120,7 +120,7 @@ Findings check_repeat(const OpCase& row) {
   Findings findings;
   if (!available(Device::cuda())) return findings;
   for (const DType dtype : device_dtypes(row)) {
-    for (const auto& shapes : with_large(row)) {
+    for (const auto& shapes : with_large_on(Device::cuda(), row)) {
       const Tensors inputs = make_inputs(row, shapes, dtype, Device::cuda());
       const Tensors first = run_both_ways(row, inputs);
       in_each_order([&](const char* how) {

@@ -7,6 +7,7 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
+#include "tensor/build.h"
 
 namespace ito::optable {
 
@@ -31,6 +32,13 @@ std::vector<std::size_t> differentiable_inputs(const OpCase& row) {
 std::vector<std::vector<Shape>> with_large(const OpCase& row) {
   auto shapes = row.shapes;
   if (!row.large.empty()) shapes.push_back(row.large);
+  return shapes;
+}
+
+std::vector<std::vector<Shape>> with_large_on(Device device, const OpCase& row) {
+  auto shapes = with_large(row);
+  const bool emulated = build::emulated && device.is_cuda();
+  if (emulated && !row.emulated_large.empty()) shapes.back() = row.emulated_large;
   return shapes;
 }
 

@@ -11,7 +11,10 @@ std::string label(const OpCase& row, const std::vector<Shape>& shapes);
 std::string part(std::size_t i);
 
 std::vector<std::size_t> differentiable_inputs(const OpCase& row);
+/// The row's shapes and `large`.
 std::vector<std::vector<Shape>> with_large(const OpCase& row);
+/// The same for the checks on a device.
+std::vector<std::vector<Shape>> with_large_on(Device device, const OpCase& row);
 
 /// The result and, when the row differentiates, the gradient of each differentiable input for a
 /// fixed random gradient of the result: the same numbers for every dtype and device. `offset`: how

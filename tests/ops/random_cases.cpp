@@ -33,6 +33,7 @@ void add_random_cases(Rows& rows) {
             return y;
           },
       .large = {{71, 1009}},
+      .emulated_large = {{5, 1009}},
       .errors = {throws<ValueError>("dropout: p must be in [0, 1); got 1",
                                     [] {
                                       Rng rng = generator();

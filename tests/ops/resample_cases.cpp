@@ -32,6 +32,7 @@ void add_resample_cases(Rows& rows) {
         .op = [=](const Tensors& in) { return upsample_nearest(in[0], factor); },
         .reference = [=](const Arrays& in) { return upsample_of(in[0], factor); },
         .large = {{3, 20, 21, 19}},
+        .emulated_large = {{2, 5, 6, 19}},
         .benchmarks = {{.shapes = {{64, 14, 14, 64}}}},
     });
     rows.push_back({
@@ -41,6 +42,7 @@ void add_resample_cases(Rows& rows) {
         .op = [=](const Tensors& in) { return avg_pool(in[0], factor); },
         .reference = [=](const Arrays& in) { return avg_pool_of(in[0], factor); },
         .large = {{3, 36, 42, 19}},
+        .emulated_large = {{2, 12, 18, 19}},
         .benchmarks = {{.shapes = {{64, 24, 24, 64}}}},
     });
   }
