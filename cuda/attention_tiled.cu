@@ -168,7 +168,7 @@ __device__ void soften(typename Tile<size, d64>::Scores& scores,
 }
 
 template <class T, int size, int d64>
-__global__ void __launch_bounds__(4 * size) forward(Inputs<T> in, T* y, float* lse) {
+__global__ void __launch_bounds__(4 * size, 1) forward(Inputs<T> in, T* y, float* lse) {
   using Tile = Tile<size, d64>;
   ITO_DYNAMIC_SHARED(float, own);  // q; then k and v in turn; then probabilities
   float *const other = own + size * Tile::stride, *const p = other + size * Tile::stride;
@@ -229,7 +229,7 @@ __device__ void differentiate(float& score, float& dp, const Inputs<T>& in, Inde
 
 /// dq of a block's queries (results: dq), or dk and dv of a block's keys.
 template <class T, int size, int d64, bool of_keys>
-__global__ void __launch_bounds__(4 * size) gradient(Inputs<T> in, T* dqk, T* dv) {
+__global__ void __launch_bounds__(4 * size, 1) gradient(Inputs<T> in, T* dqk, T* dv) {
   using Tile = Tile<size, d64>;
   ITO_DYNAMIC_SHARED(float, own);                     // q, or k
   float* const own2 = own + size * Tile::stride;      // dy, or v

@@ -3,7 +3,7 @@
 //             channels of the slab: `columns` vectors of N
 //   position  [v v v v]   thread t works on column t % columns, at positions
 //             [v v v v]   t / columns + k rows: its channels never change, so that their mean,
-//             [v v v v]   scale and sums stay in registers, and a warp reads 512 bytes side by side.
+//             [v v v v]   scale and sums stay in registers, and a warp reads whole rows of the slab.
 //
 // A slab is whole groups, and at least 32 bytes wide: what memory moves at a time.
 #pragma once

@@ -43,6 +43,10 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, int kernel, Conv2dOptions opts
 
 Tensor Conv2d::operator()(const Tensor& x) const { return conv2d(x, weight, bias, options); }
 
+Tensor Conv2d::operator()(const Tensor& x, const Tensor& x2) const {
+  return conv2d_concat(x, x2, weight, bias, options);
+}
+
 Tensor Conv2d::plus(const Tensor& x, const Tensor& addend) const {
   return conv2d_add(x, weight, bias, addend, options);
 }
@@ -64,6 +68,10 @@ Tensor GroupNorm::operator()(const Tensor& x) const {
 
 Tensor GroupNorm::silu(const Tensor& x) const {
   return group_norm_silu(x, groups, weight, bias, eps);
+}
+
+Tensor GroupNorm::silu(const Tensor& x, const Tensor& x2) const {
+  return group_norm_silu_concat(x, x2, groups, weight, bias, eps);
 }
 
 Embedding::Embedding(std::int64_t count, std::int64_t channels, Rng& init) {

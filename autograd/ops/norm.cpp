@@ -24,55 +24,97 @@ Tensor reference(const Tensor& x, int groups, const Tensor& weight, const Tensor
   return with_silu ? z * sigmoid(z) : z;
 }
 
-Tensor normalize(const char* op, const Tensor& x, int groups, const Tensor& weight,
-                 const Tensor& bias, double eps, bool with_silu) {
+// x2: undefined, or the channels behind x's.
+kernel::GroupNormShape check(const char* op, const Tensor& x, const Tensor& x2, int groups,
+                             const Tensor& weight, const Tensor& bias, double eps) {
   expect_defined(op, "x", x);
   expect_defined(op, "weight", weight);
   expect_defined(op, "bias", bias);
-  expect_same_kind(op, {{"x", x}, {"weight", weight}, {"bias", bias}});
+  expect_same_kind(op, {{"x", x}, {"x2", x2}, {"weight", weight}, {"bias", bias}});
   if (x.rank() < 2) fail<ShapeError>("{}: x must be [N, ..., C]; got {}", op, describe({{"x", x}}));
-  const std::int64_t n = x.size(0), c = x.size(-1);
+  if (x2.defined()) {
+    expect_rank(op, "x2", x2, x.rank());
+    expect_shape(op, "x2", x2, x.shape().with(-1, x2.size(-1)));
+  }
+  const std::int64_t n = x.size(0), second = x2.defined() ? x2.size(-1) : 0,
+                     c = x.size(-1) + second;
   expect_shape(op, "weight", weight, {c});
   expect_shape(op, "bias", bias, {c});
   if (groups < 1 || c % groups != 0) {
     fail<ShapeError>("{}: groups must divide channels; got {}, groups = {}", op,
-                     describe({{"x", x}}), groups);
+                     x2.defined() ? describe({{"x", x}, {"x2", x2}}) : describe({{"x", x}}),
+                     groups);
   }
   if (!(eps >= 0.0)) fail<ValueError>("{}: eps must be >= 0; got {}", op, eps);
-  const kernel::GroupNormShape shape{n, n * c == 0 ? 0 : x.numel() / (n * c), c, groups};
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  Tensor statistics = Tensor::empty({n, groups, 2}, statistics_of(x.dtype()), x.device());
+  const std::int64_t rows = n * x.size(-1) == 0 ? 0 : x.numel() / (n * x.size(-1));
+  return {n, rows, c, groups, second};
+}
+
+// Gradients of x, (x2,) weight and bias.
+std::vector<Tensor> gradients(const Tensor& x, const Tensor& x2, const Tensor& weight,
+                              const Tensor& bias, const Tensor& statistics, const Tensor& dy,
+                              const kernel::GroupNormShape& shape, bool with_silu) {
+  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
+  Tensor dx = like(x), dx2 = x2.defined() ? like(x2) : Tensor{}, dweight = like(weight),
+         dbias = like(bias);
+  Tensor partial = Tensor::empty({shape.n, 2, shape.channels}, statistics.dtype(), x.device());
+  launch<kernel::GroupNormGrad>(
+      x.device(),
+      {x.raw(), dy.raw(), weight.raw(), bias.raw(), statistics.raw(), dx.mutable_raw(),
+       dweight.mutable_raw(), dbias.mutable_raw(), partial.mutable_raw(), shape, with_silu,
+       x.dtype(), x2.defined() ? x2.raw() : nullptr, x2.defined() ? dx2.mutable_raw() : nullptr});
+  if (x2.defined()) return {dx, dx2, dweight, dbias};
+  return {dx, dweight, dbias};
+}
+
+Tensor normalize(const char* op, const Tensor& x, const Tensor& x2, int groups,
+                 const Tensor& weight, const Tensor& bias, double eps, bool with_silu) {
+  const auto shape = check(op, x, x2, groups, weight, bias, eps);
+  Tensor y = Tensor::empty(x.shape().with(-1, shape.channels), x.dtype(), x.device());
+  Tensor statistics = Tensor::empty({shape.n, groups, 2}, statistics_of(x.dtype()), x.device());
   launch<kernel::GroupNorm>(
       x.device(), {x.raw(), weight.raw(), bias.raw(), y.mutable_raw(), statistics.mutable_raw(),
-                   shape, eps, with_silu, x.dtype()});
+                   shape, eps, with_silu, x.dtype(), x2.defined() ? x2.raw() : nullptr});
+  const auto pullback = [=](const Tensor& dy, const std::vector<bool>&) {
+    return gradients(x, x2, weight, bias, statistics, dy, shape, with_silu);
+  };
+  if (x2.defined()) {
+    return record_fused(
+        op, y, {x, x2, weight, bias},
+        [=](const std::vector<Tensor>& in) {
+          return reference(concat({in[0], in[1]}), groups, in[2], in[3], eps, with_silu);
+        },
+        pullback);
+  }
   return record_fused(
       op, y, {x, weight, bias},
       [=](const std::vector<Tensor>& in) {
         return reference(in[0], groups, in[1], in[2], eps, with_silu);
       },
-      [=](const Tensor& dy, const std::vector<bool>&) {
-        Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
-        Tensor dweight = Tensor::empty({c}, x.dtype(), x.device());
-        Tensor dbias = Tensor::empty({c}, x.dtype(), x.device());
-        Tensor partial = Tensor::empty({n, 2, c}, statistics_of(x.dtype()), x.device());
-        launch<kernel::GroupNormGrad>(
-            x.device(), {x.raw(), dy.raw(), weight.raw(), bias.raw(), statistics.raw(),
-                         dx.mutable_raw(), dweight.mutable_raw(), dbias.mutable_raw(),
-                         partial.mutable_raw(), shape, with_silu, x.dtype()});
-        return std::vector<Tensor>{dx, dweight, dbias};
-      });
+      pullback);
 }
 
 }  // namespace
 
 Tensor group_norm(const Tensor& x, int groups, const Tensor& weight, const Tensor& bias,
                   double eps) {
-  return normalize("group_norm", x, groups, weight, bias, eps, false);
+  return normalize("group_norm", x, {}, groups, weight, bias, eps, false);
 }
 
 Tensor group_norm_silu(const Tensor& x, int groups, const Tensor& weight, const Tensor& bias,
                        double eps) {
-  return normalize("group_norm_silu", x, groups, weight, bias, eps, true);
+  return normalize("group_norm_silu", x, {}, groups, weight, bias, eps, true);
+}
+
+Tensor group_norm_silu_concat(const Tensor& x, const Tensor& x2, int groups, const Tensor& weight,
+                              const Tensor& bias, double eps) {
+  constexpr const char* op = "group_norm_silu_concat";
+  expect_defined(op, "x2", x2);
+  if (x.defined() && x.device().is_cpu()) {
+    check(op, x, x2, groups, weight, bias, eps);
+    return group_norm_silu(concat({x, x2}), groups, weight, bias, eps);
+  }
+  return normalize(op, x, x2, groups, weight, bias, eps, true);
 }
 
 }  // namespace ito

@@ -46,16 +46,24 @@ ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig
   if (in != out) conv_shortcut.emplace(in, out, 1, Conv2dOptions{}, init);
 }
 
-Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {
+Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng,
+                                 const Tensor& skip) const {
+  const bool two = skip.defined();
+  if (two && (x.device().is_cpu() || !conv_shortcut)) {  // one copy serves both its readers
+    return (*this)(concat({x, skip}), emb, dropout_rng);
+  }
   const Tensor shift = time_emb_proj(emb);  // [N, C], the same for every pixel
-  Tensor h = conv1.plus(norm1.silu(x), reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)}));
+  Tensor h = conv1.plus(two ? norm1.silu(x, skip) : norm1.silu(x),
+                        reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)}));
   h = norm2.silu(h);
   if (dropout_rng != nullptr && dropout > 0.0) h = ito::dropout(h, dropout, *dropout_rng);
+  if (two) return conv2.plus(h, (*conv_shortcut)(x, skip));
   return conv2.plus(h, conv_shortcut ? (*conv_shortcut)(x) : x);
 }
 
-Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng) const {
-  const Tensor h = resnets[j](x, emb, dropout_rng);
+Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng,
+                        const Tensor& skip) const {
+  const Tensor h = resnets[j](x, emb, dropout_rng, skip);
   return j < attentions.size() ? attentions[j](h) : h;
 }
 
@@ -134,7 +142,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const 
 
   for (const UNetLevel& level : up_blocks) {
     for (std::size_t j = 0; j < level.resnets.size(); ++j) {
-      h = level.block(j, concat({h, skips.back()}), emb, dropout);
+      h = level.block(j, h, emb, dropout, skips.back());
       skips.pop_back();
     }
     for (const Resample& up : level.upsamplers) {

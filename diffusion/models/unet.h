@@ -37,7 +37,9 @@ struct ResidualBlock {
 
   ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init);
   /// x [N, H, W, in], emb [N, 4 base_channels] with the SiLU applied; returns [N, H, W, out].
-  Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng) const;
+  /// With skip, the same of concat({x, skip}), which on the device is never written.
+  Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng,
+                    const Tensor& skip = {}) const;
 
   template <class V>
   void visit(V&& v) {
@@ -67,7 +69,8 @@ struct UNetLevel {
   std::vector<Resample> downsamplers;  ///< one, or none at the lowest level
   std::vector<Resample> upsamplers;    ///< one, or none at the highest level
 
-  Tensor block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng) const;
+  Tensor block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng,
+               const Tensor& skip = {}) const;
 
   template <class V>
   void visit(V&& v) {

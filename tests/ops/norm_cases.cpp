@@ -52,6 +52,55 @@ OpCase norm_row(std::string what, bool silu, int groups, std::vector<Shape> size
           .reference = [=](const Arrays& in) { return group_norm_of(in, groups, eps, silu); }};
 }
 
+OpCase concat_row(std::string what, int groups, std::vector<std::vector<Shape>> shapes) {
+  return {.name = "group_norm_silu_concat, " + std::move(what),
+          .inputs = {{"x"}, {"x2"}, {"weight"}, {"bias"}},
+          .shapes = std::move(shapes),
+          .op =
+              [=](const Tensors& in) {
+                return group_norm_silu_concat(in[0], in[1], groups, in[2], in[3]);
+              },
+          .reference =
+              [=](const Arrays& in) {
+                const std::int64_t a = in[0].shape[-1], c = a + in[1].shape[-1];
+                Array x(in[0].shape.with(-1, c));
+                for (std::size_t i = 0; i < x.values.size(); ++i) {
+                  const auto row = static_cast<std::int64_t>(i) / c,
+                             channel = static_cast<std::int64_t>(i) % c;
+                  x.values[i] =
+                      channel < a
+                          ? in[0].values[static_cast<std::size_t>(row * a + channel)]
+                          : in[1].values[static_cast<std::size_t>(row * (c - a) + channel - a)];
+                }
+                return group_norm_of({x, in[2], in[3]}, groups, 1e-6, true);
+              }};
+}
+
+void add_concat(Rows& rows) {
+  rows.push_back(
+      concat_row("a group with channels of both", 2,
+                 {{{2, 3, 2, 2}, {2, 3, 2, 4}, {6}, {6}}, {{1, 4, 5}, {1, 4, 1}, {6}, {6}}}));
+  rows.back().large = {{2, 7, 7, 32}, {2, 7, 7, 16}, {48}, {48}};
+  const auto call = [](Shape x, Shape x2, Shape weight, int groups) {
+    return [=] {
+      group_norm_silu_concat(Tensor::zeros(x), Tensor::zeros(x2), groups, Tensor::zeros(weight),
+                             Tensor::zeros(weight));
+    };
+  };
+  rows.back().errors = {
+      throws<ShapeError>("group_norm_silu_concat: x2 must be [2, 3, 2]; got x2 f32[2, 4, 2] on cpu",
+                         call({2, 3, 4}, {2, 4, 2}, {6}, 2)),
+      throws<ShapeError>("group_norm_silu_concat: x2 must have rank 3",
+                         call({2, 3, 4}, {2, 2}, {6}, 2)),
+      throws<ShapeError>("group_norm_silu_concat: weight must be [6]",
+                         call({2, 3, 4}, {2, 3, 2}, {4}, 2)),
+      throws<ShapeError>("group_norm_silu_concat: groups must divide channels; got x f32[2, 3, 4] "
+                         "on cpu, x2 f32[2, 3, 2] on cpu, groups = 4",
+                         call({2, 3, 4}, {2, 3, 2}, {6}, 4)),
+  };
+  rows.push_back(concat_row("groups of one array each", 3, {{{2, 5, 4}, {2, 5, 2}, {6}, {6}}}));
+}
+
 void add_errors(OpCase& row) {
   const auto call = [](Shape x, int groups, Shape weight, Shape bias, double eps = 1e-6) {
     return [=] {
@@ -98,6 +147,7 @@ void add_norm_cases(Rows& rows) {
     rows.back().f64_tolerance = 1e-11;
     rows.back().f32_tolerance = 5e-5;
   }
+  add_concat(rows);
 }
 
 }  // namespace ito::optable
