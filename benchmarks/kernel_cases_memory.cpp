@@ -75,10 +75,11 @@ void add_optimizer(std::vector<KernelCase>& cases, const std::string& preset, st
 }
 
 // A batch of images: gathered from bytes, mirrored, normalised, noise drawn and added (q_sample).
-void add_image_batch(std::vector<KernelCase>& cases, const Shape& images, DType dtype) {
+void add_image_batch(std::vector<KernelCase>& cases, const std::string& preset, const Shape& images,
+                     DType dtype) {
   const double n = static_cast<double>(images.numel());
   add<kernel::ImageBatch>(
-      cases, dtype, images.str() + " with noise",
+      cases, dtype, fmt::format("{} {} with noise", preset, images.str()),
       n * (1.0 + 8.0 + static_cast<double>(size_of(dtype))),  // bytes in; x0, eps and x_t out
       [=](Buffers& b) {
         const std::int64_t count = 16 * images[0], timesteps = 1000;
@@ -194,7 +195,12 @@ void add_memory_cases(std::vector<KernelCase>& cases, const Selection& selection
     add_elementwise(cases, dtype, selection.smoke ? Shape{2, 3, 3, 8} : Shape{128, 32, 32, 128});
   }
   for (const DType dtype : {DType::bf16, DType::f32}) {
-    add_image_batch(cases, selection.smoke ? Shape{2, 4, 4, 3} : Shape{128, 32, 32, 3}, dtype);
+    if (selection.smoke) {
+      add_image_batch(cases, "tiny", {2, 4, 4, 3}, dtype);
+    } else {
+      add_image_batch(cases, "cifar10", {128, 32, 32, 3}, dtype);
+      add_image_batch(cases, "mnist", {128, 28, 28, 1}, dtype);
+    }
   }
   add_rest(cases, selection.smoke ? 128 * 5 : 128 * 32 * 32 * 128);
 }

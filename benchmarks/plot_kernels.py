@@ -90,7 +90,7 @@ def step_table(rows, preset, dtype):
     lines = [f"`{preset}`, {dtype}, batch 128: the kernels of a step, one after another", "",
              "| kernel | calls | ms | floor ms | of the roofline |", "|---|---|---|---|---|"]
     for kernel, (calls, ms, floor) in sorted(total.items(), key=lambda e: -e[1][1]):
-        lines.append(f"| {kernel} | {calls} | {ms:.3f} | {floor:.3f} | {100 * floor / ms:.1f} % |")
+        lines.append(f"| {kernel} | {calls:.0f} | {ms:.3f} | {floor:.3f} | {100 * floor / ms:.1f} % |")
     ms, floor = (sum(e[i] for e in total.values()) for i in (1, 2))
     lines += [f"| together | | {ms:.3f} | {floor:.3f} | {100 * floor / ms:.1f} % |", ""]
     return lines
