@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Everything worth knowing about ito on this machine's GPU, in one call: builds it, runs the whole test
 # suite on the device, compute-sanitizer on the tests of the kernels, the benchmarks of whole training
-# steps and of every kernel, and PyTorch on the same network. Writes one Markdown file with the GPU, the
+# steps, of sampling and of every kernel, and PyTorch on the same network. Writes one Markdown file with the GPU, the
 # driver, the date and every command, and beside it the raw numbers.
 #   usage: scripts/gpu_check.sh [FLAG...]
-#     --parts LIST   of: build,tests,steps,kernels,sanitizer,torch            (default: all, in this order)
+#     --parts LIST   of: build,tests,steps,sampling,kernels,sanitizer,torch   (default: all, in this order)
 #     --minutes N    stop starting things after N minutes in all              (default: 10)
 #     --out DIR      where results go                                         (default: benchmarks/results)
 #     --build DIR    build folder                                             (default: build/gpu)
@@ -17,7 +17,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-parts=build,tests,steps,kernels,sanitizer,torch
+parts=build,tests,steps,sampling,kernels,sanitizer,torch
 minutes=10 out=benchmarks/results build=build/gpu deps='' python=python3 emulate=0
 while (($#)); do
   case $1 in
@@ -34,7 +34,7 @@ done
 [[ $minutes =~ ^[0-9]+$ && -n $out && -n $build ]] || { echo "gpu_check: see --help" >&2; exit 2; }
 IFS=, read -r -a parts <<<"$parts"
 for part in "${parts[@]}"; do
-  [[ $part =~ ^(build|tests|steps|kernels|sanitizer|torch)$ ]] ||
+  [[ $part =~ ^(build|tests|steps|sampling|kernels|sanitizer|torch)$ ]] ||
     { echo "gpu_check: unknown part $part" >&2; exit 2; }
 done
 if ((!emulate)) && ! scripts/gpu_answers.sh; then
@@ -43,7 +43,7 @@ if ((!emulate)) && ! scripts/gpu_answers.sh; then
 fi
 
 # Limits in seconds: what the parts may take, and with everything else done before.
-declare -A limit=([build]=300 [tests]=150 [steps]=100 [kernels]=120 [sanitizer]=120 [torch]=180)
+declare -A limit=([build]=300 [tests]=150 [steps]=100 [sampling]=60 [kernels]=120 [sanitizer]=120 [torch]=180)
 deadline=$((SECONDS + 60 * minutes))
 export PATH=$PATH:/usr/local/cuda/bin
 mkdir -p "$out" "$build/logs"
@@ -108,7 +108,7 @@ part_build() {
   fi
   run "$(seconds_of build)" "$logs/configure.log" cmake "${arguments[@]}" || return
   local targets=()
-  ((emulate)) && targets=(--target bench_kernels bench_train_step test_tensor)
+  ((emulate)) && targets=(--target bench_kernels bench_train_step train_cifar10 sample test_tensor)
   run "$(seconds_of build)" "$logs/build.log" cmake --build "$build" -j "$cores" "${targets[@]}"
 }
 
@@ -139,6 +139,24 @@ part_steps() {
     done
   done
   return "$status"
+}
+
+# Of a network that has learned for one step: how long it takes does not depend on what it knows.
+part_sampling() {
+  local network=(--dataset synthetic --batch 16) size=(--sampler ddpm --steps 1000 --count 256 --batch 256)
+  if ((emulate)); then
+    network=(--dataset synthetic --image-size 8 --channels 4 --multipliers 1,2 --blocks 1 --attention 4 --groups 2
+      --batch 2 --timesteps 20)
+    size=(--sampler ddpm --steps 20 --count 2)
+  fi
+  run "$(seconds_of sampling)" "$logs/sampling.log" "$build/bin/train_cifar10" "${network[@]}" --steps 1 \
+    --sample-count 0 --device cuda --quiet --overwrite --out "$logs/run" || return
+  local begin=$EPOCHREALTIME
+  run "$(seconds_of sampling)" "$logs/sampling.log" "$build/bin/sample" --checkpoint "$logs/run" --device cuda \
+    --dtype bf16 "${size[@]}" --out "$logs/samples.png" || return
+  awk -v a="$begin" -v b="$EPOCHREALTIME" -v what="${size[*]}" \
+    'BEGIN { printf "%.1f s for the whole program, from its start to the written PNG (%s)\n", b - a, what }' \
+    >"$logs/sampling_time.log"
 }
 
 part_kernels() {
@@ -272,6 +290,11 @@ report() {
     bad steps && tail_of "$logs/steps.log"
     ran torch && [[ ${verdict[torch]} != ok ]] && tail_of "$logs/torch.log"
   fi
+  if ran sampling; then
+    printf '\n## Sampling\n\n'
+    [[ ${verdict[sampling]} == ok ]] && cat "$logs/sampling_time.log"
+    bad sampling && tail_of "$logs/sampling.log"
+  fi
   if ran kernels; then
     printf '\n## Kernels\n\n'
     head -1 "$logs/kernels.log" | grep copy
@@ -289,10 +312,10 @@ report() {
     bad sanitizer && tail_of "$logs"/{memcheck,racecheck,initcheck}-*.log
   fi
   printf '\n## Commands\n\n| command | time | result |\n|---|---|---|\n'
-  sed "s,$build,${build#"$PWD"/},g; s,$PWD/,,g" "$commands"
+  cat "$commands"
 }
 
-report >"$result"
+report | sed "s,$PWD/,,g" >"$result"
 for file in kernels.json kernels.svg steps.jsonl torch.jsonl; do
   [[ -s $logs/$file && $logs/$file -nt $logs/begun ]] || continue
   cp "$logs/$file" "$out/${label}_$file"
