@@ -135,7 +135,7 @@ cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : remember(cudaErrorInvalidDevice);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
+  *version = model().error == cudaErrorInsufficientDriver ? 0 : 13000;  // 0: there is none
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {

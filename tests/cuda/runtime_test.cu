@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "cuda/emulate/emulate.h"
 #include "cuda/launch.h"
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
@@ -126,4 +128,27 @@ TEST_CASE("launch: an empty grid is nothing, an impossible one an error with CUD
   std::int64_t value = -1;
   cuda::copy_to_host(0, &value, y.data(), sizeof value);
   CHECK(value == 0);
+}
+
+TEST_CASE("Graph: a launch that fails while it is recorded is reported, and the next run works") {
+  if (!testing::device_answers()) return;
+  if constexpr (build::emulated) {
+    constexpr std::int64_t n = 100;
+    cuda::Scratch<std::int64_t> x(n), y(n);
+    const auto graph = cuda::make_graph(0);
+    const std::function<void()> work = [&] {
+      cuda::launch(count_up, 1, 128, 0, x.data(), n);
+      cuda::launch(add_one, 1, 128, 0, x.data(), y.data(), n);
+    };
+    cuda::run_graph(*graph, work);
+    for (const int failing : {1, 2}) {
+      emulate::fail_launch(failing, cudaErrorLaunchOutOfResources);
+      CHECK_THROWS_AS(cuda::run_graph(*graph, work), DeviceError);
+      CHECK_FALSE(cuda::recording());
+    }
+    for (int run = 0; run < 3; ++run) cuda::run_graph(*graph, work);
+    std::vector<std::int64_t> values(n);
+    cuda::copy_to_host(0, values.data(), y.data(), n * sizeof(std::int64_t));
+    CHECK(values[99] == 100);
+  }
 }
