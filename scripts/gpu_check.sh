@@ -5,7 +5,7 @@
 # driver, the date and every command, and beside it the raw numbers.
 #   usage: scripts/gpu_check.sh [FLAG...]
 #     --parts LIST   of: build,tests,steps,sampling,kernels,sanitizer,torch   (default: all, in this order)
-#     --minutes N    stop starting things after N minutes in all              (default: 10)
+#     --minutes N    everything is done or stopped after N minutes            (default: 9)
 #     --out DIR      where results go                                         (default: benchmarks/results)
 #     --build DIR    build folder                                             (default: build/gpu)
 #     --deps DIR     folder made by scripts/offline_deps.sh, on a machine without the packages
@@ -18,7 +18,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 parts=build,tests,steps,sampling,kernels,sanitizer,torch
-minutes=10 out=benchmarks/results build=build/gpu deps='' python=python3 emulate=0
+minutes=9 out=benchmarks/results build=build/gpu deps='' python=python3 emulate=0
 while (($#)); do
   case $1 in
     --parts | --minutes | --out | --build | --deps | --python)
@@ -45,7 +45,7 @@ fi
 # Limits in seconds: what the parts may take, and with everything else done before.
 declare -A limit=([build]=300 [tests]=150 [steps]=100 [sampling]=60 [kernels]=120 [sanitizer]=120 [torch]=180)
 deadline=$((SECONDS + 60 * minutes))
-export PATH=$PATH:/usr/local/cuda/bin
+export PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer
 mkdir -p "$out" "$build/logs"
 out=$(cd "$out" && pwd) build=$(cd "$build" && pwd)
 logs=$build/logs
