@@ -25,7 +25,7 @@ struct Cut {
   int m = 0, n = 0, splits = 0;
 };
 
-/// Whether the tiled and tensor-core rungs can take this shape: kernels up to 16 x 16 and arrays of
+/// Whether the tiled and tensor-core rungs can take this shape: kernels up to 15 x 15 and arrays of
 /// fewer than 2^31 pixels.
 bool tiles_take(const kernel::ConvShape&);
 

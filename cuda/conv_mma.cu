@@ -3,13 +3,15 @@
 // outside the image; the weights [out, taps, in] are the right matrix as they lie in memory.
 //
 // What it changes: mma.sync instead of scalar multiply-adds (16 times their rate on an H200), and
-// copies that pass by the registers and overlap with the products of three blocks of k. Per
-// 16 bytes copied a thread spends two shifts, a multiply-add and the copy.
+// copies that pass by the registers and overlap with the products of the blocks before. Per 16 bytes
+// copied a thread spends an addition, a multiply-add, a comparison, a selection and the copy.
 //
-// Cost, 3x3 at 128 channels, tile 128 x 128 x 32: 1.05 MFLOP per 16 KiB read from L2 (64 FLOP/byte;
-// 790 TFLOP/s need 12 TB/s of it without the reuse in L1), 64 KiB shared memory, 4 warps.
-// Global traffic: x and weight once where L2 holds them (each pixel is read kh kw times from L2), y
-// once; with split sums 8 bytes per output and split more.
+// Cost, tile 128 x 128 x 32: 1.05 MFLOP per 16 KiB copied (64 FLOP/byte: 790 TFLOP/s would copy
+// 12 TB/s). Half of that are pixels, which the taps of a slab read again one after another and find
+// in the first-level cache; the other half weights, from L2. Shared memory, per warp and 16 of k:
+// 4 KiB read for 131 kFLOP. 48 KiB of shared memory, 4 warps, 224 registers: two blocks fit on a
+// multiprocessor. Global memory: x, weight and y once each; with split sums 8 bytes per output and
+// split more.
 #include <algorithm>
 #include <array>
 #include <string>
@@ -58,16 +60,17 @@ class Loader {
 #pragma unroll
     for (int j = 0; j < Pixels::rows; ++j) {
       if (Pixels::partly && Pixels::row() >= Tile::m) break;
-      ptx::cp_async_16_cached(tile_a + to_ + j * Pixels::step, column.at(pixel_[j]),
+      ptx::cp_async_16_cached(tile_a + to_ + j * Pixels::step, column.at(pixel_[j].index),
                               column.inside(pixel_[j]));
     }
     const bf16* weight = weight_ + tap_.in_weight(c_);
+    const int outputs = column.valid ? outputs_ : 0;
 #pragma unroll
     for (int j = 0; j < Weights::rows; ++j) {
       if (Weights::partly && Weights::row() >= Tile::n) break;
       ptx::cp_async_16(tile_b + to_ + j * Weights::step,
                        weight + static_cast<std::int64_t>(j * Weights::pass) * c_.depth(),
-                       column.valid && j * Weights::pass < outputs_);
+                       j * Weights::pass < outputs);
     }
     tap_.advance(c_, Tile::k);
   }

@@ -140,7 +140,7 @@ int narrow(Index i) { return static_cast<int>(i); }
 bool tiles_take(const ConvShape& s) {
   constexpr Index most = Index{1} << 31;
   const Index channels = std::max(s.in, s.out) + 8;
-  return s.n * s.h * s.w * s.in > 0 && s.n * s.p * s.q * s.out > 0 && s.kh <= 16 && s.kw <= 16 &&
+  return s.n * s.h * s.w * s.in > 0 && s.n * s.p * s.q * s.out > 0 && s.kh <= 15 && s.kw <= 15 &&
          s.kh * s.kw > 0 && s.n * s.h * s.w < most && s.n * s.p * s.q < most &&
          s.kh * s.kw * channels < most && s.h + s.kh + s.top < most / 2 && s.stride < 1 << 16;
 }

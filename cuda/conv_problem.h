@@ -58,7 +58,7 @@ struct Correlation {
 };
 
 /// Row m of A: the pixel that tap (0, 0) reads, and which taps lie inside the image: bit r for
-/// row r, bit 16 + s for column s. Kernels have at most 16 rows and columns.
+/// row r, bit 16 + s for column s. Kernels have at most 15 rows and columns.
 struct Pixel {
   int index = 0;
   unsigned inside = 0;
@@ -117,27 +117,29 @@ struct Tap {
   }
 };
 
-/// The addresses of one step of the sum for any row: first + (pixel.index + offset) * step.
+/// One step of the sum for any row: where its elements are, first + (pixel + offset) * step, and which
+/// rows it is inside for. Made so that a row costs an addition, a multiply-add of 32 by 32 bits, and
+/// a comparison.
 template <class T>
 struct Column {
-  const T* first;
-  int step, offset;
-  int r, s;
-  bool valid;
+  const char* first;
+  int step, offset;  ///< step in bytes
+  unsigned need;     ///< the bits that Pixel::inside must have; all, which none has, at the end
+  bool valid;        ///< false beyond the last step
 
-  __device__ Column(const Correlation& c, const Tap& tap)
-      : offset(tap.r * c.w + tap.s), r(tap.r), s(tap.s), valid(tap.valid(c)) {
+  __device__ Column(const Correlation& c, const Tap& tap) : valid(tap.valid(c)) {
     const int channel = tap.slab + tap.channel;
     const bool second = channel >= c.x[0].channels;
     const Source& x = c.x[second ? 1 : 0];
-    first = static_cast<const T*>(x.data) + (second ? channel - c.x[0].channels : channel);
-    step = x.channels;
+    constexpr int size = static_cast<int>(sizeof(T));
+    first =
+        static_cast<const char*>(x.data) + (second ? channel - c.x[0].channels : channel) * size;
+    step = x.channels * size, offset = tap.r * c.w + tap.s;
+    need = valid ? 1u << tap.r | 1u << (16 + tap.s) : ~0u;
   }
-  __device__ bool inside(const Pixel& pixel) const {
-    return valid && (pixel.inside >> r & pixel.inside >> (16 + s) & 1u) != 0;
-  }
-  __device__ const T* at(const Pixel& pixel) const {
-    return first + static_cast<std::int64_t>(pixel.index + offset) * step;
+  __device__ bool inside(const Pixel& pixel) const { return (pixel.inside & need) == need; }
+  __device__ const T* at(int pixel) const {
+    return reinterpret_cast<const T*>(first + static_cast<std::int64_t>(pixel + offset) * step);
   }
 };
 

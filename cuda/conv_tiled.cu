@@ -32,7 +32,7 @@ class Fetch {
     const Column<T> column(c_, tap_);
 #pragma unroll
     for (int j = 0; j < rows_m; ++j) {
-      a_[j] = column.inside(pixel_[j]) ? to_float(*column.at(pixel_[j])) : 0.0f;
+      a_[j] = column.inside(pixel_[j]) ? to_float(*column.at(pixel_[j].index)) : 0.0f;
     }
     const T* weight = weight_ + tap_.in_weight(c_);
 #pragma unroll

@@ -25,22 +25,27 @@ using kernel::Conv2dWeightGrad;
 template <class T>
 class Descent {
  public:
-  __device__ Descent(const Correlation& c, int k) : c_(c), column_(c, Tap(c, k)) {}
+  __device__ Descent(const Correlation& c, int k) : Descent(c, Tap(c, k)) {}
   /// The address of row m, or null where A is zero.
   __device__ __forceinline__ const T* at(int m) const {
     const int n = static_cast<int>(c_.per_image.quotient(static_cast<unsigned>(m)));
     const int rest = m - n * c_.p * c_.q;
     const int p = static_cast<int>(c_.per_row.quotient(static_cast<unsigned>(rest)));
-    const int h = p * c_.stride - c_.top + column_.r;
-    const int w = (rest - p * c_.q) * c_.stride - c_.left + column_.s;
-    const bool inside = column_.valid && m < c_.pixels && h >= 0 && h < c_.h && w >= 0 && w < c_.w;
-    const std::int64_t pixel = (n * c_.h + h) * c_.w + w;
-    return inside ? column_.first + pixel * column_.step : nullptr;
+    const int h = p * c_.stride - c_.top, w = (rest - p * c_.q) * c_.stride - c_.left;
+    const auto inside = [](int at, int size) {
+      return static_cast<unsigned>(at) < static_cast<unsigned>(size);
+    };
+    const bool there = m < last_ && inside(h + r_, c_.h) && inside(w + s_, c_.w);
+    return there ? column_.at((n * c_.h + h) * c_.w + w) : nullptr;
   }
 
  private:
+  __device__ Descent(const Correlation& c, const Tap& tap)
+      : c_(c), column_(c, tap), r_(tap.r), s_(tap.s), last_(column_.valid ? c.pixels : 0) {}
+
   const Correlation& c_;
   Column<T> column_;
+  int r_, s_, last_;
 };
 
 /// dweight as partial sums [splits, out, kh kw in], in the padded channels of the operands.
