@@ -56,7 +56,7 @@ TEST_CASE("device: every way of a reduction of [outer, reduced, inner]") {
       {{1, 300, 1}},
       {{2, 3001, 1}},
       {{2, 9000, 1}},
-      {{1, 10003, 1}},
+      {{1, 17003, 1}},
       // A thread per column.
       {{3, 4, 2}},
       {{3, 8, 8}},
