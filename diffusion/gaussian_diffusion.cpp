@@ -125,7 +125,8 @@ Tensor GaussianDiffusion::losses_of(const Tensor& output, const Tensor& x0, cons
   expect_shape("loss", "the network's output", output, x0.shape());
   std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
   std::iota(inner.begin(), inner.end(), 1);
-  const Tensor error = square(output - target(x0, t, eps));
+  const Tensor widened = output.dtype() == DType::bf16 ? convert(output, x0.dtype()) : output;
+  const Tensor error = square(widened - target(x0, t, eps));
   return inner.empty() ? error : mean(error, inner);
 }
 

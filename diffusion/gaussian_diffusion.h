@@ -71,7 +71,7 @@ struct GaussianDiffusion {
   Tensor loss(const Denoiser& model, const Tensor& x0, const Tensor& t, const Tensor& eps) const;
 
   /// losses() for an output that is already there: `output` = model(x_t, t), for a caller that has
-  /// x_t too (data::gather_noisy_batch).
+  /// x_t too (data::gather_noisy_batch). An output in bf16 is widened first.
   Tensor losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
                    const Tensor& eps) const;
 

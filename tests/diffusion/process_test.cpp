@@ -247,6 +247,22 @@ TEST_CASE("loss: is the mean of the losses per sample, each the mean over its el
   CHECK(std::abs(linear_process.loss(half, x0, t, eps).item() - total) < 1e-14 * 10);
 }
 
+TEST_CASE(
+    "loss: of an output that is there already is the same, and one in bf16 is widened first") {
+  Rng rng(7, Purpose::test);
+  const Tensor x0 = randn(rng, {4, 6}), eps = randn(rng, {4, 6});
+  const Tensor t = Tensor::from<std::int64_t>({0, 1, 500, 999}, {4});
+  const Denoiser half = [](const Tensor& x_t, const Tensor&) { return 0.5 * x_t; };
+  const Tensor wanted = linear_process.losses(half, x0, t, eps);
+  const Tensor output = half(linear_process.add_noise(x0, t, eps), t);
+  CHECK(max_difference(linear_process.losses_of(output, x0, t, eps), wanted) == 0.0);
+  // bf16 keeps 8 bits: an output below 4 is off by 2^-7 at most, the error of eps below 8.
+  const Tensor rounded = linear_process.losses_of(convert(output, DType::bf16), x0, t, eps);
+  CHECK(rounded.dtype() == DType::f32);
+  CHECK(max_difference(rounded, wanted) > 0.0);
+  CHECK(max_difference(rounded, wanted) < 2.0 * 8.0 / 128.0);
+}
+
 TEST_CASE("loss: a network that predicts 0 pays the mean of eps^2, about 1") {
   Rng rng(8, Purpose::test);
   const Shape shape{64, 28, 28, 1};
