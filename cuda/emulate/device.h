@@ -68,9 +68,10 @@ void fence();
 
 }  // namespace ito::emulate
 
-#define ITO_SHARED(T, name, ...)               \
-  static const char name##_key = 0;            \
-  auto& name = *static_cast<T(*) __VA_ARGS__>( \
+#define ITO_SHARED(T, name, ...)                                                    \
+  static_assert(std::is_trivially_copyable_v<T>, "shared memory holds plain data"); \
+  static const char name##_key = 0;                                                 \
+  auto& name = *static_cast<T(*) __VA_ARGS__>(                                      \
       ::ito::emulate::shared_array(&name##_key, sizeof(T __VA_ARGS__), alignof(T), #name))
 #define ITO_DYNAMIC_SHARED(T, name) \
   T* const name = static_cast<T*>(::ito::emulate::dynamic_shared_array())

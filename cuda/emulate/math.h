@@ -3,7 +3,7 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
+#include <math.h>  // isnan and friends in the global namespace too
 #include <cstdint>
 
 // Macros, because glibc declares functions of its own by these names.
