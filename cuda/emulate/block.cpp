@@ -204,7 +204,8 @@ void thread_main() {
   unsigned next = max_threads;
   for (;;) {
     run_thread();
-    settle_warp(block.current / warp_lanes);
+    if (block.warp[block.current / warp_lanes].waiting != 0)
+      settle_warp(block.current / warp_lanes);
     next = pick();
     if (thread_sanitizer()) break;
     if (next == max_threads || block.thread[next].fiber) break;
@@ -226,30 +227,30 @@ SyncPoint& sync_point(Warp& w, unsigned mask) {
 
 bool whole_warp_only(Together kind) { return kind == Together::ldmatrix || kind == Together::mma; }
 
-// Ends the meetings of a warp whose lanes are all here.
-void settle_warp(unsigned warp) {
+// Ends the meeting that lane `first` waits in, if everybody is here.
+void settle_meeting(unsigned warp, int first) {
   Warp& w = block.warp[warp];
   Thread* const threads = block.thread + warp * warp_lanes;
-  for (std::uint32_t rest = w.waiting; rest != 0;) {
-    const Meeting& m = *threads[std::countr_zero(rest)].meeting;
-    const std::uint32_t lanes = m.mask & w.alive;
-    rest &= ~lanes;
-    if ((w.waiting & lanes) != lanes) continue;
-    Meeting* meetings[warp_lanes] = {};
-    bool together = true;
-    for (std::uint32_t l = lanes; l != 0; l &= l - 1) {
-      const int lane = std::countr_zero(l);
-      meetings[lane] = threads[lane].meeting;
-      together = together && meetings[lane]->mask == m.mask && meetings[lane]->kind == m.kind;
-    }
-    if (!together) continue;
-    complete(meetings, lanes);
-    if (m.kind == Together::sync) ++sync_point(w, m.mask).count;
-    for (std::uint32_t l = lanes; l != 0; l &= l - 1)
-      threads[std::countr_zero(l)].state = State::ready;
-    w.waiting &= ~lanes;
-    w.ready |= lanes;
+  const Meeting& meeting = *threads[first].meeting;
+  const std::uint32_t lanes = meeting.mask & w.alive;
+  if ((w.waiting & lanes) != lanes) return;
+  Meeting* meetings[warp_lanes];
+  for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    meetings[lane] = threads[lane].meeting;
+    if (meetings[lane]->mask != meeting.mask || meetings[lane]->kind != meeting.kind) return;
   }
+  complete(meetings, lanes);
+  if (meeting.kind == Together::sync) ++sync_point(w, meeting.mask).count;
+  for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1)
+    threads[std::countr_zero(rest)].state = State::ready;
+  w.waiting &= ~lanes;
+  w.ready |= lanes;
+}
+
+void settle_warp(unsigned warp) {
+  for (int lane = 0; lane < static_cast<int>(warp_lanes); ++lane)
+    if (block.warp[warp].waiting >> lane & 1) settle_meeting(warp, lane);
 }
 
 }  // namespace
@@ -276,7 +277,7 @@ void meet(Meeting& meeting, const Where& where) {
   t.where = where;
   t.state = State::in_warp;
   w.waiting |= 1u << lane;
-  settle_warp(warp);
+  settle_meeting(warp, static_cast<int>(lane));
   go_on(*t.fiber, false, pick());
   if (point) acquire(point);
 }

@@ -2,8 +2,9 @@
 // exact as the host's: what -use_fast_math and the intrinsics lose, only a GPU shows.
 #pragma once
 
-#include <bit>
 #include <math.h>  // isnan and friends in the global namespace too
+
+#include <bit>
 #include <cstdint>
 
 // Macros, because glibc declares functions of its own by these names.
