@@ -26,7 +26,7 @@ struct Cut {
 };
 
 /// Whether the tiled and tensor-core rungs can take this shape: kernels up to 15 x 15 and arrays of
-/// fewer than 2^31 pixels.
+/// fewer than 2^30 pixels.
 bool tiles_take(const kernel::ConvShape&);
 
 /// f32 multiplications (the true ones: no TF32), f32 or bf16 in memory.

@@ -138,7 +138,7 @@ int narrow(Index i) { return static_cast<int>(i); }
 }  // namespace
 
 bool tiles_take(const ConvShape& s) {
-  constexpr Index most = Index{1} << 31;
+  constexpr Index most = Index{1} << 30;
   const Index channels = std::max(s.in, s.out) + 8;
   return s.n * s.h * s.w * s.in > 0 && s.n * s.p * s.q * s.out > 0 && s.kh <= 15 && s.kw <= 15 &&
          s.kh * s.kw > 0 && s.n * s.h * s.w < most && s.n * s.p * s.q < most &&
@@ -170,7 +170,8 @@ Correlation forward_problem(const kernel::Conv2d::Args& a) {
   c.kh = narrow(s.kh), c.kw = narrow(s.kw), c.stride = narrow(s.stride);
   c.top = narrow(s.top), c.left = narrow(s.left);
   c.weight = a.weight;
-  c.pixels = narrow(s.n * s.p * s.q), c.p = narrow(s.p), c.q = narrow(s.q), c.out = narrow(s.out);
+  c.images = narrow(s.n), c.pixels = narrow(s.n * s.p * s.q), c.p = narrow(s.p), c.q = narrow(s.q),
+  c.out = narrow(s.out);
   c.per_image = Divisor(s.p * s.q), c.per_row = Divisor(s.q);
   c.y = a.y, c.bias = a.bias, c.addend = a.addend, c.addend_per_image = a.addend_per_image;
   c.pixel_step = s.out, c.row_step = s.q * s.out, c.image_step = s.p * s.q * s.out;
@@ -202,7 +203,7 @@ std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args
       taken += Index{rows} * columns;
       c.p = h0 < s.h ? narrow((s.h - h0 - 1) / stride + 1) : 0;
       c.q = w0 < s.w ? narrow((s.w - w0 - 1) / stride + 1) : 0;
-      c.pixels = narrow(s.n) * c.p * c.q, c.out = narrow(s.in);
+      c.images = narrow(s.n), c.pixels = narrow(s.n) * c.p * c.q, c.out = narrow(s.in);
       if (c.pixels == 0) continue;
       c.per_image = Divisor(Index{c.p} * c.q), c.per_row = Divisor(c.q);
       c.y = static_cast<char*>(args.dx) + (h0 * s.w + w0) * s.in * size;

@@ -44,8 +44,8 @@ struct Correlation {
   int kh = 0, kw = 0, stride = 1, top = 0, left = 0;
   const void* weight = nullptr;  ///< [out, kh, kw, in]
 
-  int pixels = 0, p = 0, q = 0, out = 0;  ///< pixels = n p q
-  Divisor per_image, per_row;             ///< p q and q
+  int images = 0, pixels = 0, p = 0, q = 0, out = 0;  ///< pixels = images p q
+  Divisor per_image, per_row;                         ///< p q and q
 
   void* y = nullptr;  ///< pixel (n, p, q) begins at n image_step + p row_step + q pixel_step
   std::int64_t image_step = 0, row_step = 0, pixel_step = 0;
@@ -127,14 +127,17 @@ struct Column {
   unsigned need;     ///< the bits that Pixel::inside must have; all, which none has, at the end
   bool valid;        ///< false beyond the last step
 
-  __device__ Column(const Correlation& c, const Tap& tap) : valid(tap.valid(c)) {
+  __device__ Column(const Correlation& c, const Tap& tap) : Column(c, tap, tap.r * c.w + tap.s) {}
+  /// For pixels that have the tap's place in them already: offset 0.
+  __device__ Column(const Correlation& c, const Tap& tap, int offset_)
+      : offset(offset_), valid(tap.valid(c)) {
     const int channel = tap.slab + tap.channel;
     const bool second = channel >= c.x[0].channels;
     const Source& x = c.x[second ? 1 : 0];
     constexpr int size = static_cast<int>(sizeof(T));
     first =
         static_cast<const char*>(x.data) + (second ? channel - c.x[0].channels : channel) * size;
-    step = x.channels * size, offset = tap.r * c.w + tap.s;
+    step = x.channels * size;
     need = valid ? 1u << tap.r | 1u << (16 + tap.s) : ~0u;
   }
   __device__ bool inside(const Pixel& pixel) const { return (pixel.inside & need) == need; }

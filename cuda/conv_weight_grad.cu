@@ -21,39 +21,62 @@ namespace {
 
 using kernel::Conv2dWeightGrad;
 
-/// Column k of A, fixed for a thread, read down the rows m.
-template <class T>
-class Descent {
- public:
-  __device__ Descent(const Correlation& c, int k) : Descent(c, Tap(c, k)) {}
-  /// The address of row m, or null where A is zero.
-  __device__ __forceinline__ const T* at(int m) const {
-    const int n = static_cast<int>(c_.per_image.quotient(static_cast<unsigned>(m)));
-    const int rest = m - n * c_.p * c_.q;
-    const int p = static_cast<int>(c_.per_row.quotient(static_cast<unsigned>(rest)));
-    const int h = p * c_.stride - c_.top, w = (rest - p * c_.q) * c_.stride - c_.left;
-    const auto inside = [](int at, int size) {
-      return static_cast<unsigned>(at) < static_cast<unsigned>(size);
-    };
-    const bool there = m < last_ && inside(h + r_, c_.h) && inside(w + s_, c_.w);
-    return there ? column_.at((n * c_.h + h) * c_.w + w) : nullptr;
-  }
-
- private:
-  __device__ Descent(const Correlation& c, const Tap& tap)
-      : c_(c), column_(c, tap), r_(tap.r), s_(tap.s), last_(column_.valid ? c.pixels : 0) {}
-
-  const Correlation& c_;
-  Column<T> column_;
-  int r_, s_, last_;
-};
-
 /// dweight as partial sums [splits, out, kh kw in], in the padded channels of the operands.
 struct WeightProduct {
   Correlation c;   ///< the forward pass's x and pixels
   const void* dy;  ///< [pixels, dy_channels]
   int dy_channels;
   float* partial;
+  int images = 0, rows = 0, columns = 0;  ///< a block of the sum, as a number of pixels (n, p, q)
+};
+
+/// Column k of A, fixed for a thread, read down the rows m, a block of the sum at a time: a number of
+/// three digits (n, p, q), to which the block is added digit by digit instead of being divided.
+template <class T>
+class Descent {
+ public:
+  /// Where the column's tap meets a row m: in the image that begins at pixel `image`.
+  struct Row {
+    int h, w, image;
+  };
+
+  __device__ Descent(const WeightProduct& product, int k) : Descent(product, Tap(product.c, k)) {}
+  __device__ Row row(int m) const {
+    const int n = static_cast<int>(c_.per_image.quotient(static_cast<unsigned>(m)));
+    const int rest = m - n * c_.p * c_.q;
+    const int p = static_cast<int>(c_.per_row.quotient(static_cast<unsigned>(rest)));
+    return {p * c_.stride + top_, (rest - p * c_.q) * c_.stride + left_, n * c_.h * c_.w};
+  }
+  __device__ __forceinline__ void advance(Row& row) const {
+    row.w += product_.columns * c_.stride;
+    row.h += product_.rows * c_.stride;
+    row.image += product_.images * c_.h * c_.w;
+    if (row.w >= c_.q * c_.stride + left_) row.w -= c_.q * c_.stride, row.h += c_.stride;
+    if (row.h >= c_.p * c_.stride + top_) row.h -= c_.p * c_.stride, row.image += c_.h * c_.w;
+  }
+  __device__ __forceinline__ bool inside(const Row& row) const {
+    const auto below = [](int i, int size) {
+      return static_cast<unsigned>(i) < static_cast<unsigned>(size);
+    };
+    return row.image < end_ && below(row.h, c_.h) && below(row.w, c_.w);
+  }
+  __device__ __forceinline__ const T* at(const Row& row) const {
+    return column_.at(row.image + row.h * c_.w + row.w);
+  }
+
+ private:
+  __device__ Descent(const WeightProduct& product, const Tap& tap)
+      : product_(product),
+        c_(product.c),
+        column_(c_, tap, 0),
+        top_(tap.r - c_.top),
+        left_(tap.s - c_.left),
+        end_(column_.valid ? c_.images * c_.h * c_.w : 0) {}
+
+  const WeightProduct& product_;
+  const Correlation& c_;
+  Column<T> column_;
+  int top_, left_, end_;
 };
 
 // ---- tensor cores ------------------------------------------------------------------------------
@@ -106,26 +129,25 @@ class ImageLoader {
 
  public:
   __device__ ImageLoader(const WeightProduct& p, int first_n, int first_k)
-      : k_(first_k + at_.row),
-        to_(swizzled<At::chunks>(at_.row, at_.column)),
-        rows_(p.c, first_n + at_.column * 8),
-        any_(static_cast<const bf16*>(p.c.x[0].data)) {}
+      : to_(swizzled<At::chunks>(at_.row, at_.column)), column_(p, first_n + at_.column * 8) {
+#pragma unroll
+    for (int j = 0; j < At::rows; ++j) row_[j] = column_.row(first_k + at_.row + j * At::pass);
+  }
   __device__ __forceinline__ void load(bf16* tile) {
 #pragma unroll
     for (int j = 0; j < At::rows; ++j) {
       if (At::partly && at_.row >= Tile::k) break;
-      const bf16* from = rows_.at(k_ + j * At::pass);
-      ptx::cp_async_16(tile + to_ + j * At::pass * Tile::n, from != nullptr ? from : any_,
-                       from != nullptr);
+      ptx::cp_async_16(tile + to_ + j * At::pass * Tile::n, column_.at(row_[j]),
+                       column_.inside(row_[j]));
+      column_.advance(row_[j]);
     }
-    k_ += Tile::k;
   }
 
  private:
   At at_;
-  int k_, to_;
-  Descent<bf16> rows_;
-  const bf16* any_;
+  int to_;
+  Descent<bf16> column_;
+  typename Descent<bf16>::Row row_[At::rows];
 };
 
 template <class Tile>
@@ -203,15 +225,16 @@ class ImageFetch {
   __device__ ImageFetch(const WeightProduct& p, int first_n, int first_k)
       : row_(static_cast<int>(threadIdx.x) / Tile::n),
         column_(static_cast<int>(threadIdx.x) % Tile::n),
-        k_(first_k + row_),
-        rows_(p.c, first_n + column_) {}
+        image_(p, first_n + column_) {
+#pragma unroll
+    for (int j = 0; j < rows; ++j) at_[j] = image_.row(first_k + row_ + j * pass);
+  }
   __device__ __forceinline__ void fetch() {
 #pragma unroll
     for (int j = 0; j < rows; ++j) {
-      const T* from = rows_.at(k_ + j * pass);
-      value_[j] = from != nullptr ? to_float(*from) : 0.0f;
+      value_[j] = image_.inside(at_[j]) ? to_float(*image_.at(at_[j])) : 0.0f;
+      image_.advance(at_[j]);
     }
-    k_ += Tile::k;
   }
   __device__ __forceinline__ void put(float* tile) const {
 #pragma unroll
@@ -219,8 +242,9 @@ class ImageFetch {
   }
 
  private:
-  int row_, column_, k_;
-  Descent<T> rows_;
+  int row_, column_;
+  Descent<T> image_;
+  typename Descent<T>::Row at_[rows];
   float value_[rows];
 };
 
@@ -313,6 +337,7 @@ void run(WeightProduct p, const std::array<Variant, n>& variants, int k, double 
   const Cut cut = choose_cut({p.c.out, p.c.depth(), p.c.pixels, k, rate}, cuts, wanted);
   Scratch<float> partial(std::int64_t{cut.splits} * p.c.out * p.c.depth());
   p.partial = partial.data();
+  p.images = k / (p.c.p * p.c.q), p.rows = k % (p.c.p * p.c.q) / p.c.q, p.columns = k % p.c.q;
   for (const Variant& v : variants) {
     if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(p, cut.splits);
   }
