@@ -3,6 +3,10 @@
 // kept by size and handed out again at once, although kernels that use them may still be queued.
 // That is safe because all work is queued on one stream: what the next owner queues runs later.
 //
+// Blocks are neither split nor joined, so that a graph's recording finds what its first run found
+// whatever lay free in between. The price is memory that waits in the wrong size: over a training
+// step of the U-Nets the allocator holds 1.2 (cifar10) to 1.5 (mnist) times the peak of `current`.
+//
 // A graph's kernels are replayed with the addresses they were recorded with, so what a graph
 // allocates while it runs first or is recorded comes from a pool of its own, which nobody else is
 // given as long as the graph lives. Its free blocks are cached bytes to the rest of the world.
