@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Checks what nvcc made of the kernels, without a GPU:
 #   1. no kernel spills registers or keeps anything in local memory (a stack frame), except those named below;
-#   2. the tensor-core kernels hold tensor-core instructions: in the machine code where cuobjdump is there,
+#   2. the tensor-core kernels hold tensor-core instructions: in the machine code where cuobjdump and nvdisasm are,
 #      else in the PTX (mma.sync, which the assembler has to turn into them);
+#      A toolkit without them: pip install --target DIR nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm.
 #   3. the check itself notices a kernel that keeps an array in local memory.
 #   usage: scripts/check_kernels.sh BUILD_DIR [--table]
 #     BUILD_DIR  built with ITO_CUDA_RESOURCES (preset cuda)
@@ -18,7 +19,7 @@ mapfile -t tensor_core_files < <(grep -lE '#include "cuda/[a-z_]*mma\.h"' cuda/*
 
 build=${1:-}
 [[ -n $build && -d $build && ($# == 1 || ($# == 2 && $2 == --table)) ]] ||
-  { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2; }
+  { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
 command -v nvcc >/dev/null || { echo "check_kernels: no nvcc on this machine"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
