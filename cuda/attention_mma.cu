@@ -5,7 +5,8 @@
 // shared memory, its results in registers. k and v are read once per 64 queries: at T = 256, four
 // times, from the L2 cache. 4 l s d FLOPs, at sixteen times the rate of f32 arithmetic.
 //
-// d = 256: tiles of 32 keys, 99 KiB of shared memory: two blocks on a multiprocessor of sm_90.
+// d = 256: tiles of 32 keys, 99 KiB of shared memory, 215 registers: two blocks on a multiprocessor of
+// sm_90.
 // Smaller d: tiles of 64 keys.
 #include "cuda/attention.h"
 #include "cuda/attention_mma.h"
@@ -33,20 +34,23 @@ struct Softmax {
     const Lane l;
     const float scale = static_cast<float>(in.a.scale) * log2_e;
     constexpr int tiles = sizeof(scores) / sizeof(scores[0]);
+    const int keys = rows_left(in.a.s, key0, 8 * tiles);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const Index query = block.first + l.row(half);
-      const bf16* const hidden =
-          query < in.a.l ? mask_row(in.mask, in.a, block.nh, query) : nullptr;
+      const bf16* hidden = nullptr;
+      if (in.mask != nullptr && query < in.a.l) {
+        hidden = mask_row(in.mask, in.a, block.nh, query) + key0;
+      }
       float next = top[half];
 #pragma unroll
       for (int j = 0; j < tiles; ++j) {
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
-          const Index key = key0 + l.column(j, c);
+          const int key = l.column(j, c);
           float& score = scores[j][2 * half + c];
-          score = key < in.a.s ? score * scale : minus_infinity;
-          if (hidden != nullptr && key < in.a.s) score += log2_e * to_float(hidden[key]);
+          score = key < keys ? score * scale : minus_infinity;
+          if (hidden != nullptr && key < keys) score += log2_e * to_float(hidden[key]);
           next = fmaxf(next, score);
         }
       }
@@ -73,7 +77,7 @@ struct Softmax {
 };
 
 template <int D, int N>
-__global__ void __launch_bounds__(mma_threads) forward(Inputs in, bf16* y, float* lse) {
+__global__ void __launch_bounds__(mma_threads, 1) forward(Inputs in, bf16* y, float* lse) {
   using Tile = Tile<D, N>;
   ITO_DYNAMIC_SHARED(bf16, own);  // q; two tiles each of k and v
   const Shape& a = in.a;

@@ -7,6 +7,8 @@
 // to the next in registers.
 #pragma once
 
+#include <bit>
+
 #include "cuda/attention_rows.h"
 
 namespace ito::cuda::attention {
@@ -26,6 +28,11 @@ struct Block {
       : nh(blockIdx.x / ((length + own_rows - 1) / own_rows)),
         first(blockIdx.x % ((length + own_rows - 1) / own_rows) * own_rows) {}
 };
+
+/// How many of `rows` rows from `first` on there are.
+__device__ inline int rows_left(Index length, Index first, int rows) {
+  return static_cast<int>(min(length - first, Index{rows}));
+}
 
 /// This thread's place in fragments: rows g and g + 8 of its warp's 16, columns 2 t and 2 t + 1 of
 /// each 8.
@@ -118,8 +125,9 @@ struct Tile {
     for (int j = 0; j < D / 8; ++j) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        *reinterpret_cast<std::uint32_t*>(own + l.row(half) * stride + l.column(j, 0)) =
-            ptx::pack_bf16(factor[half] * sum[j][2 * half], factor[half] * sum[j][2 * half + 1]);
+        using Two = Vec<bf16, 2>;
+        *reinterpret_cast<Two*>(own + l.row(half) * stride + l.column(j, 0)) = std::bit_cast<Two>(
+            ptx::pack_bf16(factor[half] * sum[j][2 * half], factor[half] * sum[j][2 * half + 1]));
       }
     }
     __syncwarp();

@@ -6,7 +6,8 @@
 // At d = 256 a warp's 16 x 256 results are 128 registers per thread, and two of them do not fit: dk
 // and dv take a pass each, 6 + 6 + 4 = 16 l s d FLOPs.
 //
-// Shared memory at d = 256: 99 KiB (64 rows of two arrays; two tiles of 16 rows of the other two).
+// At d = 256: 99 KiB of shared memory (64 rows of two arrays; two tiles of 16 rows of the other two),
+// 219 registers.
 #include "cuda/attention.h"
 #include "cuda/attention_mma.h"
 
@@ -27,30 +28,35 @@ __device__ void differentiate(typename Tile::Scores& scores, typename Tile::Scor
   const Shape& a = in.a;
   const float scale = static_cast<float>(a.scale) * log2_e;
   constexpr int tiles = sizeof(scores) / sizeof(scores[0]);
+  constexpr bool keys = owns_keys(pass);
+  const int rows = rows_left(keys ? a.s : a.l, block.first, own_rows);
+  const int columns = rows_left(keys ? a.l : a.s, first, 8 * tiles);
+  const Index query0 = keys ? first : block.first, key0 = keys ? block.first : first;
+  const float* const lse = in.lse + block.nh * a.l + query0;
+  const float* const dot = in.dy_dot_y + block.nh * a.l + query0;
 #pragma unroll
   for (int j = 0; j < tiles; ++j) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const Index own = block.first + l.row(i / 2), other = first + l.column(j, i % 2);
-      const Index query = owns_keys(pass) ? other : own, key = owns_keys(pass) ? own : other;
-      float p = 0.0f, dot = 0.0f;
-      if (query < a.l && key < a.s) {
-        const float lse = in.lse[block.nh * a.l + query];
+      const int row = l.row(i / 2), column = l.column(j, i % 2);
+      const int query = keys ? column : row, key = keys ? row : column;
+      const bool exists = row < rows && column < columns;
+      float p = 0.0f;
+      if (exists) {
         float score = scores[j][i] * scale;
         if (in.mask != nullptr) {
-          score += log2_e * to_float(mask_row(in.mask, a, block.nh, query)[key]);
+          score += log2_e * to_float(mask_row(in.mask, a, block.nh, query0 + query)[key0 + key]);
         }
-        p = lse == minus_infinity ? 0.0f : exp2f(score - log2_e * lse);
-        if (has_ds(pass)) dot = in.dy_dot_y[block.nh * a.l + query];
+        p = lse[query] == minus_infinity ? 0.0f : exp2f(score - log2_e * lse[query]);
       }
       scores[j][i] = p;
-      if (has_ds(pass)) dp[j][i] = p * (dp[j][i] - dot);
+      if (has_ds(pass)) dp[j][i] = exists ? p * (dp[j][i] - dot[query]) : 0.0f;
     }
   }
 }
 
 template <int D, int N, Pass pass>
-__global__ void __launch_bounds__(mma_threads) gradient(Inputs in, bf16* dqk, bf16* dv) {
+__global__ void __launch_bounds__(mma_threads, 1) gradient(Inputs in, bf16* dqk, bf16* dv) {
   using Tile = Tile<D, N>;
   constexpr bool keys = owns_keys(pass);
   ITO_DYNAMIC_SHARED(bf16, own);            // q, or k
