@@ -3,7 +3,7 @@
 // The tiled rung's walk, with products by mma.sync (16 x 8 x 16, f32 sums), fragments by ldmatrix, and
 // k and v arriving by cp.async while the tile before is computed with. A warp's 16 queries stay in
 // shared memory, its results in registers. k and v are read once per 64 queries: at T = 256, four
-// times, from the L2 cache. 4 l s d FLOPs, at sixteen times the rate of f32 arithmetic.
+// times, from the L2 cache. 4 l s d FLOPs, at sixteen times f32's peak (sm_80).
 //
 // d = 256: tiles of 32 keys, 99 KiB of shared memory, 215 registers: two blocks on a multiprocessor of
 // sm_90.
