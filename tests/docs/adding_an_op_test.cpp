@@ -18,8 +18,9 @@ using namespace ito::optable;
 TEST_CASE("adding_an_op: the example passes every check of the op table") {
   Rows rows;
   add_rms_norm_cases(rows);
-  for (const auto check : {check_forward, check_gradient, check_second_gradient, check_precision,
-                           check_threads, check_errors}) {
+  for (const auto check :
+       {check_forward, check_gradient, check_second_gradient, check_precision, check_threads,
+        check_devices, check_bf16, check_misaligned, check_repeat, check_errors}) {
     for (const std::string& finding : check(rows.at(0))) FAIL_CHECK(finding);
   }
 }

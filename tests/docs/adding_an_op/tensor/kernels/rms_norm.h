@@ -20,6 +20,7 @@ struct RmsNorm {
     DType dtype;
   };
   static void cpu(const Args&);
+  static void cuda(const Args&);
 };
 
 /// With g = weight dy:  dx[r, i] = scale[r] g[r, i] - x[r, i] scale[r]^3 / n sum over j of g x.
@@ -35,6 +36,7 @@ struct RmsNormGrad {
     DType dtype;
   };
   static void cpu(const Args&);
+  static void cuda(const Args&);
 };
 
 }  // namespace ito::kernel
