@@ -1,4 +1,5 @@
-// Group normalisation on the CPU: one task per image.
+// Group normalisation on the CPU: one task per image, or per slab of its channels where images are
+// few.
 //
 // An image is walked in blocks of positions that stay in the first-level cache, and a block one
 // vector of channels at a time, so that the channel's mean, scale and sums stay in registers while
@@ -7,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/simd.h"
@@ -21,13 +23,35 @@ using Index = std::int64_t;
 // precision whatever the size of the image.
 constexpr Index block = 32;
 
-/// f(first position, positions, first channel, channels <= a vector) for every block of an image.
+/// Channels [first, end) of an image: whole groups.
+struct Slab {
+  Index image, first, end;
+};
+
+/// f(slab) for all slabs, on all threads. Where images are many, one is a task; where they are few,
+/// as in sampling, its channels are shared out, a cache line or more at a time. No sum has parts in
+/// two slabs.
 template <class T, class F>
-ITO_INLINE void for_blocks(const GroupNormShape& s, F f) {
+void for_slabs(const GroupNormShape& s, F f) {
+  constexpr Index many = 8, narrowest = 128 / sizeof(T);
+  const Index unit = std::lcm(s.channels / s.groups, narrowest);
+  const Index width = s.n >= many ? s.channels : std::min(unit, s.channels);
+  const Index slabs = (s.channels + width - 1) / width;
+  parallel_for(s.n * slabs, 1, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const Index first = i % slabs * width;
+      f(Slab{i / slabs, first, std::min(first + width, s.channels)});
+    }
+  });
+}
+
+/// f(first position, positions, first channel, channels <= a vector) for every block of a slab.
+template <class T, class F>
+ITO_INLINE void for_blocks(const GroupNormShape& s, const Slab& slab, F f) {
   for (Index i = 0; i < s.positions; i += block) {
     const Index rows = std::min(block, s.positions - i);
-    for (Index j = 0; j < s.channels; j += simd::lanes<T>) {
-      f(i, rows, j, std::min<Index>(simd::lanes<T>, s.channels - j));
+    for (Index j = slab.first; j < slab.end; j += simd::lanes<T>) {
+      f(i, rows, j, std::min<Index>(simd::lanes<T>, slab.end - j));
     }
   }
 }
@@ -42,11 +66,12 @@ ITO_INLINE void add_to(double* total, const simd::vector_of<T>& sum, Index count
 /// Per channel: sum and sum of squares of x - x[0]. Relative to the first position, a large mean
 /// does not cancel the variance.
 template <class T>
-void channel_sums(const T* x, const GroupNormShape& s, double* sum, double* squares) {
+void channel_sums(const T* x, const GroupNormShape& s, const Slab& slab, double* sum,
+                  double* squares) {
   using V = simd::vector_of<T>;
-  std::fill_n(sum, s.channels, 0.0);
-  std::fill_n(squares, s.channels, 0.0);
-  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+  std::fill(sum + slab.first, sum + slab.end, 0.0);
+  std::fill(squares + slab.first, squares + slab.end, 0.0);
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
     V origin, total{}, total2{};
     simd::load(origin, x + j, count);
     const T* at = x + i * s.channels + j;
@@ -62,15 +87,16 @@ void channel_sums(const T* x, const GroupNormShape& s, double* sum, double* squa
   });
 }
 
-/// Mean and 1 / sqrt(variance + eps) of every group of one image.
+/// Mean and 1 / sqrt(variance + eps) of every group of a slab.
 template <class T>
-void group_statistics(const T* x, const GroupNormShape& s, double eps, T* statistics) {
+void group_statistics(const T* x, const GroupNormShape& s, const Slab& slab, double eps,
+                      T* statistics) {
   Scratch<double> sums(2 * s.channels);
   double *sum = sums.data(), *squares = sum + s.channels;
-  channel_sums(x, s, sum, squares);
+  channel_sums(x, s, slab, sum, squares);
   const Index width = s.channels / s.groups;
   const double count = static_cast<double>(s.positions), m = count * static_cast<double>(width);
-  for (Index g = 0; g < s.groups; ++g) {
+  for (Index g = slab.first / width; g < slab.end / width; ++g) {
     double mean = 0.0, total = 0.0;
     for (Index j = g * width; j < (g + 1) * width; ++j) {
       mean += count * static_cast<double>(x[j]) + sum[j];
@@ -88,19 +114,19 @@ void group_statistics(const T* x, const GroupNormShape& s, double eps, T* statis
 
 /// The group's mean and rstd for every channel.
 template <class T>
-void spread(const T* statistics, const GroupNormShape& s, T* mean, T* rstd) {
+void spread(const T* statistics, const GroupNormShape& s, const Slab& slab, T* mean, T* rstd) {
   const Index width = s.channels / s.groups;
-  for (Index j = 0; j < s.channels; ++j) {
+  for (Index j = slab.first; j < slab.end; ++j) {
     mean[j] = statistics[2 * (j / width)];
     rstd[j] = statistics[2 * (j / width) + 1];
   }
 }
 
 template <class T, bool silu>
-void normalize_image(const GroupNorm::Args& a, Index n) {
+void normalize(const GroupNorm::Args& a, const Slab& slab) {
   using V = simd::vector_of<T>;
   const GroupNormShape& s = a.shape;
-  const Index c = s.channels;
+  const Index c = s.channels, n = slab.image;
   const T* gamma = static_cast<const T*>(a.weight);
   const T* beta = static_cast<const T*>(a.bias);
   const T* x = static_cast<const T*>(a.x) + n * s.positions * c;
@@ -108,10 +134,10 @@ void normalize_image(const GroupNorm::Args& a, Index n) {
   T* statistics = static_cast<T*>(a.statistics) + 2 * n * s.groups;
   Scratch<T> scratch(2 * c);
   T *mean = scratch.data(), *scale = mean + c;
-  group_statistics(x, s, a.eps, statistics);
-  spread(statistics, s, mean, scale);
-  for (Index j = 0; j < c; ++j) scale[j] *= gamma[j];
-  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+  group_statistics(x, s, slab, a.eps, statistics);
+  spread(statistics, s, slab, mean, scale);
+  for (Index j = slab.first; j < slab.end; ++j) scale[j] *= gamma[j];
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
     V m, slope, shift;
     simd::load(m, mean + j, count);
     simd::load(slope, scale + j, count);
@@ -135,12 +161,12 @@ struct Gradient {
 
 /// Per channel: sums of dz and dz xh. With silu, dz is left in dx.
 template <class T, bool silu>
-void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const T* mean, const T* rstd,
-                   double* sum, double* sum_xh) {
+void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const Slab& slab, const T* mean,
+                   const T* rstd, double* sum, double* sum_xh) {
   using V = simd::vector_of<T>;
-  std::fill_n(sum, s.channels, 0.0);
-  std::fill_n(sum_xh, s.channels, 0.0);
-  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+  std::fill(sum + slab.first, sum + slab.end, 0.0);
+  std::fill(sum_xh + slab.first, sum_xh + slab.end, 0.0);
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
     V m, scale, slope, shift, total{}, total_xh{};
     simd::load(m, mean + j, count);
     simd::load(scale, rstd + j, count);
@@ -166,10 +192,10 @@ void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const T* mean,
 
 /// dx = scale dz - shift - (x - mean) slope
 template <class T>
-void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const T* dz, const T* mean,
-                    const T* scale, const T* shift, const T* slope) {
+void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const Slab& slab, const T* dz,
+                    const T* mean, const T* scale, const T* shift, const T* slope) {
   using V = simd::vector_of<T>;
-  for_blocks<T>(s, [&](Index i, Index rows, Index j, Index count) {
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
     V m, a, b, c;
     simd::load(m, mean + j, count);
     simd::load(a, scale + j, count);
@@ -185,9 +211,9 @@ void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const T* dz, 
 }
 
 template <class T, bool silu>
-void image_gradient(const GroupNormGrad::Args& a, Index n) {
+void gradient(const GroupNormGrad::Args& a, const Slab& slab) {
   const GroupNormShape& s = a.shape;
-  const Index c = s.channels, width = c / s.groups, image = n * s.positions * c;
+  const Index c = s.channels, width = c / s.groups, n = slab.image, image = n * s.positions * c;
   const Gradient<T> g{static_cast<const T*>(a.x) + image, static_cast<const T*>(a.dy) + image,
                       static_cast<const T*>(a.weight), static_cast<const T*>(a.bias),
                       static_cast<T*>(a.dx) + image};
@@ -195,17 +221,17 @@ void image_gradient(const GroupNormGrad::Args& a, Index n) {
   T *mean = scratch.data(), *scale = mean + c, *shift = scale + c, *slope = shift + c;
   Scratch<double> sums(2 * c);
   double *sum = sums.data(), *sum_xh = sum + c;
-  spread(static_cast<const T*>(a.statistics) + 2 * n * s.groups, s, mean, scale);
-  gradient_sums<T, silu>(g, s, mean, scale, sum, sum_xh);
+  spread(static_cast<const T*>(a.statistics) + 2 * n * s.groups, s, slab, mean, scale);
+  gradient_sums<T, silu>(g, s, slab, mean, scale, sum, sum_xh);
 
   T* dbias = static_cast<T*>(a.partial) + n * 2 * c;
   T* dweight = dbias + c;
-  for (Index j = 0; j < c; ++j) {
+  for (Index j = slab.first; j < slab.end; ++j) {
     dbias[j] = static_cast<T>(sum[j]);
     dweight[j] = static_cast<T>(sum_xh[j]);
   }
   const double m = static_cast<double>(s.positions * width);
-  for (Index first = 0; first < c; first += width) {
+  for (Index first = slab.first; first < slab.end; first += width) {
     double total = 0.0, total_xh = 0.0;
     for (Index j = first; j < first + width; ++j) {
       total += sum[j] * static_cast<double>(g.gamma[j]);
@@ -218,7 +244,7 @@ void image_gradient(const GroupNormGrad::Args& a, Index n) {
       slope[j] = static_cast<T>(rstd * rstd * total_xh / m);
     }
   }
-  gradient_apply(g, s, silu ? g.dx : g.dy, mean, scale, shift, slope);
+  gradient_apply(g, s, slab, silu ? g.dx : g.dy, mean, scale, shift, slope);
 }
 
 /// dbias and dweight: the images' shares added in order.
@@ -244,20 +270,17 @@ void add_images(const GroupNormGrad::Args& a) {
 void GroupNorm::cpu(const Args& a) {
   if (a.shape.positions * a.shape.channels == 0) return;
   with_float(name, a.dtype, [&]<class T>(T) {
-    parallel_for(a.shape.n, 1, [&](Index begin, Index end) {
-      for (Index n = begin; n < end; ++n) {
-        a.silu ? normalize_image<T, true>(a, n) : normalize_image<T, false>(a, n);
-      }
+    for_slabs<T>(a.shape, [&](const Slab& slab) {
+      a.silu ? normalize<T, true>(a, slab) : normalize<T, false>(a, slab);
     });
   });
 }
 
 void GroupNormGrad::cpu(const Args& a) {
+  if (a.shape.channels == 0) return;
   with_float(name, a.dtype, [&]<class T>(T) {
-    parallel_for(a.shape.n, 1, [&](Index begin, Index end) {
-      for (Index n = begin; n < end; ++n) {
-        a.silu ? image_gradient<T, true>(a, n) : image_gradient<T, false>(a, n);
-      }
+    for_slabs<T>(a.shape, [&](const Slab& slab) {
+      a.silu ? gradient<T, true>(a, slab) : gradient<T, false>(a, slab);
     });
     add_images<T>(a);
   });
