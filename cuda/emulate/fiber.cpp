@@ -1,6 +1,7 @@
 #include "cuda/emulate/fiber.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -10,7 +11,7 @@
 #include "cuda/emulate/sanitizer.h"
 
 // Six registers and the stack pointer are all that a call preserves. swapcontext would also save
-// the signal mask, which is a system call: 250 ns instead of 20.
+// the signal mask, which is a system call: 250 ns instead of 20. Other processors have only that.
 #if defined(__x86_64__)
 extern "C" void ito_emulate_switch(void** save, void* load);
 asm(R"(
@@ -37,13 +38,11 @@ ito_emulate_switch:
 .size ito_emulate_switch, .-ito_emulate_switch
 )");
 #else
-#error "the emulated device switches stacks in x86-64 assembly: add your processor to fiber.cpp"
+#include <ucontext.h>
 #endif
 
 namespace ito::emulate {
 namespace {
-
-constexpr std::size_t page = 4096;
 
 std::size_t stack_size() {
   // Sanitizers make frames several times larger. Untouched pages cost nothing.
@@ -52,6 +51,7 @@ std::size_t stack_size() {
 
 // A page below the stack may not be touched: an overflow stops there.
 Fiber make_fiber() {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   Fiber f;
   f.size = stack_size();
   void* p = mmap(nullptr, page + f.size, PROT_READ | PROT_WRITE,
@@ -64,6 +64,43 @@ Fiber make_fiber() {
   if (thread_sanitizer()) f.thread_sanitizer_fiber = __tsan_create_fiber(0);
   return f;
 }
+
+// Stacks are staggered, or the same frames of all threads would compete for the same cache sets.
+std::size_t usable_size(const Fiber& f) {
+  return f.size - reinterpret_cast<std::uintptr_t>(&f) / sizeof(Fiber) % 29 * 128;
+}
+
+#if defined(__x86_64__)
+
+void switch_stack(Fiber& from, Fiber& to) { ito_emulate_switch(&from.context, to.context); }
+
+void prepare_stack(Fiber& f, void (*entry)()) {
+  auto* top = reinterpret_cast<void**>(f.bottom + usable_size(f));
+  *--top = nullptr;  // where entry() would return to: the end of every backtrace
+  *--top = reinterpret_cast<void*>(entry);
+  for (int r = 0; r < 6; ++r) *--top = nullptr;
+  f.context = top;
+}
+
+#else
+
+ucontext_t& context_of(Fiber& f) {
+  if (!f.context) f.context = new ucontext_t;
+  return *static_cast<ucontext_t*>(f.context);
+}
+
+void switch_stack(Fiber& from, Fiber& to) { swapcontext(&context_of(from), &context_of(to)); }
+
+void prepare_stack(Fiber& f, void (*entry)()) {
+  ucontext_t& context = context_of(f);
+  getcontext(&context);
+  context.uc_stack.ss_sp = f.bottom;
+  context.uc_stack.ss_size = usable_size(f);
+  context.uc_link = nullptr;
+  makecontext(&context, entry, 0);
+}
+
+#endif
 
 Fiber host;
 Fiber* came_from = nullptr;
@@ -94,13 +131,7 @@ Fiber& fiber(unsigned index) {
 }
 
 void prepare(Fiber& f, void (*entry)()) {
-  // Stacks are staggered, or the same frames of all threads would compete for the same cache sets.
-  const std::size_t stagger = reinterpret_cast<std::uintptr_t>(&f) / sizeof(Fiber) % 29 * 128;
-  auto* top = reinterpret_cast<void**>(f.bottom + f.size - stagger);
-  *--top = nullptr;  // where entry() would return to: the end of every backtrace
-  *--top = reinterpret_cast<void*>(entry);
-  for (int r = 0; r < 6; ++r) *--top = nullptr;
-  f.context = top;
+  prepare_stack(f, entry);
   f.fake_stack = nullptr;
 }
 
@@ -110,7 +141,7 @@ void switch_fiber(Fiber& from, Fiber& to, bool last) {
   if (thread_sanitizer()) __tsan_switch_to_fiber(to.thread_sanitizer_fiber, 1);
   if (__sanitizer_start_switch_fiber)
     __sanitizer_start_switch_fiber(last ? nullptr : &from.fake_stack, to.bottom, to.size);
-  ito_emulate_switch(&from.context, to.context);
+  switch_stack(from, to);
   arrived(from);
 }
 

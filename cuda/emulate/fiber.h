@@ -7,7 +7,7 @@ namespace ito::emulate {
 
 // A stack with its own view of the program in each sanitizer.
 struct Fiber {
-  void* context = nullptr;  // saved stack pointer; registers lie above it
+  void* context = nullptr;  // saved stack pointer, below the registers; or a ucontext_t
   char* bottom = nullptr;
   std::size_t size = 0;
   void* thread_sanitizer_fiber = nullptr;

@@ -1,4 +1,4 @@
-// Reads one element behind a shared array.
+// Reads one element behind a shared array; through a pointer, which does not know how long it is.
 #include "tests/cuda/emulate/wrong/case.h"
 
 namespace ito::wrong {
@@ -11,7 +11,8 @@ __global__ void reverse(float* y) {
   tile[threadIdx.x] = static_cast<float>(threadIdx.x);
   other[threadIdx.x] = 1;
   __syncthreads();
-  y[threadIdx.x] = tile[(right ? 63 : 64) - threadIdx.x] + other[threadIdx.x];
+  const float* last = tile + (right ? 63 : 64);
+  y[threadIdx.x] = *(last - threadIdx.x) + other[threadIdx.x];
 }
 
 const Register registered(
