@@ -62,7 +62,7 @@ bool parse(SampleOptions& o, int argc, char** argv) {
            "images computed at a time; changes memory and speed only");
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
-  line.add_choice("--dtype", o.dtype, {"f32", "bf16"}, "of the network; bf16 needs the device");
+  line.add_choice("--dtype", o.dtype, {"f32", "bf16"}, "of the network; bf16 needs cuda");
   line.add_switch("--no-graph", o.no_graph,
                   "on the device, start each kernel by itself (for debugging)");
   line.add_switch("--quiet", o.quiet, "print errors only");
@@ -164,10 +164,7 @@ void write(const SampleOptions& o, const app::LoadedModel& model, const Drawn& d
 
 app::ExitCode run(const SampleOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  const DType dtype = o.dtype == "bf16" ? DType::bf16 : DType::f32;
-  if (dtype == DType::bf16 && device.is_cpu()) {
-    app::stop(app::ExitCode::usage, "--dtype bf16 needs the device; the CPU computes in f32");
-  }
+  const DType dtype = app::choose_dtype(o.dtype, device);
   const app::LoadedModel model = app::load_model(
       o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device, dtype);
   const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;

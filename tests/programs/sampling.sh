@@ -23,6 +23,26 @@ draw --seed 3 --sampler ddpm --steps 20 --batch 10 --save "$work/one.safetensors
 draw --seed 3 --sampler ddpm --steps 20 --batch 3 --save "$work/four.safetensors" --out "$work/h.png"
 "$bin/compare_tensors" "$work/one.safetensors" "$work/four.safetensors" samples samples 1e-4
 
+# On the device: the CPU's images but for rounding, and a recorded step changes no bit of them.
+if draw --device cuda --out "$work/probe.png" 2>"$work/no_device"; then
+  for sampler in ddpm ddim; do
+    draw --seed 3 --sampler $sampler --device cpu --out "$work/k.png" --save "$work/cpu.safetensors"
+    draw --seed 3 --sampler $sampler --device cuda --batch 7 --out "$work/k.png" \
+      --save "$work/device.safetensors" --trajectory "$work/k.apng.png"
+    draw --seed 3 --sampler $sampler --device cuda --batch 7 --no-graph --out "$work/k.png" \
+      --save "$work/one_by_one.safetensors"
+    cmp "$work/device.safetensors" "$work/one_by_one.safetensors" || fail "--no-graph changes the images"
+    "$bin/compare_tensors" "$work/cpu.safetensors" "$work/device.safetensors" samples samples 1e-4
+    draw --seed 3 --sampler $sampler --device cuda --dtype bf16 --out "$work/k.png" \
+      --save "$work/bf16.safetensors"
+    cmp -s "$work/device.safetensors" "$work/bf16.safetensors" && fail "--dtype has no effect"
+  done
+else
+  echo "SKIPPED on the device: $(cat "$work/no_device")"
+fi
+expect 2 "--dtype bf16 needs --device cuda" \
+  "$bin/sample" --checkpoint "$run" --device cpu --dtype bf16
+
 # A checkpoint directory and a single file will do; the picture says where it came from.
 "$bin/sample" --checkpoint "$run/checkpoints/step_000020" --quiet --count 10 --seed 3 --out "$work/i.png"
 cp "$run/checkpoints/latest/ema.safetensors" "$work/alone.safetensors"
@@ -42,7 +62,8 @@ expect 2 "--steps must be at most 20, the timesteps of this model; got 21" \
 
 # predict_noise: the library, called directly, says the same.
 "$bin/make_noise_input" "$run" "$work/in.safetensors" "$work/expected.safetensors"
-"$bin/predict_noise" --checkpoint "$run" --input "$work/in.safetensors" --output "$work/out.safetensors"
+"$bin/predict_noise" --checkpoint "$run" --input "$work/in.safetensors" --device cpu \
+  --output "$work/out.safetensors"
 "$bin/compare_tensors" "$work/expected.safetensors" "$work/out.safetensors" eps_hat eps_hat 0
 "$bin/predict_noise" --checkpoint "$run" --input "$work/in.safetensors" --batch 2 \
   --output "$work/out2.safetensors"
