@@ -25,6 +25,8 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["tests"] = all " examples tests ito.h"
       allowed["tests/benchmarks"] = all " benchmarks tests ito.h"
       allowed["tests/cuda"] = all " cuda tests ito.h"
+      allowed["tests/ops"] = all " cuda/emulate/emulate.h tests ito.h"
+      allowed["tests/docs/adding_an_op"] = all " cuda tests ito.h"
       allowed["benchmarks"] = all " cuda tests benchmarks ito.h"
       allowed["ito.h"] = all
     }
