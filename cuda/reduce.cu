@@ -1,7 +1,7 @@
 // Sums and maxima of the middle of [outer, reduced, inner], in f32 and in an order that depends on
 // the sizes only.
 //
-// Bound by memory: x is read once. Four shapes of work:
+// Bound by memory: x is read once, and one addition per element is nothing beside it. Four shapes of work:
 //   rows       inner = 1, short rows: 1 to 32 neighbouring lanes share a row, so that a warp always
 //              reads neighbours; their values meet in shuffles
 //   long rows  inner = 1: a block per row, or per piece of one
