@@ -95,7 +95,8 @@ Allocator::Block* Allocator::from_system(std::size_t size, std::size_t asked) {
     throw DeviceError(
         "cuda: a graph that is being recorded cannot get new memory: it asked for " +
         std::to_string(asked) +
-        " bytes more than its first run; the work must ask for the same sizes every time");
+        " bytes that its first run had no need of; the work must ask for the same sizes every "
+        "time");
   }
   void* address = nullptr;
   cudaError_t status = cudaMalloc(&address, size);

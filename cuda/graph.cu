@@ -107,6 +107,7 @@ void RecordedWork::record(const std::function<void()>& work) {
   cudaGraph_t graph = capture(work);
   const cudaError_t status = cudaGraphInstantiate(&exec_, graph, 0);
   cudaGraphDestroy(graph);
+  if (status != cudaSuccess) exec_ = nullptr;
   check(status, "cudaGraphInstantiate");
   allocator().trim(pool_);
 }
