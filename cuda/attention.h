@@ -5,7 +5,7 @@
 //   rung         forward FLOPs   gradient FLOPs   reads of k and v     needs
 //   naive        4 l s d         12+ l s d        once per query       nothing
 //   tiled        4 l s d         14 l s d         once per 32 queries  d <= 256
-//   tensor_core  4 l s d         14 l s d         once per 64 queries  bf16, d <= 256, 8 | d
+//   tensor_core  4 l s d         14 to 16 l s d   once per 64 queries  bf16, d <= 256, 8 | d
 //
 // No rung stores the l x s scores; the gradient computes them again from the row's log-sum-exp.
 // Every result is a sum in a fixed order: the same call gives the same bits.
