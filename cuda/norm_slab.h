@@ -5,7 +5,8 @@
 //             [v v v v]   t / columns + k rows: its channels never change, so that their mean,
 //             [v v v v]   scale and sums stay in registers, and a warp reads whole rows of the slab.
 //
-// A slab is whole groups, and at least 32 bytes wide: what memory moves at a time.
+// A slab is whole groups, and a multiple of the 32 bytes that memory moves at a time where two such
+// slabs fit on a multiprocessor; else of a vector, and two blocks share what is moved.
 #pragma once
 
 #include <numeric>
@@ -25,15 +26,17 @@ struct Cut {
 };
 
 /// The cut for vectors of `vector` channels; `arrays` is how many slabs a block keeps in shared
-/// memory. Slabs are widened up to 128 bytes while three blocks fit on a multiprocessor, so that
+/// memory, if any. Slabs are widened up to 128 bytes while three blocks fit on a multiprocessor, so that
 /// some load while others compute.
 inline Cut cut_for(const Shape& s, int vector, int element, int arrays) {
-  const Index group = s.channels / s.groups;
-  const Index unit = std::min(std::lcm(group, Index{32 / element}), s.channels);
-  const Index third = static_cast<Index>(properties().shared_memory_per_block) / 3;
+  const Index group = s.channels / s.groups, channel = element * s.positions * arrays;  // bytes
+  const Index limit = static_cast<Index>(properties().shared_memory_per_block);
+  Index unit = std::lcm(group, Index{32 / element});
+  if (unit * channel > limit / 2) unit = std::lcm(group, Index{vector});
+  unit = std::min(unit, s.channels);
   Index width = unit;
   while (width + unit <= s.channels && (width + unit) * element <= 128 &&
-         (width + unit) * element * s.positions * arrays <= third) {
+         (width + unit) * channel <= limit / 3) {
     width += unit;
   }
   const Index columns = width / vector, vectors = columns * s.positions;

@@ -187,17 +187,17 @@ std::size_t shared_bytes(const Cut& cut, int vector, bool kept) {
 }
 
 /// f(Cut, vector width) for the arguments' type.
-template <class F>
+template <bool kept, class F>
 auto with_cut(const Gradient& a, F f) {
   const int vector = a.dtype == DType::bf16 ? vector_of<bf16>(a) : vector_of<float>(a);
-  return f(cut_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), 2), vector);
+  return f(cut_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), kept ? 2 : 0), vector);
 }
 
 template <bool kept>
 void run(const Gradient& a) {
   with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
     const int vector = vector_of<T>(a);
-    const Cut cut = cut_for(a.shape, vector, sizeof(T), 2);
+    const Cut cut = cut_for(a.shape, vector, sizeof(T), kept ? 2 : 0);
     const Arrays<T> arrays{
         {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.second},
         {static_cast<const T*>(a.dy)},
@@ -217,11 +217,11 @@ void run(const Gradient& a) {
 }  // namespace
 
 bool streaming_takes(const Gradient& a) {
-  return with_cut(a, [](const Cut& cut, int) { return cut.width != 0; });
+  return with_cut<false>(a, [](const Cut& cut, int) { return cut.width != 0; });
 }
 
 bool slab_takes(const Gradient& a) {
-  return with_cut(a, [](const Cut& cut, int vector) {
+  return with_cut<true>(a, [](const Cut& cut, int vector) {
     return cut.width != 0 &&
            shared_bytes(cut, vector, true) <= properties().shared_memory_per_block;
   });

@@ -234,9 +234,14 @@ TEST_CASE("Two arrays are normalised as their concatenation, whichever group the
   }
 }
 
+TEST_CASE("A slab of whole 32 bytes that leaves no room for a second is cut at a vector") {
+  if (!device_answers()) return;
+  CHECK(check_rung(Which::slab, {.shape = {1, 2000, 24, 2}}, DType::f32));
+}
+
 TEST_CASE("Slabs too large for shared memory stream, and rows too wide for a block go one by one") {
   if (!device_answers()) return;
-  const Problem tall{.shape = {1, 8000, 8, 4}}, wide{.shape = {1, 2, 2056, 1}};
+  const Problem tall{.shape = {1, 16000, 8, 4}}, wide{.shape = {1, 2, 2056, 1}};
   CHECK(check_rung(Which::streaming, tall, DType::f32));
   CHECK(!check_rung(Which::slab, tall, DType::f32));
   CHECK(!check_rung(Which::slab, wide, DType::bf16));
