@@ -18,7 +18,7 @@ namespace {
 using namespace ito;
 
 struct PredictOptions {
-  std::string checkpoint, input, output, device = "auto";
+  std::string checkpoint, input, output, device = "auto", dtype = "f32";
   std::int64_t batch = 64, threads = 0;
   bool raw = false;
 };
@@ -34,6 +34,8 @@ bool parse(PredictOptions& o, int argc, char** argv) {
   line.add("--batch", o.batch, {1, 4096}, "images computed at a time");
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_choice("--dtype", o.dtype, {"f32", "bf16"},
+                  "what the network computes in; bf16 needs cuda");
   for (const char* flag : {"--checkpoint", "--input", "--output"}) line.require(flag);
   return line.parse(argc, argv);
 }
@@ -62,7 +64,8 @@ void check(const Tensor& x_t, const Tensor& t, const app::ModelCard& card,
 app::ExitCode run(const PredictOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, /*quiet=*/true);
   const app::LoadedModel model =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device,
+                      app::choose_dtype(o.dtype, device));
   const auto [x_t, t] = app::with_exit_code(app::ExitCode::bad_data, [&] {
     const nn::SafeTensors file = nn::load_safetensors(o.input);
     check(file.at("x_t"), file.at("t"), model.card, o.input);

@@ -42,6 +42,7 @@
 //   ITO_EMULATE_ARCH    80, 86, 89 or 90: the architecture, with its limit of shared memory
 //   ITO_EMULATE_SMS     the number of multiprocessors
 //   ITO_EMULATE_ERROR   what the first call answers: 35 (no driver), 100 (no device), 209 (no kernels)
+//   ITO_EMULATE_MEMORY  how much the device has, in MiB; see set_memory_size
 //   ITO_EMULATE_LEAKS   1: memory that is not freed at exit is an error
 //   CUDA_LAUNCH_BLOCKING   1: work runs when it is queued; a debugger then shows who queued it
 #pragma once

@@ -23,6 +23,13 @@ namespace {
 constexpr std::size_t alignment = 256;  // of cudaMalloc
 constexpr std::size_t guard = 512;      // 0xff bytes before and behind a block
 
+// ITO_EMULATE_MEMORY, in MiB; 8 GiB unless set.
+std::size_t memory_of_environment() {
+  const char* value = std::getenv("ITO_EMULATE_MEMORY");
+  const std::size_t mib = value && *value ? std::strtoul(value, nullptr, 10) : 8192;
+  return mib << 20;
+}
+
 struct Block {
   std::size_t bytes = 0;
   bool in_pieces = false;
@@ -32,7 +39,7 @@ struct Block {
 struct Memory {
   std::map<char*, Block> blocks;
   std::set<void*> pinned;
-  std::size_t used = 0, total = std::size_t{8} << 30;
+  std::size_t used = 0, total = memory_of_environment();
   int open = 0;
 };
 

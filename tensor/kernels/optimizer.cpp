@@ -13,6 +13,16 @@ namespace {
 
 constexpr std::int64_t grain = 1 << 15;  // elements; four f32 streams of it fit a level-2 cache
 
+double number(double x) { return x; }
+double number(bf16 x) { return static_cast<double>(static_cast<float>(x)); }
+
+// Gradients may be bf16 too.
+template <class F>
+void with_gradient(const char* op, DType dtype, F&& f) {
+  if (dtype == DType::bf16) return f(bf16{});
+  with_float(op, dtype, f);
+}
+
 }  // namespace
 
 void AdamBegin::cpu(const Args& a) {
@@ -89,7 +99,7 @@ void EmaStep::cpu(const Args& a) {
 }
 
 void SquaredNorm::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
+  with_gradient(name, a.dtype, [&]<class T>(T) {
     constexpr int lanes = 16;  // independent sums, so that the compiler can use vectors
     const T* x = static_cast<const T*>(a.x);
     std::vector<double> partial(static_cast<std::size_t>((a.n + grain - 1) / grain), 0.0);
@@ -98,12 +108,12 @@ void SquaredNorm::cpu(const Args& a) {
       std::int64_t i = begin;
       for (; i + lanes <= end; i += lanes) {
         for (int k = 0; k < lanes; ++k) {
-          const double value = static_cast<double>(x[i + k]);
+          const double value = number(x[i + k]);
           sums[k] += value * value;
         }
       }
       for (int k = 0; i < end; ++i, ++k) {
-        const double value = static_cast<double>(x[i]);
+        const double value = number(x[i]);
         sums[k] += value * value;
       }
       double total = 0.0;
@@ -127,12 +137,12 @@ void Scale::cpu(const Args& a) {
 }
 
 void FirstNonFinite::cpu(const Args& a) {
-  with_float(name, a.dtype, [&]<class T>(T) {
+  with_gradient(name, a.dtype, [&]<class T>(T) {
     const T* x = static_cast<const T*>(a.x);
     std::vector<std::int64_t> first(static_cast<std::size_t>((a.n + grain - 1) / grain), -1);
     parallel_for(a.n, grain, [&](std::int64_t begin, std::int64_t end) {
       const T* found =
-          std::find_if(x + begin, x + end, [](T value) { return !std::isfinite(value); });
+          std::find_if(x + begin, x + end, [](T value) { return !std::isfinite(number(value)); });
       if (found != x + end) first[static_cast<std::size_t>(begin / grain)] = found - x;
     });
     const auto found = std::find_if(first.begin(), first.end(), [](auto i) { return i >= 0; });
