@@ -28,7 +28,7 @@ struct Divider {
     reciprocal = static_cast<std::uint64_t>((above << 64) / static_cast<uint128>(d) + 1);
   }
   /// n / divisor, n >= 0
-  __device__ std::int64_t quotient(std::int64_t n) const {
+  ITO_HOST_DEVICE std::int64_t quotient(std::int64_t n) const {
     const auto u = static_cast<std::uint64_t>(n);
     const auto high = static_cast<std::uint64_t>((uint128{reciprocal} * u) >> 64);
     return static_cast<std::int64_t>((high + u) >> shift);

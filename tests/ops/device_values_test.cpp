@@ -14,6 +14,7 @@
 #include "tensor/graph.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/launch.h"
+#include "tests/devices.h"
 #include "tests/ops/op_runs.h"
 
 using namespace ito;
@@ -24,13 +25,6 @@ namespace {
 constexpr double inf = std::numeric_limits<double>::infinity();
 const double not_a_number = std::nan("");
 using Function = std::function<Tensor(const Tensors&)>;
-
-// Says that there is no device, and why.
-bool no_device() {
-  if (available(Device::cuda())) return false;
-  MESSAGE("skipped: " << why_unavailable(Device::cuda()));
-  return true;
-}
 
 // f of the values on the device in f32 and in bf16 equals f on the CPU in f32: NaN and infinities
 // where it has them, numbers to `tolerance`.
@@ -69,7 +63,7 @@ Function gradient_of(Tensor (*f)(const Tensor&)) {
 }  // namespace
 
 TEST_CASE("device: NaN is never hidden, infinities go through") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   const std::vector<double> a = {not_a_number, 1, inf, -inf, -3, 0, 2.5, not_a_number, 8},
                             b = {1, not_a_number, 1, -inf, inf, -0.5, 2.5, not_a_number, 1};
   for (Tensor (*f)(const Tensor&, const Tensor&) :
@@ -84,7 +78,7 @@ TEST_CASE("device: NaN is never hidden, infinities go through") {
 }
 
 TEST_CASE("device: a reduction gives NaN for a NaN anywhere, and keeps infinities") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   for (const std::int64_t n : {5, 300, 5000}) {
     for (const double special : {not_a_number, inf, -inf}) {
       for (const std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
@@ -108,7 +102,7 @@ TEST_CASE("device: a reduction gives NaN for a NaN anywhere, and keeps infinitie
 }
 
 TEST_CASE("device: softmax does not overflow; hidden elements get nothing; a hidden row is NaN") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   for (const std::size_t n :
        {std::size_t{3}, std::size_t{40}, std::size_t{256}, std::size_t{2000}}) {
     const Function f = [](const Tensors& in) { return softmax(in[0]); };
@@ -126,7 +120,7 @@ TEST_CASE("device: softmax does not overflow; hidden elements get nothing; a hid
 }
 
 TEST_CASE("device: derivatives at kinks and far out are the CPU's") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   for (Tensor (*f)(const Tensor&) : {abs, relu, softplus, sigmoid, silu, tanh}) {
     same_on_device(gradient_of(f), {{-800, -1, 0, 1, 800}});
   }
@@ -136,7 +130,7 @@ TEST_CASE("device: derivatives at kinks and far out are the CPU's") {
 }
 
 TEST_CASE("device: many small terms keep their digits") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   const Tensor x = Tensor::full({300, 1000}, 0.1, DType::f32, Device::cuda());
   const double exact = 300e3 * static_cast<double>(0.1f);
   CHECK(sum(x).item() == doctest::Approx(exact).epsilon(1e-6));
@@ -144,7 +138,7 @@ TEST_CASE("device: many small terms keep their digits") {
 }
 
 TEST_CASE("device: fill sets every element and no other, in every dtype") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8}) {
     for (const std::int64_t offset : {0, 1, 3}) {
       for (const std::int64_t n : {0, 1, 15, 16, 37}) {
@@ -161,7 +155,7 @@ TEST_CASE("device: fill sets every element and no other, in every dtype") {
 }
 
 TEST_CASE("device: every dtype converts to every other as on the CPU") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   const std::vector<DType> all = {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8};
   // 257 and 259 round to 256 and 260 in bf16 (to even); 2.75 is cut to 2.
   const Tensor exact = Tensor::from<double>(
@@ -181,7 +175,7 @@ TEST_CASE("device: every dtype converts to every other as on the CPU") {
 }
 
 TEST_CASE("device: elements of every dtype can be moved") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8}) {
     for (const std::int64_t width : {1, 3, 16}) {
       std::vector<double> values(static_cast<std::size_t>(6 * width));
@@ -211,7 +205,7 @@ TEST_CASE("device: elements of every dtype can be moved") {
 }
 
 TEST_CASE("device: an index out of range gives NaN while a graph is recorded, an error otherwise") {
-  if (no_device()) return;
+  if (!testing::device_answers()) return;
   const Tensor table = Tensor::full({4, 3}, 2.0, DType::f32, Device::cuda());
   const Tensor numbers = Tensor::full({4, 3}, 2.0, DType::i64, Device::cuda());
   Tensor ids = Tensor::zeros({3}, DType::i64, Device::cuda());

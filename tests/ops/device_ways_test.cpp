@@ -11,6 +11,7 @@
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/resample.h"
 #include "autograd/ops/softmax.h"
+#include "tests/devices.h"
 #include "tests/ops/op_checks.h"
 
 using namespace ito;
@@ -19,10 +20,7 @@ using namespace ito::optable;
 namespace {
 
 void check(const OpCase& row) {
-  if (!available(Device::cuda())) {
-    MESSAGE("skipped: " << why_unavailable(Device::cuda()));
-    return;
-  }
+  if (!testing::device_answers()) return;
   for (const auto check : {check_devices, check_bf16, check_misaligned, check_repeat}) {
     for (const std::string& finding : check(row)) FAIL_CHECK(finding);
   }

@@ -9,6 +9,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "tensor/parallel.h"
+#include "tests/devices.h"
 
 using namespace ito;
 using namespace ito::optable;
@@ -93,10 +94,7 @@ TEST_CASE("op checks: a result that depends on the number of threads is found") 
 }
 
 TEST_CASE("op checks: a wrong result on the device is found, by value, NaN, place and order") {
-  if (!available(Device::cuda())) {
-    MESSAGE("skipped: " << why_unavailable(Device::cuda()));
-    return;
-  }
+  if (!testing::device_answers()) return;
   // Each is right on the CPU and `wrong` on the device.
   const auto device_row = [](std::function<Tensor(const Tensor&)> wrong) {
     OpCase row = good_row();

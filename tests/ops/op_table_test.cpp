@@ -4,6 +4,7 @@
 #include <exception>
 #include <string>
 
+#include "tests/devices.h"
 #include "tests/ops/op_checks.h"
 
 using namespace ito::optable;
@@ -31,8 +32,7 @@ void run_all(Findings (*check)(const OpCase&)) {
 }
 
 void run_on_device(Findings (*check)(const OpCase&)) {
-  if (ito::available(ito::Device::cuda())) return run_all(check);
-  MESSAGE("skipped: " << ito::why_unavailable(ito::Device::cuda()));
+  if (ito::testing::device_answers()) run_all(check);
 }
 
 }  // namespace
