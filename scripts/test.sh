@@ -2,8 +2,7 @@
 # Installs what the tests need, builds every configuration and runs everything. Continuous integration
 # is this script.
 #   usage: scripts/test.sh [STAGE...]
-#   stages: packages format release asan tsan fuzz emulate emulate-asan emulate-tsan nvcc
-#           (default: all, in this order)
+#   stages: packages format release asan tsan fuzz emulate nvcc      (default: all, in this order)
 # The logs are in build/test-logs/. Exit code 0 when every stage passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -18,12 +17,10 @@ export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may no
 # What the emulated device runs (docs/kernels.md). A test that does not touch the device would only repeat
 # the release run.
 emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_docs.*|test_unet_parity.*|first_program)$'
-# Under AddressSanitizer: the programs too are left out, they take minutes.
-emulate_asan_targets=(test_tensor test_autograd test_ops test_nn test_diffusion test_unet)
-# Under ThreadSanitizer a thread of a kernel costs a thousand times more: the kernels one by one.
-emulate_tsan_targets=(test_ops)
-# Everything in tests/cuda, whose programs are named test_cuda_*, in both.
+# Everything in tests/cuda, whose programs are named test_cuda_*.
 cuda_tests=tests/cuda/all
+# The programs in which threads of the host meet, or threads of a kernel on the emulated device.
+threaded=(test_tensor test_autograd test_ops test_nn test_unet test_learning)
 
 configure_and_build() {  # preset [target...]; more arguments for CMake in configure_arguments
   local preset=$1
@@ -52,27 +49,21 @@ stage_release() {
   fi
   configure_and_build release && run_ctest release
 }
-# Everything but what would only repeat the release run; compiled for any x86-64, so that the kernels also
-# run with narrow vectors.
-stage_asan() { configure_and_build asan && run_ctest asan -LE 'install|fuzz|slow'; }
-# The programs in which threads meet.
-threaded=(test_tensor test_autograd test_ops test_nn test_unet test_learning)
+# CPU and emulated device: everything but what would only repeat the release run; compiled for any x86-64,
+# so that the kernels also run with narrow vectors. The programs run without the device: on it they take minutes.
+stage_asan() {
+  configure_and_build emulate-asan || return 1
+  run_ctest emulate-asan -LE 'install|fuzz|slow' -E '^programs_' &&
+    ITO_EMULATE_ERROR=100 ctest --test-dir build/emulate-asan -j "$jobs" -LE slow -R '^programs_' -E '^programs_device$'
+}
+# Without address randomisation: ThreadSanitizer of g++ 12 does not start on some kernels otherwise.
 stage_tsan() {
-  configure_and_build tsan "${threaded[@]}" &&
-    run_ctest tsan -R "^($(IFS='|'; echo "${threaded[*]}"))\$"
+  local ctest_wrapper=(setarch -R)
+  configure_and_build emulate-tsan "$cuda_tests" "${threaded[@]}" &&
+    run_ctest emulate-tsan -R "^(test_cuda.*|$(IFS='|'; echo "${threaded[*]}"))\$"
 }
 stage_fuzz() { configure_and_build fuzz fuzzers && run_ctest fuzz -L fuzz; }
 stage_emulate() { configure_and_build emulate && run_ctest emulate -LE 'install|fuzz' -E "$emulate_skips"; }
-stage_emulate-asan() {
-  configure_and_build emulate-asan "$cuda_tests" "${emulate_asan_targets[@]}" &&
-    run_ctest emulate-asan -R "^(test_cuda.*|$(IFS='|'; echo "${emulate_asan_targets[*]}"))\$"
-}
-# Without address randomisation: ThreadSanitizer of g++ 12 does not start on some kernels otherwise.
-stage_emulate-tsan() {
-  local ctest_wrapper=(setarch -R)
-  configure_and_build emulate-tsan "$cuda_tests" "${emulate_tsan_targets[@]}" &&
-    run_ctest emulate-tsan -R "^(test_cuda.*|$(IFS='|'; echo "${emulate_tsan_targets[*]}"))\$"
-}
 # Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs.
 stage_nvcc() {
   if ! command -v nvcc >/dev/null; then
@@ -83,20 +74,19 @@ stage_nvcc() {
 }
 
 stages=("$@")
-((${#stages[@]})) || stages=(packages format release asan tsan fuzz emulate emulate-asan emulate-tsan nvcc)
+((${#stages[@]})) || stages=(packages format release asan tsan fuzz emulate nvcc)
 failed=()
 summary=()
 for stage in "${stages[@]}"; do
   echo "==== $stage"
   begin=$SECONDS
   if "stage_$stage"; then verdict=passed; else verdict=FAILED; failed+=("$stage"); fi
-  summary+=("$(printf '%-12s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
+  summary+=("$(printf '%-9s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
 done
 
 echo "==== ctest's closing lines"
-for stage in "${stages[@]}"; do
-  log=$logs/$stage-ctest.log
-  [[ -f $log ]] && sed -n "/tests passed/,\$p" "$log" | sed "s/^/$stage: /"
+for log in "$logs"/*-ctest.log; do
+  [[ -f $log ]] && sed -n "/tests passed/,\$p" "$log" | sed "s/^/$(basename "$log" -ctest.log): /"
 done
 echo "==== summary"
 printf '%s\n' "${summary[@]}"
