@@ -10,6 +10,8 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/launch.h"
 
 namespace ito {
 namespace {
@@ -117,11 +119,19 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
 // Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. The
 // first one is copied, because a rule may have handed the same tensor to several inputs.
 void accumulate_grad(Tensor& slot, const Tensor& g) {
-  if (slot.defined()) {
-    slot.assign(add(slot, g));
-  } else {
+  if (!slot.defined()) {
     slot = g.clone();
+    return;
   }
+  expect_same_kind("backward", {{"gradient", slot}, {"its increment", g}});
+  expect_shape("backward", "the gradient's increment", g, slot.shape());
+  if (g.numel() == 0) return;
+  kernel::Broadcast one_axis;
+  one_axis.rank = 1;
+  one_axis.size[0] = g.numel();
+  one_axis.step[0][0] = one_axis.step[1][0] = 1;
+  launch<kernel::Binary<kernel::Add>>(
+      slot.device(), {slot.raw(), g.raw(), slot.mutable_raw(), one_axis, g.numel(), g.dtype()});
 }
 
 // A target's gradient. Holds the target, which may be owned by nothing but the graph being freed.

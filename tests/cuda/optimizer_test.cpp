@@ -79,9 +79,8 @@ Got run(Rung rung, const Inputs& in, const kernel::AdamScalars& s, DType grad_dt
   return got;
 }
 
-const std::pair<const char*, Rung> rungs[] = {{"separate", adam_separate},
-                                              {"fused", cuda::adam_fused},
-                                              {"vectors", cuda::adam_vectors}};
+const std::pair<const char*, Rung> rungs[] = {
+    {"separate", adam_separate}, {"fused", cuda::adam_fused}, {"vectors", cuda::adam_vectors}};
 
 }  // namespace
 

@@ -125,8 +125,8 @@ TEST_CASE("step_if_finite: agrees with PyTorch's Adam and AdamW on every device"
   for (const Device device : testing::devices()) {
     for (const auto& [optimizer, decay] : {std::pair("adam", 0.0), std::pair("adamw", 0.1)}) {
       const auto at = [&](const std::string& name) { return file.at("f32/" + name); };
-      nn::FlatParameters flat(
-          std::vector<nn::NamedTensor>{{"p", parameter(at("p0").clone())}}, device);
+      nn::FlatParameters flat(std::vector<nn::NamedTensor>{{"p", parameter(at("p0").clone())}},
+                              device);
       nn::Adam adam(flat, {.beta2 = 0.99, .weight_decay = decay});
       const std::int64_t n = at("p0").numel();
       for (std::int64_t s = 0; s < 6; ++s) {
@@ -134,8 +134,7 @@ TEST_CASE("step_if_finite: agrees with PyTorch's Adam and AdamW on every device"
         adam.set_lr(1e-2 / static_cast<double>(s + 1));
         adam.step_if_finite({});
         const auto p = flat.views(flat.values)[0].second.to_vector<float>();
-        const auto torch =
-            at(std::string(optimizer) + "/p").alias({n}, s * n).to_vector<float>();
+        const auto torch = at(std::string(optimizer) + "/p").alias({n}, s * n).to_vector<float>();
         double worst = 0.0;
         for (std::size_t i = 0; i < p.size(); ++i) {
           worst = std::max(worst, std::abs(double{p[i]} - double{torch[i]}) /
