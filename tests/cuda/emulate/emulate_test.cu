@@ -33,8 +33,9 @@ __global__ void add_one(float* y) { y[threadIdx.x] += 1; }
 __global__ void read_shared(float* y) {
   ITO_SHARED(float, tile, [32]);
   ITO_DYNAMIC_SHARED(float, all);
-  y[threadIdx.x] = tile[threadIdx.x];
-  y[32 + threadIdx.x] = all[threadIdx.x];
+  const unsigned first = 64 * blockIdx.x + threadIdx.x;
+  y[first] = tile[threadIdx.x];
+  y[first + 32] = all[threadIdx.x];
   tile[threadIdx.x] = all[threadIdx.x] = 0;
 }
 
@@ -59,7 +60,7 @@ TEST_CASE("emulated device: threads and blocks run forward, reversed, or in an o
 }
 
 TEST_CASE("emulated device: memory and shared memory hold NaN until something is written") {
-  Buffer<float> y(64);
+  Buffer<float> y(128);
   CHECK(all_nan(y.read()));
   for (int run = 0; run < 2; ++run) {
     launch(read_shared, 2, 32, 128, y.data());
