@@ -22,10 +22,9 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["diffusion"] = "tensor autograd diffusion"
       allowed["diffusion/models"] = "tensor autograd nn diffusion"
       allowed["examples"] = all " examples ito.h"
-      allowed["tests"] = all " examples tests ito.h"
+      allowed["tests"] = all " cuda/emulate/emulate.h examples tests ito.h"
       allowed["tests/benchmarks"] = all " benchmarks tests ito.h"
       allowed["tests/cuda"] = all " cuda tests ito.h"
-      allowed["tests/ops"] = all " cuda/emulate/emulate.h tests ito.h"
       allowed["tests/docs/adding_an_op"] = all " cuda tests ito.h"
       allowed["benchmarks"] = all " cuda tests benchmarks ito.h"
       allowed["ito.h"] = all
