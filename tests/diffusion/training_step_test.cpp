@@ -54,8 +54,8 @@ Result train(Device device, DType dtype, bool use_graph) {
       [&] {
         for (Rng* rng : {&flips, &times, &noise}) rng->seek(0);
         const Tensor t = randint(times, 0, 50, {batch}, device);
-        const auto [x0, eps, x_t] = data::gather_noisy_batch(
-            there, images, &flips, {t, levels.alpha, levels.sigma}, noise);
+        const auto [x0, eps, x_t] =
+            data::gather_noisy_batch(there, images, &flips, {t, levels.alpha, levels.sigma}, noise);
         const Tensor losses = process.losses_of(unet(x_t, t), x0, t, eps);
         flat.zero_grad();
         backward(mean(losses));
