@@ -4,7 +4,9 @@
 source "$(dirname "$0")/common.sh"
 train=("$bin/train_mnist" "${tiny[@]}" --steps 60 --sample-every 20 --checkpoint-every 4)
 
+begin=${EPOCHREALTIME/./}
 "${train[@]}" --threads 1 --out "$work/whole"
+whole_ms=$(((${EPOCHREALTIME/./} - begin) / 1000))
 "${train[@]}" --threads 3 --out "$work/threads"
 same_run "$work/whole" "$work/threads"
 for file in samples/step_000020.png samples/step_000060.png; do
@@ -16,7 +18,8 @@ done
 "${train[@]}" --out "$work/half" --resume auto
 same_run "$work/whole" "$work/half"
 
-# kill -9 after a random time, again and again, until the run gets to its end.
+# kill -9 after a random time, again and again, until the run gets to its end. The first three times add up
+# to less than the whole takes; later ones are longer, so that there is an end.
 RANDOM=7
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}
 kills=0
@@ -24,7 +27,7 @@ for attempt in $(seq 1 200); do
   "${train[@]}" --threads $((1 + attempt % 3)) --out "$work/killed" --resume auto \
     >/dev/null 2>"$work/killed.log" &
   pid=$!
-  limit=$((20 + RANDOM % (200 + 40 * attempt)))
+  limit=$((10 + RANDOM % (whole_ms / 6 + whole_ms * attempt / 30)))
   for ((ms = 0; ms < limit; ms += 10)); do
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.01
