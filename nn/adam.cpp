@@ -10,7 +10,7 @@ namespace ito::nn {
 namespace {
 
 constexpr std::int64_t counters = sizeof(kernel::AdamCounters) / sizeof(std::int64_t);
-constexpr std::int64_t scalars = sizeof(kernel::AdamScalars) / sizeof(double);
+constexpr std::int64_t scalar_count = sizeof(kernel::AdamScalars) / sizeof(double);
 
 void expect_not_negative(const char* name, double value) {
   if (!std::isfinite(value) || value < 0.0) {
@@ -34,7 +34,7 @@ Adam::Adam(const FlatParameters& flat, const AdamOptions& options)
       lr_(Tensor::full({1}, options.lr, DType::f64, flat.values.device())),
       squared_norm_(Tensor::zeros({1}, DType::f64, flat.values.device())),
       counters_(Tensor::zeros({counters}, DType::i64, flat.values.device())),
-      scalars_(Tensor::zeros({scalars}, DType::f64, flat.values.device())) {
+      scalars_(Tensor::zeros({scalar_count}, DType::f64, flat.values.device())) {
   expect_not_negative("lr", options.lr);
   expect_beta("beta1", options.beta1);
   expect_beta("beta2", options.beta2);
