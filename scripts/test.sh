@@ -8,6 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 logs=$PWD/build/test-logs
 mkdir -p "$logs"
+rm -f "$logs"/*-ctest.log  # of earlier calls
 jobs=$(nproc)
 export CTEST_OUTPUT_ON_FAILURE=1
 configure_arguments=()
