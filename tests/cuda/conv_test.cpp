@@ -8,28 +8,18 @@
 // where others round, four times as much at most.
 #include "cuda/conv.h"
 
-#include <doctest/doctest.h>
-#include <fmt/format.h>
-
 #include <array>
-#include <cmath>
 #include <functional>
 
 #include "tensor/memory.h"
-#include "tensor/rng.h"
-#include "tensor/tensor.h"
-#include "tests/devices.h"
-
-#if ITO_EMULATED_DEVICE
-#include "cuda/emulate/emulate.h"
-#endif
+#include "tests/cuda/rungs.h"
 
 namespace ito {
 namespace {
 
 namespace conv = cuda::conv;
+using namespace testing;
 using kernel::ConvShape;
-using Values = std::vector<double>;
 
 // Images n h w in, kernel kh kw, zeros around (top, left, bottom, right).
 ConvShape shape_of(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t in,
@@ -49,47 +39,8 @@ ConvShape shape_of(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t 
           pad[1]};
 }
 
-// Multiples of 1/64 in [-1, 1]: exact in bf16.
-Values random_values(std::int64_t count, std::uint64_t seed) {
-  Rng rng(seed, Purpose::test);
-  const Tensor drawn = rand(rng, Shape{count}, DType::f32);
-  Values values;
-  for (const float v : drawn.to_vector<float>()) {
-    values.push_back(std::round(128.0 * static_cast<double>(v) - 64.0) / 64.0);
-  }
-  return values;
-}
-
 Values magnitudes(Values values) {
   for (double& v : values) v = std::abs(v);
-  return values;
-}
-
-// `offset` elements into a block of memory of their own: 0 is aligned for everything.
-Tensor on_device(const Values& values, DType dtype, std::int64_t offset = 0) {
-  const auto count = static_cast<std::int64_t>(values.size());
-  Tensor home = Tensor::empty({count + offset}, dtype, Device::cuda());
-  Tensor host = Tensor::empty({count}, dtype);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto v = static_cast<float>(values[i]);
-    if (dtype == DType::f32) {
-      host.mutable_data<float>()[i] = v;
-    } else {
-      host.mutable_data<bf16>()[i] = bf16(v);
-    }
-  }
-  Tensor there = home.alias({count}, offset);
-  there.assign(host);
-  return there;
-}
-
-Values on_host(const Tensor& t) {
-  Values values;
-  if (t.dtype() == DType::f32) {
-    for (const float v : t.to_vector<float>()) values.push_back(static_cast<double>(v));
-  } else {
-    for (const bf16 v : t.to_vector<bf16>()) values.push_back(static_cast<double>(float(v)));
-  }
   return values;
 }
 
@@ -250,20 +201,6 @@ std::vector<Case> cases() {
       {"2x15, the widest", shape_of(1, 2, 16, 8, 8, 2, 15, 1, {1, 7, 0, 7})},
       {"2x2, stride 3", shape_of(2, 6, 7, 10, 4, 2, 2, 3, {1, 1, 1, 1})},
   };
-}
-
-// Calls f under every order of blocks and threads that the emulated device knows; on a GPU twice.
-template <class F>
-void for_each_order(F f) {
-#if ITO_EMULATED_DEVICE
-  using emulate::Order;
-  for (const Order order : {Order::reversed, Order::shuffled, Order::forward}) {
-    emulate::set_order(order);
-    f();
-  }
-#else
-  f(), f();
-#endif
 }
 
 // Several tiles of every size in both directions, none of them full at the end.
