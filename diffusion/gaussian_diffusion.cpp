@@ -67,6 +67,15 @@ double log_beta_tilde_clipped(const NoiseSchedule& schedule, std::int64_t t) {
 
 }  // namespace
 
+NetworkOutput split_output(const Tensor& output, const Tensor& x) {
+  const std::int64_t channels = x.rank() < 2 ? 0 : x.size(-1);
+  if (channels == 0 || output.shape() != x.shape().with(-1, 2 * channels)) {
+    expect_shape("denoiser", "the network's output", output, x.shape());
+    return {output, {}};
+  }
+  return {slice(output, -1, 0, channels), slice(output, -1, channels, 2 * channels)};
+}
+
 NoiseLevel GaussianDiffusion::noise_level(const Tensor& t, const Tensor& x) const {
   expect_batch("noise_level", schedule, "x", x, t);
   return {per_sample(schedule, t, x, sqrt_alpha_bar),
@@ -122,10 +131,11 @@ Tensor GaussianDiffusion::losses(const Denoiser& model, const Tensor& x0, const 
 
 Tensor GaussianDiffusion::losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
                                     const Tensor& eps) const {
-  expect_shape("loss", "the network's output", output, x0.shape());
+  const Tensor predicted = split_output(output, x0).prediction;
   std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
   std::iota(inner.begin(), inner.end(), 1);
-  const Tensor widened = output.dtype() == DType::bf16 ? convert(output, x0.dtype()) : output;
+  const Tensor widened =
+      predicted.dtype() == DType::bf16 ? convert(predicted, x0.dtype()) : predicted;
   const Tensor error = square(widened - target(x0, t, eps));
   return inner.empty() ? error : mean(error, inner);
 }
@@ -136,24 +146,23 @@ Tensor GaussianDiffusion::loss(const Denoiser& model, const Tensor& x0, const Te
 }
 
 Denoised GaussianDiffusion::denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
-                                    bool clip_x0) const {
+                                    const X0Limit& limit) const {
   const NoiseLevel level = noise_level(t, x_t);
-  const Tensor output = model(x_t, t);
-  expect_shape("denoise", "the network's output", output, x_t.shape());
+  const auto [output, variance] = split_output(model(x_t, t), x_t);
   Denoised d;
   switch (prediction) {
     case Prediction::epsilon:
-      d = {x0_from_epsilon(output, x_t, level), output};
+      d = {x0_from_epsilon(output, x_t, level), output, variance};
       break;
     case Prediction::x0:
-      d = {output, epsilon_from_x0(output, x_t, level)};
+      d = {output, epsilon_from_x0(output, x_t, level), variance};
       break;
     case Prediction::v:
-      d = {x0_from_v(output, x_t, level), epsilon_from_v(output, x_t, level)};
+      d = {x0_from_v(output, x_t, level), epsilon_from_v(output, x_t, level), variance};
       break;
   }
-  if (clip_x0) {
-    d.x0 = clamp(d.x0, -1.0, 1.0);
+  if (limit) {
+    d.x0 = limit(d.x0);
     d.eps = epsilon_from_x0(d.x0, x_t, level);
   }
   return d;

@@ -18,20 +18,34 @@
 
 #include <functional>
 
+#include "diffusion/limit_x0.h"
 #include "diffusion/prediction.h"
+#include "diffusion/reverse_variance.h"
 #include "diffusion/schedule.h"
 #include "tensor/tensor.h"
 
 namespace ito {
 
-/// A network: (x_t [N, ...], t i64 [N]) to a prediction of x_t's shape. A U-Net is one, so is any
-/// lambda. To guide or condition, wrap one in another.
+/// A network: (x_t [N, ..., C], t i64 [N]) to a prediction of x_t's shape. A U-Net is one, so is any
+/// lambda. To guide or condition, wrap one in another. A network that learns the variance of the
+/// reverse step puts out [N, ..., 2 C]: see split_output.
 using Denoiser = std::function<Tensor(const Tensor& x_t, const Tensor& t)>;
+
+/// What a network put out, by meaning.
+struct NetworkOutput {
+  Tensor prediction;  ///< of eps, x0 or v, [N, ..., C]
+  Tensor variance;    ///< between -1 (beta_tilde) and 1 (beta), [N, ..., C]; undefined: not learned
+};
+
+/// Cuts the last axis in two where `output` has twice the channels of `x`. Throws ShapeError when
+/// `output` has neither x's shape nor that one.
+NetworkOutput split_output(const Tensor& output, const Tensor& x);
 
 /// Both halves of x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps.
 struct Denoised {
   Tensor x0;
   Tensor eps;
+  Tensor variance;  ///< as in NetworkOutput
 };
 
 /// A normal distribution; variance and log_variance are [N, 1, ..., 1].
@@ -40,10 +54,6 @@ struct Posterior {
   Tensor variance;
   Tensor log_variance;  ///< clipped: finite at t = 0, where the variance is 0
 };
-
-/// The variance of the reverse step. beta is exact for data of unit variance, beta_tilde for a
-/// single point (Ho et al., section 3.2).
-enum class ReverseVariance { beta, beta_tilde };
 
 struct GaussianDiffusion {
   NoiseSchedule schedule;
@@ -75,11 +85,10 @@ struct GaussianDiffusion {
   Tensor losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
                    const Tensor& eps) const;
 
-  /// The network's idea of x_0 and of the noise, whatever it predicts. With clip_x0, x0 is
-  /// clamped to [-1, 1], and eps is the noise that then explains
-  /// x_t.
+  /// The network's idea of x_0 and of the noise, whatever it predicts. With a limit, x0 is what
+  /// that makes of it, and eps the noise that then explains x_t.
   Denoised denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
-                   bool clip_x0 = false) const;
+                   const X0Limit& limit = {}) const;
 
   /// The factor before the squared error of eps in the variational bound,
   /// beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) (eq. 12); L_simple replaces it by 1. For t

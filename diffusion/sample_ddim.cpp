@@ -25,7 +25,7 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
   Tensor noise_step = Tensor::zeros({1}, DType::i64, x.device());
   rng.bind(noise_step);
   const auto one_step = [&] {
-    const Denoised denoised = process.denoise(model, x, t_of_each, options.clip_x0);
+    const Denoised denoised = process.denoise(model, x, t_of_each, options.limit_x0);
     x0 = denoised.x0;
     next = weight_x0 * x0 + weight_eps * denoised.eps;  // eq. 12
     if (options.eta > 0.0) next = next + sigma * randn(rng, x.shape(), x.dtype(), x.device());

@@ -25,7 +25,7 @@ Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, cons
   Tensor noise_step = Tensor::zeros({1}, DType::i64, x.device());
   rng.bind(noise_step);
   const auto one_step = [&] {
-    x0 = process.denoise(model, x, t_of_each, options.clip_x0).x0;
+    x0 = process.denoise(model, x, t_of_each, options.limit_x0).x0;
     const Tensor mean = weight_x0 * x0 + weight_x_t * x;  // eq. 7
     next = mean + sigma * randn(rng, x.shape(), x.dtype(), x.device());
   };

@@ -53,7 +53,7 @@ Tensor same_timestep(std::int64_t t, const Tensor& x);
 struct DdpmOptions {
   std::int64_t steps = 0;  ///< 0: all timesteps of the schedule
   ReverseVariance variance = ReverseVariance::beta;
-  bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]; usual for images
+  X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
   Observer observer = {};
   bool graph = true;  ///< record a step once and replay it, on CUDA
 };
@@ -67,8 +67,8 @@ Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, cons
 
 struct DdimOptions {
   std::int64_t steps = 50;
-  double eta = 0.0;      ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
-  bool clip_x0 = false;  ///< clamp each estimate of x0 to [-1, 1]
+  double eta = 0.0;       ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
+  X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
   Observer observer = {};
   bool graph = true;  ///< record a step once and replay it, on CUDA
 };

@@ -15,7 +15,7 @@ Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, con
   DdimOptions ddim;
   ddim.steps = o.steps;
   ddim.eta = o.eta;
-  ddim.clip_x0 = true;
+  ddim.limit_x0 = clip_x0;
   ddim.graph = o.graph;
   ddim.observer = [](const SampleStep&) {
     if (stop_requested()) throw PreviewStopped{};

@@ -72,9 +72,12 @@ Sampler ddim(const GaussianDiffusion& process, double eta, std::int64_t steps, b
     const Observer keep = [&](const SampleStep& s) {
       run.path.push_back(on_cpu(s.x_next).clone());
     };
-    run.x0 = sample_ddim(
-        process, model, x_T, Rng(32, Purpose::sample),
-        {.steps = steps, .eta = eta, .clip_x0 = clip, .observer = keep, .graph = graph});
+    run.x0 = sample_ddim(process, model, x_T, Rng(32, Purpose::sample),
+                         {.steps = steps,
+                          .eta = eta,
+                          .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{},
+                          .observer = keep,
+                          .graph = graph});
     return run;
   };
 }
@@ -158,8 +161,8 @@ TEST_CASE("process on the device: every function is that of f64 on the CPU, with
     CHECK(process.loss(bent_noise, x0_, t_, eps_).item() ==
           doctest::Approx(process.loss(bent_noise, X0, t, EPS).item()).epsilon(1e-5));
     // What denoise() divides by is 0.0064 at t = 999, and tanh of the device may be off by 2 ulp.
-    const Denoised d = process.denoise(bent_noise, x_t_, t_, true);
-    const Denoised D = process.denoise(bent_noise, X_t, t, true);
+    const Denoised d = process.denoise(bent_noise, x_t_, t_, clip_x0);
+    const Denoised D = process.denoise(bent_noise, X_t, t, clip_x0);
     CHECK(max_difference(d.x0, D.x0) < 8 * bound / 0.0063);
     CHECK(max_difference(d.eps, D.eps) < 8 * bound / 0.01);  // sigma at t = 0
   }

@@ -313,7 +313,8 @@ TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not
     const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
     const NoiseLevel level = process.noise_level(t, x_t);
     for (const bool clip : {false, true}) {
-      const Denoised d = process.denoise(exact_denoiser(process, 4.0), x_t, t, clip);
+      const Denoised d = process.denoise(exact_denoiser(process, 4.0), x_t, t,
+                                         clip ? X0Limit(clip_x0) : X0Limit{});
       CHECK(max_difference(level.alpha * d.x0 + level.sigma * d.eps, x_t) < 1e-13);
       CHECK((max(abs(d.x0)).item() <= 1.0) == clip);
     }

@@ -386,10 +386,12 @@ TEST_CASE("samplers: clipping keeps every estimate of x_0 inside, and the last o
       largest = std::max(largest, max(abs(step.x0)).item());
       if (step.step == step.steps) CHECK(max_difference(step.x0, step.x_next) < 1e-6);
     };
-    const Tensor a = sample_ddpm(process, exact_denoiser(process, 4.0), x_T, rng,
-                                 {.steps = 25, .clip_x0 = clip, .observer = observer});
-    const Tensor b = sample_ddim(process, exact_denoiser(process, 4.0), x_T, rng,
-                                 {.steps = 25, .clip_x0 = clip, .observer = observer});
+    const Tensor a = sample_ddpm(
+        process, exact_denoiser(process, 4.0), x_T, rng,
+        {.steps = 25, .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{}, .observer = observer});
+    const Tensor b = sample_ddim(
+        process, exact_denoiser(process, 4.0), x_T, rng,
+        {.steps = 25, .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{}, .observer = observer});
     CHECK((largest <= 1.0) == clip);
     CHECK((max(abs(a)).item() <= 1.0 + 1e-6) == clip);
     CHECK((max(abs(b)).item() <= 1.0 + 1e-6) == clip);

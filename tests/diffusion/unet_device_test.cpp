@@ -154,7 +154,7 @@ TEST_CASE("unet on the device: sampling with it is one recorded step, in f32 and
     const GaussianDiffusion process{NoiseSchedule::linear()};
     Rng rng(4, Purpose::sample);
     const Tensor x_T = randn(rng, {3, 6, 6, 2}, DType::f32, Device::cuda());
-    DdpmOptions options{.steps = 4, .clip_x0 = true};
+    DdpmOptions options{.steps = 4, .limit_x0 = clip_x0};
     const Tensor recorded = sample_ddpm(process, std::cref(unet), x_T, rng, options);
     options.graph = false;
     const Tensor direct = sample_ddpm(process, std::cref(unet), x_T, rng, options);

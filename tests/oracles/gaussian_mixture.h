@@ -1,0 +1,69 @@
+// Data from a mixture of normal distributions: everything about diffusion is known exactly.
+//
+//   const GaussianMixture data{{.8, .2}, {{-5, 0}, {5, 0}}, {{.25, .25}, {1, 4}}};
+//   const Denoiser model = exact_denoiser(process, data);        // stands in for a trained network
+//   const Tensor log_p = data.log_density(x_t, alpha, sigma);    // of x_t = alpha x_0 + sigma eps
+//
+// Component k is N(mean_k, diag(variance_k)), in d dimensions; one component is a Gaussian. Points
+// are f64 [N, d]; images work through flatten(). x_t is again a mixture, with the same weights, means
+// alpha m_k and variances alpha^2 v_k + sigma^2; the posterior of x_0 given x_t is a mixture too, with
+// weights r_k(x_t) (the responsibilities). From these two facts follows all of this file.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/linalg.h"
+#include "autograd/ops/random.h"
+#include "autograd/ops/reduce.h"
+#include "autograd/ops/softmax.h"
+#include "diffusion/gaussian_diffusion.h"
+
+namespace ito::oracle {
+
+struct GaussianMixture {
+  std::vector<double> weights;                 ///< [K], sum to 1
+  std::vector<std::vector<double>> means;      ///< [K][d]
+  std::vector<std::vector<double>> variances;  ///< [K][d], diagonal; >= 0
+
+  std::int64_t components() const { return static_cast<std::int64_t>(weights.size()); }
+  std::int64_t dimensions() const { return static_cast<std::int64_t>(means.at(0).size()); }
+
+  /// N(mean, variance I) in d dimensions.
+  static GaussianMixture gaussian(double mean, double variance, std::int64_t d = 1);
+  /// Component k alone: what a class-conditional model is asked for when k is a class.
+  GaussianMixture component(std::size_t k) const;
+
+  std::vector<double> mean() const;               ///< E[x_0], [d]
+  std::vector<double> second_moment() const;      ///< E[x_0^2] per dimension, [d]
+
+  /// x_0 [n, d].
+  Tensor draw(Rng& rng, std::int64_t n) const;
+
+  // All below: x_t [N, d] f64; level's alpha and sigma broadcast to [N, 1].
+
+  /// log q(x_t), [N, 1], in nats.
+  Tensor log_density(const Tensor& x_t, const NoiseLevel& level) const;
+  /// p(component | x_t), [N, K]: a perfect classifier of noisy data.
+  Tensor responsibilities(const Tensor& x_t, const NoiseLevel& level) const;
+  /// E[x_0 | x_t], [N, d].
+  Tensor x0(const Tensor& x_t, const NoiseLevel& level) const;
+  /// The score, gradient of log q(x_t) with respect to x_t, [N, d].
+  Tensor score(const Tensor& x_t, const NoiseLevel& level) const;
+  /// E[eps | x_t] = -sigma score.
+  Tensor epsilon(const Tensor& x_t, const NoiseLevel& level) const;
+  /// E[v | x_t] = alpha eps - sigma x_0.
+  Tensor v(const Tensor& x_t, const NoiseLevel& level) const;
+
+ private:
+  Tensor row(const std::vector<double>& values) const;  ///< [1, d]
+  /// log of weight_k N(x_t; alpha m_k, alpha^2 v_k + sigma^2), for each k a column: [N, K].
+  Tensor log_joint(const Tensor& x_t, const NoiseLevel& level) const;
+};
+
+/// The best network for this data: what `process.prediction` asks for, at any t.
+Denoiser exact_denoiser(const GaussianDiffusion& process, const GaussianMixture& data);
+
+}  // namespace ito::oracle
