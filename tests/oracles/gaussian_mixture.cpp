@@ -77,8 +77,7 @@ Tensor GaussianMixture::x0(const Tensor& x_t, const NoiseLevel& level) const {
   for (std::size_t k = 0; k < weights.size(); ++k) {
     const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
     const Tensor m = row(means[k]);
-    const Tensor of_k =
-        m + level.alpha * row(variances[k]) / variance * (x_t - level.alpha * m);
+    const Tensor of_k = m + level.alpha * row(variances[k]) / variance * (x_t - level.alpha * m);
     const auto column = static_cast<std::int64_t>(k);
     const Tensor part = slice(r, 1, column, column + 1) * of_k;
     mean = k == 0 ? part : mean + part;
@@ -92,8 +91,8 @@ Tensor GaussianMixture::score(const Tensor& x_t, const NoiseLevel& level) const 
   for (std::size_t k = 0; k < weights.size(); ++k) {
     const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
     const auto column = static_cast<std::int64_t>(k);
-    const Tensor part = slice(r, 1, column, column + 1) *
-                        ((level.alpha * row(means[k]) - x_t) / variance);
+    const Tensor part =
+        slice(r, 1, column, column + 1) * ((level.alpha * row(means[k]) - x_t) / variance);
     total = k == 0 ? part : total + part;
   }
   return total;

@@ -36,8 +36,8 @@ struct GaussianMixture {
   /// Component k alone: what a class-conditional model is asked for when k is a class.
   GaussianMixture component(std::size_t k) const;
 
-  std::vector<double> mean() const;               ///< E[x_0], [d]
-  std::vector<double> second_moment() const;      ///< E[x_0^2] per dimension, [d]
+  std::vector<double> mean() const;           ///< E[x_0], [d]
+  std::vector<double> second_moment() const;  ///< E[x_0^2] per dimension, [d]
 
   /// x_0 [n, d].
   Tensor draw(Rng& rng, std::int64_t n) const;

@@ -9,9 +9,8 @@ using oracle::GaussianMixture;
 
 namespace {
 
-const GaussianMixture mixture{{.5, .3, .2},
-                              {{-2, 0, 1}, {3, 1, -1}, {0, 0, 0}},
-                              {{.25, .5, 1}, {1, 4, .01}, {0, 1, 2}}};
+const GaussianMixture mixture{
+    {.5, .3, .2}, {{-2, 0, 1}, {3, 1, -1}, {0, 0, 0}}, {{.25, .5, 1}, {1, 4, .01}, {0, 1, 2}}};
 
 Tensor scalar(double value) { return Tensor::scalar(value, DType::f64); }
 
@@ -42,7 +41,8 @@ TEST_CASE("oracle: the density is positive, sums to one, and has the moments it 
   const NoiseLevel level{scalar(0.9), scalar(0.3)};
   const std::int64_t n = 20001;  // trapezoids over [-10, 10]
   std::vector<double> grid(n);
-  for (std::int64_t i = 0; i < n; ++i) grid[static_cast<std::size_t>(i)] = -10.0 + 0.001 * double(i);
+  for (std::int64_t i = 0; i < n; ++i)
+    grid[static_cast<std::size_t>(i)] = -10.0 + 0.001 * double(i);
   const Tensor x = Tensor::from(grid, {n, 1});
   const Tensor p = exp(line.log_density(x, level)) * 0.001;
   CHECK(sum(p).item() == doctest::Approx(1.0).epsilon(1e-12));
