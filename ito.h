@@ -31,6 +31,7 @@
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/guidance.h"
 #include "diffusion/limit_x0.h"
+#include "diffusion/models/classifier.h"
 #include "diffusion/models/time_embedding.h"
 #include "diffusion/models/unet.h"
 #include "diffusion/prediction.h"

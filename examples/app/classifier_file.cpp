@@ -1,0 +1,87 @@
+#include "examples/app/classifier_file.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
+#include "nn/flat.h"
+#include "nn/safetensors.h"
+
+namespace ito::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string fingerprint_of(const nn::SafeTensors& file) {
+  std::string all;
+  for (const auto& [name, tensor] : file.tensors) {
+    all += name + fingerprint(tensor.raw(), tensor.bytes());
+  }
+  return fingerprint(all.data(), all.size());
+}
+
+LoadedClassifier load(const std::string& path, Device device) {
+  const nn::SafeTensors file = nn::load_safetensors(path);
+  const auto card = file.metadata.find("classifier");
+  if (card == file.metadata.end()) {
+    fail<FormatError>("{}: not a classifier; only files made by train_classifier can be used",
+                      path);
+  }
+  LoadedClassifier loaded;
+  loaded.card = ClassifierCard::from_json(card->second, path);
+  loaded.fingerprint = fingerprint_of(file);
+  Rng init(0, Purpose::init);
+  loaded.network = std::make_unique<Classifier>(loaded.card.network, init);
+  nn::assign_parameters(nn::named_parameters(*loaded.network), file);
+  if (!device.is_cpu()) nn::FlatParameters(*loaded.network, device);
+  return loaded;
+}
+
+}  // namespace
+
+std::string ClassifierCard::to_json() const {
+  return Json{{"network", Json::parse(network.to_json())},
+              {"inputs", inputs},
+              {"schedule", schedule},
+              {"timesteps", timesteps},
+              {"dataset", dataset},
+              {"class_names", class_names},
+              {"test_accuracy", test_accuracy}}
+      .dump();
+}
+
+ClassifierCard ClassifierCard::from_json(const std::string& text, const std::string& file) {
+  ClassifierCard card;
+  try {
+    const Json j = Json::parse(text);
+    card.network = ClassifierConfig::from_json(j.at("network").dump());
+    card.inputs = j.at("inputs").get<std::string>();
+    card.schedule = j.at("schedule").get<std::string>();
+    card.timesteps = j.at("timesteps").get<std::int64_t>();
+    card.dataset = j.at("dataset").get<std::string>();
+    card.class_names = j.at("class_names").get<std::vector<std::string>>();
+    card.test_accuracy = j.at("test_accuracy").get<double>();
+  } catch (const nlohmann::json::exception& e) {
+    fail<FormatError>("{}: its description cannot be read: {}", file, e.what());
+  } catch (const Error& e) {
+    fail<FormatError>("{}: its description cannot be used: {}", file, e.what());
+  }
+  if (card.inputs != "clean" && card.inputs != "noisy") {
+    fail<FormatError>("{}: its inputs must be clean or noisy; got {}", file, card.inputs);
+  }
+  return card;
+}
+
+void save_classifier(const std::string& path, Classifier& network, const ClassifierCard& card) {
+  nn::save_safetensors(path, nn::named_parameters(network), {{"classifier", card.to_json()}});
+}
+
+LoadedClassifier load_classifier(const std::string& path, Device device) {
+  if (!std::filesystem::exists(path)) {
+    stop(ExitCode::checkpoint, "--classifier {}: no such file", path);
+  }
+  return with_exit_code(ExitCode::checkpoint, [&] { return load(path, device); });
+}
+
+}  // namespace ito::app
