@@ -30,23 +30,94 @@ void expect_timesteps(const char* factory, std::int64_t timesteps) {
   }
 }
 
+void expect_ends(const char* factory, double first, double last) {
+  if (!(0.0 < first && first <= last && last < 1.0)) {
+    fail<ValueError>(
+        "{}: needs 0 < beta_first <= beta_last < 1; got beta_first = {}, beta_last = {}", factory,
+        first, last);
+  }
+}
+
+// `count` numbers, the first and the last as given; the first alone for one.
+std::vector<double> evenly_between(double first, double last, std::int64_t count) {
+  const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0.0;
+  std::vector<double> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = first + static_cast<double>(i) * step;
+  }
+  return values;
+}
+
 }  // namespace
 
 NoiseSchedule NoiseSchedule::linear(std::int64_t timesteps, double beta_first, double beta_last) {
   expect_timesteps("NoiseSchedule::linear", timesteps);
-  if (!(0.0 < beta_first && beta_first <= beta_last && beta_last < 1.0)) {
-    fail<ValueError>(
-        "NoiseSchedule::linear: needs 0 < beta_first <= beta_last < 1; got beta_first = {}, "
-        "beta_last = {}",
-        beta_first, beta_last);
+  expect_ends("NoiseSchedule::linear", beta_first, beta_last);
+  return NoiseSchedule(evenly_between(beta_first, beta_last, timesteps));
+}
+
+NoiseSchedule NoiseSchedule::linear_rescaled(std::int64_t timesteps) {
+  expect_timesteps("NoiseSchedule::linear_rescaled", timesteps);
+  if (timesteps <= 20) {  // the last beta would be 1
+    fail<ValueError>("NoiseSchedule::linear_rescaled: timesteps must be at least 21; got {}",
+                     timesteps);
   }
-  std::vector<double> beta(static_cast<std::size_t>(timesteps));
-  const double step =
-      timesteps > 1 ? (beta_last - beta_first) / static_cast<double>(timesteps - 1) : 0.0;
-  for (std::size_t t = 0; t < beta.size(); ++t) {
-    beta[t] = beta_first + static_cast<double>(t) * step;
-  }
+  const double scale = 1000.0 / static_cast<double>(timesteps);
+  return linear(timesteps, scale * 1e-4, scale * 0.02);
+}
+
+NoiseSchedule NoiseSchedule::quadratic(std::int64_t timesteps, double beta_first,
+                                       double beta_last) {
+  expect_timesteps("NoiseSchedule::quadratic", timesteps);
+  expect_ends("NoiseSchedule::quadratic", beta_first, beta_last);
+  std::vector<double> beta = evenly_between(std::sqrt(beta_first), std::sqrt(beta_last), timesteps);
+  for (double& b : beta) b *= b;
   return NoiseSchedule(std::move(beta));
+}
+
+NoiseSchedule NoiseSchedule::constant(std::int64_t timesteps, double beta) {
+  expect_timesteps("NoiseSchedule::constant", timesteps);
+  expect_ends("NoiseSchedule::constant", beta, beta);
+  return NoiseSchedule(std::vector<double>(static_cast<std::size_t>(timesteps), beta));
+}
+
+NoiseSchedule NoiseSchedule::jsd(std::int64_t timesteps) {
+  expect_timesteps("NoiseSchedule::jsd", timesteps);
+  std::vector<double> alpha_bar;
+  for (std::int64_t left = timesteps - 1; left >= 0; --left) {
+    alpha_bar.push_back(static_cast<double>(left) / static_cast<double>(timesteps));
+  }
+  return from_alpha_bars(alpha_bar);
+}
+
+NoiseSchedule NoiseSchedule::warmup(std::int64_t timesteps, double fraction, double beta_first,
+                                    double beta_last) {
+  expect_timesteps("NoiseSchedule::warmup", timesteps);
+  expect_ends("NoiseSchedule::warmup", beta_first, beta_last);
+  if (!(fraction >= 0.0 && fraction <= 1.0)) {
+    fail<ValueError>("NoiseSchedule::warmup: fraction must be in [0, 1]; got {}", fraction);
+  }
+  const auto rising = static_cast<std::int64_t>(static_cast<double>(timesteps) * fraction);
+  std::vector<double> beta = evenly_between(beta_first, beta_last, rising);
+  beta.resize(static_cast<std::size_t>(timesteps), beta_last);
+  return NoiseSchedule(std::move(beta));
+}
+
+NoiseSchedule NoiseSchedule::karras(std::int64_t timesteps, double sigma_first, double sigma_last,
+                                    double rho) {
+  expect_timesteps("NoiseSchedule::karras", timesteps);
+  const bool ends = sigma_first > 0.0 && sigma_first < sigma_last && std::isfinite(sigma_last);
+  if (!ends || !(rho > 0.0 && std::isfinite(rho))) {
+    fail<ValueError>(
+        "NoiseSchedule::karras: needs 0 < sigma_first < sigma_last and rho > 0; got sigma_first = "
+        "{}, sigma_last = {}, rho = {}",
+        sigma_first, sigma_last, rho);
+  }
+  if (timesteps == 1) return from_sigmas({sigma_last});
+  std::vector<double> sigma =
+      evenly_between(std::pow(sigma_first, 1.0 / rho), std::pow(sigma_last, 1.0 / rho), timesteps);
+  for (double& s : sigma) s = std::pow(s, rho);
+  return from_sigmas(sigma);
 }
 
 NoiseSchedule NoiseSchedule::cosine(std::int64_t timesteps, double s) {
@@ -76,6 +147,90 @@ NoiseSchedule NoiseSchedule::from_betas(std::vector<double> betas) {
     }
   }
   return NoiseSchedule(std::move(betas));
+}
+
+NoiseSchedule NoiseSchedule::from_alpha_bars(const std::vector<double>& alpha_bars) {
+  if (alpha_bars.empty()) {
+    fail<ValueError>("NoiseSchedule::from_alpha_bars: needs an alpha_bar; got none");
+  }
+  std::vector<double> log_alpha_bar;
+  double before = 1.0;
+  for (std::size_t t = 0; t < alpha_bars.size(); ++t) {
+    const bool last = t + 1 == alpha_bars.size();
+    const double alpha_bar = alpha_bars[t];
+    if (!(alpha_bar < before && (alpha_bar > 0.0 || (last && alpha_bar == 0.0)))) {
+      fail<ValueError>(
+          "NoiseSchedule::from_alpha_bars: must fall strictly from 1 and stay above 0, which only "
+          "the last may be; got alpha_bars[{}] = {} after {}",
+          t, alpha_bar, before);
+    }
+    log_alpha_bar.push_back(std::log(alpha_bar));
+    before = alpha_bar;
+  }
+  return NoiseSchedule(alpha_bars, std::move(log_alpha_bar));
+}
+
+NoiseSchedule NoiseSchedule::from_sigmas(const std::vector<double>& sigmas) {
+  if (sigmas.empty()) fail<ValueError>("NoiseSchedule::from_sigmas: needs a sigma; got none");
+  std::vector<double> alpha_bar, log_alpha_bar;
+  double before = 0.0;
+  for (std::size_t t = 0; t < sigmas.size(); ++t) {
+    const double sigma = sigmas[t];
+    if (!(sigma > before && std::isfinite(sigma))) {
+      fail<ValueError>(
+          "NoiseSchedule::from_sigmas: must rise strictly from 0 and be finite; got sigmas[{}] = "
+          "{} after {}",
+          t, sigma, before);
+    }
+    alpha_bar.push_back(1.0 / (1.0 + sigma * sigma));
+    log_alpha_bar.push_back(-std::log1p(sigma * sigma));
+    before = sigma;
+  }
+  return NoiseSchedule(std::move(alpha_bar), std::move(log_alpha_bar));
+}
+
+NoiseSchedule NoiseSchedule::respaced(const std::vector<std::int64_t>& visited) const {
+  if (visited.empty()) fail<ValueError>("respaced: needs a timestep; got none");
+  std::vector<double> alpha_bar, log_alpha_bar;
+  std::int64_t before = -1;
+  for (const std::int64_t t : visited) {
+    if (t <= before) {
+      fail<ValueError>("respaced: timesteps must rise strictly from 0; got {} after {}", t, before);
+    }
+    alpha_bar.push_back(alpha_bar_[index(t)]);
+    log_alpha_bar.push_back(log_alpha_bar_[index(t)]);
+    before = t;
+  }
+  return NoiseSchedule(std::move(alpha_bar), std::move(log_alpha_bar));
+}
+
+NoiseSchedule NoiseSchedule::with_zero_terminal_snr() const {
+  if (timesteps() < 2) {
+    fail<ValueError>("with_zero_terminal_snr: needs two timesteps; got {}", timesteps());
+  }
+  // sqrt(alpha_bar) becomes r_0 (r_t - r_T) / (r_0 - r_T) = r_0 (1 - d_t / d_T) with
+  // d_t = 1 - r_t / r_0, by its logarithm so that 1 - alpha_bar keeps its digits.
+  const auto d = [this](double log_alpha_bar) {
+    return -std::expm1(0.5 * (log_alpha_bar - log_alpha_bar_.front()));
+  };
+  const double d_last = d(log_alpha_bar_.back());
+  std::vector<double> alpha_bar, log_alpha_bar;
+  for (const double old : log_alpha_bar_) {
+    log_alpha_bar.push_back(log_alpha_bar_.front() + 2.0 * std::log1p(-d(old) / d_last));
+    alpha_bar.push_back(std::exp(log_alpha_bar.back()));
+  }
+  return NoiseSchedule(std::move(alpha_bar), std::move(log_alpha_bar));
+}
+
+NoiseSchedule::NoiseSchedule(std::vector<double> alpha_bar, std::vector<double> log_alpha_bar)
+    : alpha_bar_(std::move(alpha_bar)),
+      log_alpha_bar_(std::move(log_alpha_bar)),
+      tables_(std::make_shared<Tables>()) {
+  double before = 0.0;
+  for (const double log_alpha_bar_t : log_alpha_bar_) {
+    beta_.push_back(-std::expm1(log_alpha_bar_t - before));
+    before = log_alpha_bar_t;
+  }
 }
 
 NoiseSchedule::NoiseSchedule(std::vector<double> betas)
@@ -132,6 +287,27 @@ double NoiseSchedule::log_beta_tilde_clipped(std::int64_t t) const {
 }
 
 double NoiseSchedule::snr(std::int64_t t) const { return alpha_bar(t) / one_minus_alpha_bar(t); }
+
+double NoiseSchedule::log_snr(std::int64_t t) const { return 2.0 * lambda(t); }
+
+double NoiseSchedule::sigma(std::int64_t t) const {
+  return t == -1 ? 0.0 : std::sqrt(std::expm1(-log_alpha_bar_[index(t)]));
+}
+
+double NoiseSchedule::lambda(std::int64_t t) const { return -std::log(sigma(t)); }
+
+std::int64_t NoiseSchedule::nearest_timestep(double sigma) const {
+  if (!(sigma > 0.0)) fail<ValueError>("nearest_timestep: sigma must be positive; got {}", sigma);
+  std::int64_t below = -1, above = timesteps();  // the level lies between these two
+  while (above - below > 1) {
+    const std::int64_t middle = below + (above - below) / 2;
+    (this->sigma(middle) <= sigma ? below : above) = middle;
+  }
+  if (below == -1) return 0;
+  if (above == timesteps()) return timesteps() - 1;
+  const bool nearer_below = std::log(sigma) + lambda(below) <= -lambda(above) - std::log(sigma);
+  return nearer_below ? below : above;
+}
 
 double NoiseSchedule::prior_kl(double second_moment) const {
   const double signal = alpha_bar_.back();  // KL of N(m, v) from N(0, 1): (v + m^2 - 1 - log v) / 2
