@@ -1,8 +1,10 @@
 #include "examples/app/classifier_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "autograd/engine.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "nn/flat.h"
@@ -82,6 +84,16 @@ LoadedClassifier load_classifier(const std::string& path, Device device) {
     stop(ExitCode::checkpoint, "--classifier {}: no such file", path);
   }
   return with_exit_code(ExitCode::checkpoint, [&] { return load(path, device); });
+}
+
+std::vector<std::int64_t> classify(const Classifier& network, const Tensor& x_t, const Tensor& t) {
+  const NoGrad no_grad;
+  const std::vector<float> logits = network(x_t, t).to(Device::cpu()).to_vector<float>();
+  std::vector<std::int64_t> classes;
+  for (auto row = logits.begin(); row != logits.end(); row += network.config.classes) {
+    classes.push_back(std::max_element(row, row + network.config.classes) - row);
+  }
+  return classes;
 }
 
 }  // namespace ito::app

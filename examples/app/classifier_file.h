@@ -43,4 +43,8 @@ struct LoadedClassifier {
 /// (checkpoint).
 LoadedClassifier load_classifier(const std::string& path, Device device = Device::cpu());
 
+/// The class that each image most likely shows.
+///   x_t [N, H, W, C] on the network's device, t i64 [N]; zeros for clean images
+std::vector<std::int64_t> classify(const Classifier& network, const Tensor& x_t, const Tensor& t);
+
 }  // namespace ito::app

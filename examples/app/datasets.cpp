@@ -7,10 +7,16 @@ namespace {
 
 constexpr std::int64_t synthetic_images = 10'000;
 
-std::string folder_of(const TrainOptions& o) {
-  if (!o.data.empty()) return o.data;
-  if (o.dataset == "fashion-mnist") return "/usr/share/datasets/fashion-mnist";
-  return "data/" + o.dataset;
+std::string folder_of(const std::string& dataset, const std::string& folder) {
+  if (!folder.empty()) return folder;
+  if (dataset == "fashion-mnist") return "/usr/share/datasets/fashion-mnist";
+  return "data/" + dataset;
+}
+
+data::Dataset load_files(const std::string& name, const std::string& folder, data::Split split) {
+  const std::string path = folder_of(name, folder);
+  if (name == "cifar10") return data::load_cifar10(path, split);
+  return data::load_idx_dataset(path, split, name);
 }
 
 data::Dataset load(const TrainOptions& o) {
@@ -24,8 +30,7 @@ data::Dataset load(const TrainOptions& o) {
     return data::load_image_folder(o.data,
                                    {o.image_size, static_cast<int>(o.image_channels), o.strict});
   }
-  if (o.dataset == "cifar10") return data::load_cifar10(folder_of(o));
-  return data::load_idx_dataset(folder_of(o), data::Split::train, o.dataset);
+  return load_files(o.dataset, o.data, data::Split::train);
 }
 
 // The library speaks of fields; who reads the message has flags.
@@ -61,6 +66,16 @@ data::Dataset load_dataset(const TrainOptions& o) {
          o.overfit > 0 ? "--overfit" : "--batch", o.batch, set.count(), set.name);
   }
   return o.overfit > 0 ? data::subset(set, 0, o.overfit) : set;
+}
+
+data::Dataset load_split(const std::string& name, const std::string& folder, data::Split split) {
+  if (name == "synthetic") {
+    const bool train = split == data::Split::train;
+    data::SyntheticOptions shapes;
+    shapes.first = train ? 0 : synthetic_images;
+    return data::make_synthetic(train ? synthetic_images : 1000, /*seed=*/0, shapes);
+  }
+  return with_exit_code(ExitCode::bad_data, [&] { return load_files(name, folder, split); });
 }
 
 UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {

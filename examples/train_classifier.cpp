@@ -1,0 +1,205 @@
+// Trains a small classifier of images: on clean ones, to compare and to judge samples with, or on
+// noisy ones of every strength, to guide a sampler with (Dhariwal & Nichol 2021).
+//
+//   train_classifier                                            Fashion-MNIST, in minutes
+//   train_classifier --inputs noisy --schedule cosine --out out/noisy.safetensors
+//
+// At the end it prints the accuracy on the test split, at several strengths of noise.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "examples/app/classifier_file.h"
+#include "examples/app/command_line.h"
+#include "examples/app/datasets.h"
+#include "examples/app/exit_codes.h"
+#include "examples/app/output.h"
+#include "examples/app/progress.h"
+#include "examples/app/signals.h"
+#include "examples/app/train_options.h"
+#include "ito.h"
+
+namespace {
+
+using namespace ito;
+
+struct Options {
+  std::string dataset = "fashion-mnist", data, inputs = "clean", schedule = "linear";
+  std::string out = "out/classifier.safetensors", device = "auto";
+  std::int64_t timesteps = 1000, channels = 32, steps = 4000, batch = 64, seed = 0, threads = 0;
+  double lr = 2e-3, weight_decay = 0.05;
+  bool quiet = false;
+};
+
+bool parse(Options& o, int argc, char** argv) {
+  app::CommandLine line("train_classifier", "Trains a small classifier of clean or noisy images.");
+  line.heading("Data");
+  line.add_choice("--dataset", o.dataset, {"fashion-mnist", "mnist", "cifar10", "synthetic"},
+                  "what to learn; synthetic needs no file");
+  line.add("--data", o.data, "DIR",
+           "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
+  line.add_choice("--inputs", o.inputs, {"clean", "noisy"},
+                  "the images themselves, or x_t at every timestep of the schedule");
+  line.add_choice("--schedule", o.schedule, {"linear", "cosine"},
+                  "of the noise: that of the model to be guided");
+  line.add("--timesteps", o.timesteps, {2, 100'000}, "T of that model");
+  line.heading("Network and optimiser");
+  line.add("--channels", o.channels, {8, 512}, "of the first level; a multiple of 8");
+  line.add("--steps", o.steps, {1, 10'000'000}, "updates of the weights");
+  line.add("--batch", o.batch, {1, 4096}, "images per step");
+  line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
+  line.add("--weight-decay", o.weight_decay, {0.0, 1.0}, "of AdamW");
+  line.add("--seed", o.seed, {0, INT64_MAX}, "of weights, order, mirroring and noise");
+  line.heading("Run");
+  line.add("--out", o.out, "FILE.safetensors", "the classifier");
+  line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
+  line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_switch("--quiet", o.quiet, "print errors only");
+  line.allow_config_file();
+  if (!line.parse(argc, argv)) return false;
+  if (o.channels % 8 != 0) {
+    app::stop(app::ExitCode::usage, "--channels must be a multiple of 8; got {}", o.channels);
+  }
+  if (o.inputs == "clean" && (line.given("--schedule") || line.given("--timesteps"))) {
+    app::stop(app::ExitCode::usage, "--schedule and --timesteps belong to --inputs noisy");
+  }
+  return true;
+}
+
+// The share of images whose label has the highest logit, with noise of timestep t added; t < 0 adds
+// none.
+double accuracy(const Classifier& classifier, const data::Dataset& set,
+                const GaussianDiffusion& process, std::int64_t t, Device device) {
+  constexpr std::int64_t batch = 250;
+  const std::vector<std::int64_t> labels = set.labels.to_vector<std::int64_t>();
+  Rng noise(0, Purpose::sample);
+  std::int64_t right = 0;
+  for (std::int64_t first = 0; first < set.count(); first += batch) {
+    std::vector<std::int64_t> indices;
+    for (std::int64_t i = first; i < std::min(first + batch, set.count()); ++i) {
+      indices.push_back(i);
+    }
+    noise.seek(0, static_cast<std::uint64_t>(first));
+    const Tensor x0 = data::gather_batch(set, indices).to(device);
+    const Tensor when = same_timestep(std::max<std::int64_t>(t, 0), x0);
+    const Tensor x =
+        t < 0 ? x0 : process.add_noise(x0, when, randn(noise, x0.shape(), DType::f32, device));
+    const std::vector<std::int64_t> guesses = app::classify(classifier, x, when);
+    for (std::size_t i = 0; i < guesses.size(); ++i)
+      right += guesses[i] == labels[i + static_cast<std::size_t>(first)];
+  }
+  return static_cast<double>(right) / static_cast<double>(set.count());
+}
+
+// Accuracy on the test split without noise and, for a schedule, at eleven of its timesteps.
+void report(const Classifier& classifier, const data::Dataset& test,
+            const GaussianDiffusion& process, double clean, Device device) {
+  app::print(stdout, "test accuracy, clean images  {:.4f}\n", clean);
+  app::print(stdout, "     t  sqrt(alpha_bar)  accuracy\n");
+  for (const std::int64_t t : evenly_spaced_timesteps(process.schedule.timesteps(), 11)) {
+    app::print(stdout, "{:6d}  {:15.4f}  {:8.4f}\n", t, process.schedule.sqrt_alpha_bar(t),
+               accuracy(classifier, test, process, t, device));
+  }
+}
+
+void train(const Options& o, Classifier& classifier, const data::Dataset& set,
+           const GaussianDiffusion& process, Device device) {
+  const auto seed = static_cast<std::uint64_t>(o.seed);
+  nn::FlatParameters flat(classifier, device);
+  nn::Adam adam(flat, {.weight_decay = o.weight_decay});
+  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, o.steps);
+  const NoiseLevel levels = process.noise_levels(DType::f32, device);
+
+  const data::Dataset on_device = set.to(device);
+  const data::BatchSampler batches(set.count(), o.batch, seed);
+  Rng flips(seed, Purpose::augment), timesteps(seed, Purpose::timestep),
+      noise(seed, Purpose::noise);
+  Tensor images = Tensor::zeros({o.batch}, DType::i64, device);
+  Tensor labels = Tensor::zeros({o.batch}, DType::i64, device);
+  Tensor draw = Tensor::zeros({1}, DType::i64, device);
+  for (Rng* rng : {&flips, &timesteps, &noise}) rng->bind(draw);
+  Tensor loss;
+
+  Graph step_of_training(device, [&] {
+    for (Rng* rng : {&flips, &timesteps, &noise}) rng->seek(0);  // draw 0 of the step
+    if (o.inputs == "noisy") {
+      const Tensor t = randint(timesteps, 0, o.timesteps, {o.batch}, device);
+      const data::NoisyBatch batch = data::gather_noisy_batch(
+          on_device, images, &flips, {t, levels.alpha, levels.sigma}, noise);
+      loss = cross_entropy(classifier(batch.x_t, t), labels);
+    } else {
+      loss = cross_entropy(classifier(data::gather_batch(on_device, images, &flips)), labels);
+    }
+    flat.zero_grad();
+    backward(loss);
+    adam.step_if_finite({.max_norm = 1.0});
+  });
+
+  app::Progress progress(o.steps, 0, o.batch, o.quiet);
+  double shown = NAN, norm = NAN;
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    if (app::stop_requested()) {
+      throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
+    }
+    const std::vector<std::int64_t> indices = batches.indices_at(step);
+    images.assign(Tensor::from(indices, images.shape()));
+    labels.assign(data::gather_labels(set, indices));
+    draw.fill(static_cast<double>(step));
+    adam.set_lr(lr(step));
+    step_of_training.run();
+    if (step % 50 == 0 || step + 1 == o.steps) {  // waits for the device
+      shown = loss.item();
+      norm = adam.grad_norm();
+    }
+    progress.update(step + 1, shown, norm, lr(step));
+  }
+  progress.finish();
+  if (!std::isfinite(shown)) {
+    app::stop(app::ExitCode::non_finite, "the loss is {}; try a smaller --lr than {}", shown, o.lr);
+  }
+}
+
+app::ExitCode run(const Options& o) {
+  const Device device = app::choose_device(o.device, o.threads, o.quiet);
+  const data::Dataset set = app::load_split(o.dataset, o.data, data::Split::train);
+  const data::Dataset test = app::load_split(o.dataset, o.data, data::Split::test);
+  if (o.batch > set.count()) {
+    app::stop(app::ExitCode::usage, "--batch must be at most the number of images; got {} and {}",
+              o.batch, set.count());
+  }
+  const GaussianDiffusion process = app::make_process(o.schedule, o.timesteps, "epsilon");
+
+  app::ClassifierCard card;
+  card.network.image_size = set.images.size(1);
+  card.network.in_channels = set.images.size(3);
+  card.network.classes = static_cast<std::int64_t>(set.class_names.size());
+  card.network.base_channels = o.channels;
+  card.inputs = o.inputs;
+  card.schedule = o.schedule;
+  card.timesteps = o.timesteps;
+  card.dataset = o.dataset;
+  card.class_names = set.class_names;
+  Rng init(static_cast<std::uint64_t>(o.seed), Purpose::init);
+  Classifier classifier(card.network, init);
+
+  app::catch_signals();
+  train(o, classifier, set, process, device);
+  card.test_accuracy = accuracy(classifier, test, process, -1, device);
+  app::with_exit_code(app::ExitCode::resource, [&] {
+    const auto folder = std::filesystem::path(o.out).parent_path();
+    std::error_code ignored;  // writing the file says what is wrong
+    if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+    app::save_classifier(o.out, classifier, card);
+  });
+  if (!o.quiet) report(classifier, test, process, card.test_accuracy, device);
+  return app::ExitCode::success;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return app::run_program("train_classifier", [&] {
+    Options options;
+    return parse(options, argc, argv) ? run(options) : app::ExitCode::success;
+  });
+}
