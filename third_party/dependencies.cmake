@@ -13,6 +13,7 @@ ito_find(fmt libfmt-dev)
 ito_find(ZLIB zlib1g-dev)
 ito_find(PNG libpng-dev)
 ito_find(nlohmann_json nlohmann-json3-dev)
+ito_find(Eigen3 libeigen3-dev)
 if(ITO_BUILD_EXAMPLES OR ITO_BUILD_TESTS)
   ito_find(CLI11 libcli11-dev)
 endif()
@@ -51,11 +52,14 @@ if(ITO_BUILD_FUZZERS)
   target_link_options(ito_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# ito_eigen(target): Eigen for a test or benchmark. g++ 12's own AVX-512 headers, which Eigen uses, are
-# reported as reading uninitialised values; they do so on purpose (_mm512_undefined).
+# ito_eigen(target file...): Eigen for a target; with files, for these of it. g++ 12's own AVX-512 headers,
+# which Eigen uses, are reported as reading uninitialised values; they do so on purpose (_mm512_undefined).
 function(ito_eigen target)
-  ito_find(Eigen3 libeigen3-dev)
-  target_link_libraries(${target} PRIVATE Eigen3::Eigen)
-  target_compile_options(${target} PRIVATE
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:Eigen3::Eigen>)
+  set(quiet $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
+  if(ARGN)
+    set_property(SOURCE ${ARGN} TARGET_DIRECTORY ${target} APPEND PROPERTY COMPILE_OPTIONS "${quiet}")
+  else()
+    target_compile_options(${target} PRIVATE ${quiet})
+  endif()
 endfunction()
