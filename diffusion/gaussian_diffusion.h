@@ -86,7 +86,8 @@ struct GaussianDiffusion {
                    const Tensor& eps) const;
 
   /// The network's idea of x_0 and of the noise, whatever it predicts. With a limit, x0 is what
-  /// that makes of it, and eps the noise that then explains x_t.
+  /// that makes of it, and eps the noise that then explains x_t. Throws ValueError when eps is
+  /// predicted and the schedule ends at a signal-to-noise ratio of 0.
   Denoised denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
                    const X0Limit& limit = {}) const;
 

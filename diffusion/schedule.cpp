@@ -1,5 +1,7 @@
 #include "diffusion/schedule.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <mutex>
@@ -37,6 +39,30 @@ void expect_ends(const char* factory, double first, double last) {
         first, last);
   }
 }
+
+// What each name stands for. Names are part of the checkpoint format.
+struct Named {
+  const char* name;
+  NoiseSchedule (*make)(std::int64_t timesteps);
+};
+
+constexpr Named named_schedules[] = {
+    {"linear", [](std::int64_t T) { return NoiseSchedule::linear(T); }},
+    {"linear-rescaled", [](std::int64_t T) { return NoiseSchedule::linear_rescaled(T); }},
+    {"linear-zero-snr",
+     [](std::int64_t T) { return NoiseSchedule::linear(T).with_zero_terminal_snr(); }},
+    {"cosine", [](std::int64_t T) { return NoiseSchedule::cosine(T); }},
+    {"cosine-zero-snr",
+     [](std::int64_t T) { return NoiseSchedule::cosine(T).with_zero_terminal_snr(); }},
+    {"quadratic", [](std::int64_t T) { return NoiseSchedule::quadratic(T); }},
+    {"stable-diffusion",
+     [](std::int64_t T) { return NoiseSchedule::quadratic(T, 0.00085, 0.012); }},
+    {"constant", [](std::int64_t T) { return NoiseSchedule::constant(T); }},
+    {"jsd", [](std::int64_t T) { return NoiseSchedule::jsd(T); }},
+    {"warmup10", [](std::int64_t T) { return NoiseSchedule::warmup(T, 0.1); }},
+    {"warmup50", [](std::int64_t T) { return NoiseSchedule::warmup(T, 0.5); }},
+    {"karras", [](std::int64_t T) { return NoiseSchedule::karras(T); }},
+};
 
 // `count` numbers, the first and the last as given; the first alone for one.
 std::vector<double> evenly_between(double first, double last, std::int64_t count) {
@@ -187,6 +213,19 @@ NoiseSchedule NoiseSchedule::from_sigmas(const std::vector<double>& sigmas) {
     before = sigma;
   }
   return NoiseSchedule(std::move(alpha_bar), std::move(log_alpha_bar));
+}
+
+NoiseSchedule NoiseSchedule::named(const std::string& name, std::int64_t timesteps) {
+  for (const Named& schedule : named_schedules) {
+    if (name == schedule.name) return schedule.make(timesteps);
+  }
+  fail<ValueError>("schedule: must be one of {}; got \"{}\"", fmt::join(names(), ", "), name);
+}
+
+std::vector<std::string> NoiseSchedule::names() {
+  std::vector<std::string> names;
+  for (const Named& schedule : named_schedules) names.emplace_back(schedule.name);
+  return names;
 }
 
 NoiseSchedule NoiseSchedule::respaced(const std::vector<std::int64_t>& visited) const {

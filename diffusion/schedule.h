@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -80,6 +81,11 @@ class NoiseSchedule {
   /// 2305.08891, algorithm 1). A prediction of eps says nothing about x_0 there: predict v or x0.
   /// Throws ValueError unless T >= 2.
   NoiseSchedule with_zero_terminal_snr() const;
+
+  /// One of the schedules above by the name that programs and checkpoints use. Throws ValueError
+  /// for a name that names() has not.
+  static NoiseSchedule named(const std::string& name, std::int64_t timesteps = 1000);
+  static std::vector<std::string> names();
 
   std::int64_t timesteps() const { return static_cast<std::int64_t>(beta_.size()); }
 

@@ -81,17 +81,14 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     card.timesteps = j.at("timesteps").get<std::int64_t>();
     card.predict = j.at("predict").get<std::string>();
     card.dataset = j.at("dataset").get<std::string>();
+    if (card.timesteps > 100'000) {
+      fail<ValueError>("timesteps must be at most 100000; got {}", card.timesteps);
+    }
+    make_process(card.schedule, card.timesteps, card.predict);  // throws where it cannot
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its configuration cannot be read: {}", file, e.what());
   } catch (const Error& e) {
     fail<FormatError>("{}: its configuration cannot be used: {}", file, e.what());
-  }
-  if ((card.schedule != "linear" && card.schedule != "cosine") || card.timesteps < 1 ||
-      card.timesteps > 100'000) {
-    fail<FormatError>(
-        "{}: its configuration has schedule {} with {} timesteps; known are linear "
-        "and cosine with 1 to 100000",
-        file, card.schedule, card.timesteps);
   }
   return card;
 }

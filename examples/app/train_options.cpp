@@ -46,7 +46,7 @@ void add_data_flags(CommandLine& line, TrainOptions& o) {
 
 void add_model_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Diffusion process and network");
-  line.add_choice("--schedule", o.schedule, {"linear", "cosine"}, "noise schedule");
+  line.add_choice("--schedule", o.schedule, NoiseSchedule::names(), "noise schedule");
   line.add("--timesteps", o.timesteps, {2, 100'000}, "T, steps of the forward process");
   line.add_choice("--predict", o.predict, {"epsilon", "x0", "v"}, "what the network puts out");
   line.add("--channels", o.channels, {1, 4096}, "width of the network at full resolution");
@@ -169,6 +169,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (o.dataset == "folder" && !line.given("--data")) {
     stop(ExitCode::usage, "--dataset folder needs --data DIR, a folder with PNG files");
   }
+  with_exit_code(ExitCode::usage, [&] { make_process(o.schedule, o.timesteps, o.predict); });
   if (!line.given("--sample-steps")) o.sample_steps = std::min(o.sample_steps, o.timesteps);
   if (o.sample_steps > o.timesteps) {
     stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
@@ -189,9 +190,15 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
 
 GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
                                const std::string& predict) {
-  return {
-      schedule == "cosine" ? NoiseSchedule::cosine(timesteps) : NoiseSchedule::linear(timesteps),
-      prediction_from_name(predict)};
+  GaussianDiffusion process{NoiseSchedule::named(schedule, timesteps),
+                            prediction_from_name(predict)};
+  if (process.schedule.has_zero_terminal_snr() && process.prediction == Prediction::epsilon) {
+    fail<ValueError>(
+        "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v "
+        "or x0; got {}",
+        schedule, predict);
+  }
+  return process;
 }
 
 Device choose_device(const std::string& name, std::int64_t threads, bool quiet) {

@@ -78,7 +78,8 @@ TrainOptions cifar10_recipe();
 std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
                                                 const char* const* argv);
 
-/// The process that --schedule, --timesteps and --predict describe.
+/// The process that --schedule, --timesteps and --predict describe. Throws ValueError on unknown
+/// names, and when noise is to be predicted where nothing of the image is left.
 GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
                                const std::string& predict);
 

@@ -336,3 +336,20 @@ TEST_CASE("process: wrong shapes, dtypes and timesteps are refused") {
   CHECK_THROWS_AS(p.loss(wrong, x, t, x), ShapeError);
   CHECK_THROWS_AS(p.denoise(wrong, x, t), ShapeError);
 }
+
+TEST_CASE("process: without any signal left, v and x0 still denoise, and epsilon is refused") {
+  const NoiseSchedule schedule = NoiseSchedule::cosine().with_zero_terminal_snr();
+  Rng rng(11, Purpose::test);
+  const Tensor t = Tensor::from<std::int64_t>({0, 500, 999}, {3});
+  const Tensor x_t = randn(rng, {3, 4}, DType::f64);
+  for (const auto prediction : {Prediction::x0, Prediction::v}) {
+    const GaussianDiffusion process{schedule, prediction};
+    const NoiseLevel level = process.noise_level(t, x_t);
+    const Denoised d = process.denoise(exact_denoiser(process, 0.25), x_t, t);
+    CHECK(max_difference(level.alpha * d.x0 + level.sigma * d.eps, x_t) < 1e-13);
+    CHECK(max(abs(slice(d.x0, 0, 2, 3))).item() == 0.0);  // of pure noise: the mean of the data
+    CHECK(max_difference(slice(d.eps, 0, 2, 3), slice(x_t, 0, 2, 3)) == 0.0);
+  }
+  const GaussianDiffusion wrong{schedule, Prediction::epsilon};
+  CHECK_THROWS_AS(wrong.denoise(exact_denoiser(wrong, 0.25), x_t, t), ValueError);
+}

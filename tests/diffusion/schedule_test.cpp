@@ -130,6 +130,21 @@ TEST_CASE("schedule: quadratic, constant, warm-up and rescaled tables have their
   CHECK(NoiseSchedule::linear(100).alpha_bar(99) > 0.3);
 }
 
+TEST_CASE("schedule: by name, each its own") {
+  const std::vector<std::string> names = NoiseSchedule::names();
+  for (const std::string& name : names) {
+    for (const std::string& other : names) {
+      const NoiseSchedule a = NoiseSchedule::named(name, 500), b = NoiseSchedule::named(other, 500);
+      CHECK((a.alpha_bar(250) == b.alpha_bar(250)) == (name == other));
+    }
+  }
+  CHECK(NoiseSchedule::named("cosine", 10).alpha_bar(9) == NoiseSchedule::cosine(10).alpha_bar(9));
+  CHECK(NoiseSchedule::named("stable-diffusion").alpha_bar(999) ==
+        doctest::Approx(0.00466009851307724).epsilon(1e-12));
+  CHECK_THROWS_WITH_AS(NoiseSchedule::named("sine"), doctest::Contains("must be one of linear, "),
+                       ValueError);
+}
+
 TEST_CASE("schedule: jsd forgets the same share of the start at every step") {
   const NoiseSchedule s = NoiseSchedule::jsd(1000);
   for (std::int64_t t = 0; t < 999; ++t) {

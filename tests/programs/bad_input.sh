@@ -15,6 +15,10 @@ expect 2 "--batch must be a whole number from 1 to 1048576; got 8x" "$train" --b
 expect 2 "--batch must be a whole number from 1 to 1048576; got 99999999999999999999" \
   "$train" --batch 99999999999999999999
 expect 2 "--timesteps must be a whole number from 2 to 100000; got 1" "$train" --timesteps 1
+expect 2 "--schedule must be one of linear, " "$train" --schedule sine
+expect 2 "--schedule jsd leaves nothing of the image at the last timestep" "$train" --schedule jsd
+expect 2 "timesteps must be at least 21; got 20" \
+  "$train" --schedule linear-rescaled --timesteps 20
 expect 2 "--multipliers must be 1 to 8 numbers separated by commas" "$train" --multipliers 1,,2
 expect 2 "--dataset must be one of" "$train" --dataset imagenet
 expect 2 "(did you mean synthetic?)" "$train" --dataset syntetic
