@@ -28,6 +28,7 @@
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/png.h"
+#include "diffusion/drop_labels.h"
 #include "diffusion/evaluation/frechet.h"
 #include "diffusion/evaluation/kernel_distance.h"
 #include "diffusion/evaluation/precision_recall.h"

@@ -2,6 +2,7 @@
 //
 //   train_mnist                                   Fashion-MNIST, into out/train_mnist
 //   train_mnist --dataset mnist --data data/mnist --out out/digits
+//   train_mnist --class-conditional               tells the network the classes, for guidance
 //   train_mnist --resume auto                     goes on where a stopped run was
 //   train_mnist --device cuda --dtype bf16        on a GPU's tensor cores
 //
@@ -37,23 +38,25 @@ app::ExitCode train(const app::TrainOptions& options) {
   nn::Ema ema(flat, options.ema);
   const auto lr = nn::LrSchedule::constant(options.lr, options.warmup);
 
-  app::TrainingRun run(options, dataset, config, process, std::cref(unet), {flat, adam, ema});
+  app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});
 
   // Every random number is a function of the seed and the step: that is what makes a continued run
   // equal to one that was never stopped. The step is read from where it lies on the device.
   Rng flips(seed, Purpose::augment), timesteps(seed, Purpose::timestep),
-      noise(seed, Purpose::noise), dropout(seed, Purpose::dropout);
+      noise(seed, Purpose::noise), dropout(seed, Purpose::dropout), drops(seed, Purpose::condition);
   const data::BatchSampler batches(dataset.count(), options.batch, seed);
+  const Tensor classes = options.class_conditional ? dataset.labels.to(device) : Tensor{};
   Tensor images = Tensor::zeros({options.batch}, DType::i64, device);
   Tensor draw = Tensor::zeros({1}, DType::i64, device);
-  for (Rng* rng : {&flips, &timesteps, &noise, &dropout}) rng->bind(draw);
+  const auto generators = {&flips, &timesteps, &noise, &dropout, &drops};
+  for (Rng* rng : generators) rng->bind(draw);
 
   // One step. On a GPU it is recorded once and then started as a whole: it must do the same every
   // time, and nothing in it may wait for a result.
   Graph step_of_training(
       device,
       [&] {
-        for (Rng* rng : {&flips, &timesteps, &noise, &dropout}) rng->seek(0);  // draw 0 of the step
+        for (Rng* rng : generators) rng->seek(0);  // draw 0 of the step
 
         // A timestep for each image, clean images, noise, and x_t between them.
         const Tensor t = randint(timesteps, 0, options.timesteps, {options.batch}, device);
@@ -61,8 +64,15 @@ app::ExitCode train(const app::TrainOptions& options) {
             data::gather_noisy_batch(on_device, images, options.flip == "on" ? &flips : nullptr,
                                      {t, levels.alpha, levels.sigma}, noise);
 
+        // The class of each image, sometimes forgotten, when the network is told.
+        Tensor labels;
+        if (classes.defined()) {
+          labels =
+              drop_labels(gather(classes, images), config.num_classes, options.drop_class, drops);
+        }
+
         // L_simple: how badly the network tells the noise from the noisy images.
-        const Tensor losses = process.losses_of(unet(x_t, t, &dropout), x0, t, eps);
+        const Tensor losses = process.losses_of(unet(x_t, t, &dropout, labels), x0, t, eps);
         flat.zero_grad();
         backward(mean(losses));
 

@@ -39,6 +39,7 @@ enum class Purpose : std::uint32_t {
   sample = 6,   ///< x_T and z of the samplers
   data = 7,     ///< synthetic data sets
   test = 8,
+  condition = 9,  ///< which labels are forgotten in training
 };
 
 class Rng {

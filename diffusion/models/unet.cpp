@@ -73,6 +73,7 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
   conv_in = conv3x3(config.in_channels, config.base_channels, init);
   time_embedding.linear_1 = nn::Linear(config.base_channels, embedding, init);
   time_embedding.linear_2 = nn::Linear(embedding, embedding, init);
+  if (config.num_classes > 0) class_embedding.emplace(config.num_classes + 1, embedding, init);
 
   std::int64_t channels = config.base_channels;
   std::vector<std::int64_t> skips = {channels};  // channels of what the way up will see again
@@ -110,18 +111,39 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
   conv_out = conv3x3(channels, config.out_channels, init, zero_init);
 }
 
-Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout) const {
+Tensor UNet::embedding_of(const Tensor& t, const Tensor& labels, DType dtype) const {
+  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, dtype);
+  Tensor emb = time_embedding.linear_2(silu(time_embedding.linear_1(sinusoids)));
+  if (class_embedding) {
+    const Tensor null =
+        Tensor::full(t.shape(), static_cast<double>(config.num_classes), DType::i64, t.device());
+    emb = emb + (*class_embedding)(labels.defined() ? labels : null);
+  }
+  return silu(emb);
+}
+
+LabelledDenoiser UNet::labelled() const {
+  return [this](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
+    return (*this)(x_t, t, nullptr, labels);
+  };
+}
+
+Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
+                        const Tensor& labels) const {
   expect_rank("unet", "x_t", x_t, 4);
   expect_shape("unet", "x_t", x_t,
                {x_t.size(0), config.image_size, config.image_size, config.in_channels});
   expect_shape("unet", "t", t, {x_t.size(0)});
+  if (labels.defined()) {
+    if (!class_embedding) {
+      fail<ValueError>("unet: labels are for networks with classes; this one has num_classes = 0");
+    }
+    expect_shape("unet", "labels", labels, {x_t.size(0)});
+  }
 
   const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
   const Tensor x = rounds ? convert(x_t, DType::bf16) : x_t;
-  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, x.dtype());
-  const Tensor hidden = time_embedding.linear_1(sinusoids);
-  const Tensor emb =
-      silu(time_embedding.linear_2(silu(hidden)));  // every block begins with this SiLU
+  const Tensor emb = embedding_of(t, labels, x.dtype());
 
   Tensor h = conv_in(x);
   std::vector<Tensor> skips = {h};

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "diffusion/guidance.h"
 #include "diffusion/models/unet_config.h"
 #include "nn/attention.h"
 #include "nn/layers.h"
@@ -98,6 +99,8 @@ struct UNet {
   UNetConfig config;
   nn::Conv2d conv_in;
   TimeEmbedding time_embedding;
+  std::optional<nn::Embedding>
+      class_embedding;                 ///< a row for each class, and one for the null class
   std::vector<UNetLevel> down_blocks;  ///< from the full resolution down
   UNetLevel mid_block;
   std::vector<UNetLevel> up_blocks;  ///< from the lowest resolution up
@@ -112,20 +115,31 @@ struct UNet {
   /// x_t [N, image_size, image_size, in_channels], t i64 [N]; returns [N, ..., out_channels] in the
   /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at the
   /// entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the exit.
-  /// With a generator, dropout is on: give one while training. Throws ShapeError, DTypeError,
-  /// DeviceError.
-  Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr) const;
+  /// With a generator, dropout is on: give one while training.
+  /// `labels`, i64 [N], are the classes asked for of a network that knows classes: in
+  /// [0, num_classes), or num_classes for the null class, "any", which is also what no labels mean.
+  /// Throws ShapeError, DTypeError, DeviceError, ValueError (labels for a network without classes).
+  Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr,
+                    const Tensor& labels = {}) const;
+  /// The network as guidance takes it (diffusion/guidance.h), without dropout. Refers to *this.
+  LabelledDenoiser labelled() const;
 
   template <class V>
   void visit(V&& v) {
     v("conv_in", conv_in);
     v("time_embedding", time_embedding);
+    v("class_embedding", class_embedding);
     v("down_blocks", down_blocks);
     v("mid_block", mid_block);
     v("up_blocks", up_blocks);
     v("conv_norm_out", conv_norm_out);
     v("conv_out", conv_out);
   }
+
+ private:
+  /// What every block is told of t and of the class: [N, 4 base_channels], with the SiLU applied
+  /// that every block begins with.
+  Tensor embedding_of(const Tensor& t, const Tensor& labels, DType dtype) const;
 };
 
 }  // namespace ito

@@ -12,7 +12,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;  // keys in the order of the fields
 
-// Calls f(key, field) for every field: the one list that reading and writing share.
+// Calls f(key, field) for every field: the one list that reading and writing share. Files may lack
+// a field for which f(key, field, Added{}) is called: older versions did not write it.
+struct Added {};
 template <class Config, class F>
 void for_each_field(Config& c, const F& f) {
   f("image_size", c.image_size);
@@ -26,6 +28,7 @@ void for_each_field(Config& c, const F& f) {
   f("dropout", c.dropout);
   f("norm_groups", c.norm_groups);
   f("norm_eps", c.norm_eps);
+  f("num_classes", c.num_classes, Added{});
 }
 
 void read(const char* key, const Json& value, std::int64_t& field) {
@@ -68,6 +71,7 @@ void validate_ranges(const UNetConfig& c) {
   expect_range("blocks_per_level", c.blocks_per_level, 1, 256);
   expect_range("heads", c.heads, 1, 65536);
   expect_range("norm_groups", c.norm_groups, 1, 65536);
+  expect_range("num_classes", c.num_classes, 0, 1 << 20);
   if (c.base_channels % 2 != 0) {
     fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
                      c.base_channels, c.base_channels + 1);
@@ -152,7 +156,7 @@ void UNetConfig::validate() const {
 
 std::string UNetConfig::to_json() const {
   Json json;
-  for_each_field(*this, [&](const char* key, const auto& field) { json[key] = field; });
+  for_each_field(*this, [&](const char* key, const auto& field, auto...) { json[key] = field; });
   return json.dump();
 }
 
@@ -161,10 +165,10 @@ UNetConfig UNetConfig::from_json(const std::string& text) {
   if (!json.is_object()) fail<FormatError>("unet config: must be a JSON object");
   UNetConfig config;
   std::vector<std::string> known;
-  for_each_field(config, [&](const char* key, auto& field) {
+  for_each_field(config, [&](const char* key, auto& field, auto... added) {
     known.emplace_back(key);
-    if (!json.contains(key)) fail<FormatError>("unet config: {} is missing", key);
-    read(key, json[key], field);
+    if (json.contains(key)) return read(key, json[key], field);
+    if (sizeof...(added) == 0) fail<FormatError>("unet config: {} is missing", key);
   });
   for (const auto& item : json.items()) {
     if (std::ranges::count(known, item.key()) == 0) {

@@ -27,6 +27,7 @@ struct UNetConfig {
   double dropout = 0.0;  ///< probability inside residual blocks while training
   std::int64_t norm_groups = 32;
   double norm_eps = 1e-6;
+  std::int64_t num_classes = 0;  ///< classes that can be asked for; 0: the network knows of none
 
   /// 28 x 28 grey images; 1,623,169 parameters. The 32 channels of the first level are 32 groups of
   /// one, so that its norms take away again what the timestep adds to a channel: time acts from the
@@ -45,8 +46,9 @@ struct UNetConfig {
 
   /// One line of JSON; its keys are the names of the fields.
   std::string to_json() const;
-  /// Throws FormatError on text that is not a JSON object, an unknown or missing key, or a value of
-  /// the wrong type; ValueError as validate().
+  /// Fields from num_classes on may be missing: files of older versions lack them, and mean the
+  /// defaults. Throws FormatError on text that is not a JSON object, an unknown or missing key, or a
+  /// value of the wrong type; ValueError as validate().
   static UNetConfig from_json(const std::string& text);
 
   friend bool operator==(const UNetConfig&, const UNetConfig&) = default;

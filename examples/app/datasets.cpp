@@ -1,5 +1,7 @@
 #include "examples/app/datasets.h"
 
+#include <algorithm>
+
 #include "examples/app/exit_codes.h"
 
 namespace ito::app {
@@ -55,6 +57,17 @@ std::string in_flags(std::string text) {
 
 }  // namespace
 
+std::int64_t class_count(const data::Dataset& dataset) {
+  if (!dataset.labels.defined()) {
+    stop(ExitCode::usage,
+         "--class-conditional needs labels, and {} has none (a folder has them when its images lie "
+         "in subfolders)",
+         dataset.name);
+  }
+  return std::max(std::ssize(dataset.class_names),
+                  std::ranges::max(dataset.labels.to_vector<std::int64_t>()) + 1);
+}
+
 data::Dataset load_dataset(const TrainOptions& o) {
   data::Dataset set = with_exit_code(ExitCode::bad_data, [&] { return load(o); });
   if (set.images.size(1) != set.images.size(2)) {
@@ -89,6 +102,7 @@ UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {
   c.heads = o.heads;
   c.dropout = o.dropout;
   c.norm_groups = o.groups;
+  if (o.class_conditional) c.num_classes = class_count(dataset);
   try {
     c.validate();
   } catch (const ValueError& e) {

@@ -16,6 +16,9 @@ data::Dataset load_dataset(const TrainOptions& options);
 /// it. Throws ProgramError (bad_data).
 data::Dataset load_split(const std::string& name, const std::string& folder, data::Split split);
 
+/// How many classes the labels have. Throws ProgramError (usage) without labels.
+std::int64_t class_count(const data::Dataset& dataset);
+
 /// The network for these images: channels and size from the set, the rest from the flags. Throws
 /// ProgramError (usage) when they do not fit together.
 UNetConfig network_config(const TrainOptions& options, const data::Dataset& dataset);

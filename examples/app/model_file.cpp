@@ -68,7 +68,8 @@ std::string ModelCard::to_json() const {
               {"schedule", schedule},
               {"timesteps", timesteps},
               {"predict", predict},
-              {"dataset", dataset}}
+              {"dataset", dataset},
+              {"class_names", class_names}}
       .dump();
 }
 
@@ -85,6 +86,7 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
       fail<ValueError>("timesteps must be at most 100000; got {}", card.timesteps);
     }
     make_process(card.schedule, card.timesteps, card.predict);  // throws where it cannot
+    card.class_names = j.value("class_names", std::vector<std::string>{});
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its configuration cannot be read: {}", file, e.what());
   } catch (const Error& e) {
@@ -99,6 +101,14 @@ GaussianDiffusion LoadedModel::process() const {
 
 Denoiser LoadedModel::denoiser() const {
   return [net = network.get()](const Tensor& x_t, const Tensor& t) { return (*net)(x_t, t); };
+}
+
+LabelledDenoiser LoadedModel::labelled_denoiser() const {
+  if (card.network.num_classes == 0) {
+    stop(ExitCode::usage, "{}: this network was trained without classes, none can be asked for",
+         source);
+  }
+  return network->labelled();
 }
 
 LoadedModel load_model(const std::string& path, Weights weights, Device device, DType dtype) {

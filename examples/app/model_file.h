@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/guidance.h"
 #include "diffusion/models/unet.h"
 
 namespace ito::app {
@@ -21,9 +23,10 @@ struct ModelCard {
   std::int64_t timesteps = 1000;
   std::string predict = "epsilon";
   std::string dataset;
+  std::vector<std::string> class_names;  ///< of the data set by label, or none
 
   std::string to_json() const;
-  /// Throws FormatError, naming `file`.
+  /// Without "class_names" there are none. Throws FormatError, naming `file`.
   static ModelCard from_json(const std::string& text, const std::string& file);
 };
 
@@ -38,7 +41,10 @@ struct LoadedModel {
   std::string weights;      ///< "ema" or "raw"
 
   GaussianDiffusion process() const;
+  /// Of a network that knows classes: for no class in particular.
   Denoiser denoiser() const;
+  /// For the classes asked for. Throws ProgramError (usage) for a network that knows none.
+  LabelledDenoiser labelled_denoiser() const;
 };
 
 /// `path`: a run directory, a checkpoint directory (the one that `latest` names when it holds

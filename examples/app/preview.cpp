@@ -8,10 +8,39 @@
 
 namespace ito::app {
 
-Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, const nn::Ema& ema,
-                    const Shape& shape, Device device, const PreviewOptions& o) {
+namespace {
+
+struct Layout {
+  std::int64_t count, columns;
+  Tensor labels;  // of the columns, or none
+};
+
+// Whole rows: a column for each class or, without classes, columns that divide the count where that
+// gives a pleasant shape.
+Layout layout_of(const PreviewOptions& o, Device device) {
+  if (o.num_classes == 0) {
+    std::int64_t columns = std::min<std::int64_t>(o.count, 8);
+    while (o.count % columns != 0) --columns;
+    return {o.count, columns, {}};
+  }
+  const std::int64_t columns = std::min<std::int64_t>(o.num_classes, 16);
+  const std::int64_t count = (o.count + columns - 1) / columns * columns;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < count; ++i) labels.push_back(i % columns);
+  return {count, columns, Tensor::from(labels, Shape{count}).to(device)};
+}
+
+}  // namespace
+
+Tensor preview_grid(const GaussianDiffusion& process, const LabelledDenoiser& labelled,
+                    const nn::Ema& ema, const Shape& shape, Device device,
+                    const PreviewOptions& o) {
+  const Layout layout = layout_of(o, device);
+  const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
+    return labelled(x_t, t, layout.labels);
+  };
   Rng rng(o.seed, Purpose::sample);
-  const Tensor x_T = randn(rng, {o.count, shape[0], shape[1], shape[2]}, DType::f32, device);
+  const Tensor x_T = randn(rng, {layout.count, shape[0], shape[1], shape[2]}, DType::f32, device);
   DdimOptions ddim;
   ddim.steps = o.steps;
   ddim.eta = o.eta;
@@ -26,10 +55,7 @@ Tensor preview_grid(const GaussianDiffusion& process, const Denoiser& model, con
     averaged = sample_ddim(process, model, x_T, rng, ddim);
   }
   const Tensor raw = sample_ddim(process, model, x_T, rng, ddim);
-  // Whole rows for each half: columns divide the count where that gives a pleasant shape.
-  std::int64_t columns = std::min<std::int64_t>(o.count, 8);
-  while (o.count % columns != 0) --columns;
-  return data::image_grid(concat({averaged, raw}, 0).to(Device::cpu()), columns);
+  return data::image_grid(concat({averaged, raw}, 0).to(Device::cpu()), layout.columns);
 }
 
 Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std::uint64_t seed) {

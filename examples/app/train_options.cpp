@@ -59,6 +59,10 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
   line.add("--heads", o.heads, {1, 64}, "attention heads");
   line.add("--groups", o.groups, {1, 1024}, "groups of group normalisation; divides every width");
   line.add("--dropout", o.dropout, {0, 1, false, true}, "probability of dropping an activation");
+  line.add_switch("--class-conditional", o.class_conditional,
+                  "tell the network the class of each image, so that classes can be asked for");
+  line.add("--drop-class", o.drop_class, RealRange{0, 1},
+           "probability of the null class instead, which guidance needs");
 }
 
 void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
@@ -86,7 +90,8 @@ void add_run_flags(CommandLine& line, TrainOptions& o, bool& no_graph) {
   line.add("--sample-eta", o.sample_eta, RealRange{0, 1},
            "noise of these steps; 1 forgives the mistakes of a young model, 0 shows them");
   line.add("--sample-count", o.sample_count, {0, 256},
-           "images in a grid, once with averaged and once with raw weights; 0: no grids");
+           "images in a grid, once with averaged and once with raw weights; with "
+           "--class-conditional rounded up to whole rows, one column for each class. 0: no grids");
   line.add("--checkpoint-every", o.checkpoint_every, {0, billion},
            "steps between checkpoints; 0: only at the end");
   line.add("--keep-last", o.keep_last, {1, 1'000'000}, "checkpoints to keep");
@@ -174,6 +179,9 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (o.sample_steps > o.timesteps) {
     stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
          o.sample_steps, o.timesteps);
+  }
+  if (line.given("--drop-class") && !o.class_conditional) {
+    stop(ExitCode::usage, "--drop-class belongs to --class-conditional");
   }
   if (!o.resume.empty() && o.overwrite) {
     stop(ExitCode::usage, "--resume and --overwrite exclude each other");

@@ -40,6 +40,8 @@ struct TrainOptions {
   std::int64_t heads = 1;
   std::int64_t groups = 32;
   double dropout = 0;
+  bool class_conditional = false;  ///< the network is told the class of each image
+  double drop_class = 0.1;         ///< probability that it is not told after all
 
   // The optimiser.
   std::int64_t steps = 0;

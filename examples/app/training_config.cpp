@@ -11,31 +11,43 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// What checkpoints of older versions meant, which lack these keys.
+const Json& before_there_were() {
+  static const Json defaults = {{"class_conditional", false}};
+  return defaults;
+}
+
 Json learning(const TrainOptions& o, const data::Dataset& d) {
   const Tensor& images = d.images;
-  return {{"dataset", d.name},
-          {"images", images.size(0)},
-          {"image_size", images.size(1)},
-          {"image_channels", images.size(3)},
-          {"images_fingerprint", fingerprint(images.raw(), images.bytes())},
-          {"flip", o.flip},
-          {"overfit", o.overfit},
-          {"schedule", o.schedule},
-          {"timesteps", o.timesteps},
-          {"predict", o.predict},
-          {"channels", o.channels},
-          {"multipliers", o.multipliers},
-          {"blocks", o.blocks},
-          {"attention", o.attention},
-          {"heads", o.heads},
-          {"groups", o.groups},
-          {"dropout", o.dropout},
-          {"batch", o.batch},
-          {"lr", o.lr},
-          {"warmup", o.warmup},
-          {"clip", o.clip},
-          {"ema", o.ema},
-          {"seed", o.seed}};
+  Json json = {{"dataset", d.name},
+               {"images", images.size(0)},
+               {"image_size", images.size(1)},
+               {"image_channels", images.size(3)},
+               {"images_fingerprint", fingerprint(images.raw(), images.bytes())},
+               {"flip", o.flip},
+               {"overfit", o.overfit},
+               {"schedule", o.schedule},
+               {"timesteps", o.timesteps},
+               {"predict", o.predict},
+               {"channels", o.channels},
+               {"multipliers", o.multipliers},
+               {"blocks", o.blocks},
+               {"attention", o.attention},
+               {"heads", o.heads},
+               {"groups", o.groups},
+               {"dropout", o.dropout},
+               {"batch", o.batch},
+               {"lr", o.lr},
+               {"warmup", o.warmup},
+               {"clip", o.clip},
+               {"ema", o.ema},
+               {"seed", o.seed},
+               {"class_conditional", o.class_conditional}};
+  if (o.class_conditional) {
+    json["drop_class"] = o.drop_class;
+    json["labels_fingerprint"] = fingerprint(d.labels.raw(), d.labels.bytes());
+  }
+  return json;
 }
 
 }  // namespace
@@ -70,9 +82,12 @@ std::string config_json(const TrainOptions& o, const data::Dataset& d,
 }
 
 std::vector<std::string> differences(const std::string& stored, const std::string& now) {
-  const Json a = Json::parse(stored, nullptr, /*allow_exceptions=*/false);
+  Json a = Json::parse(stored, nullptr, /*allow_exceptions=*/false);
   const Json b = Json::parse(now);
   if (!a.is_object()) fail<FormatError>("configuration in the checkpoint: not a JSON object");
+  for (const auto& item : before_there_were().items()) {
+    if (b.contains(item.key()) && !a.contains(item.key())) a[item.key()] = item.value();
+  }
   std::set<std::string> keys;
   for (const auto& item : a.items()) keys.insert(item.key());
   for (const auto& item : b.items()) keys.insert(item.key());
@@ -90,7 +105,7 @@ std::vector<std::string> differences(const std::string& stored, const std::strin
 
 ModelCard model_card(const TrainOptions& o, const UNetConfig& network,
                      const data::Dataset& dataset) {
-  return {network, o.schedule, o.timesteps, o.predict, dataset.name};
+  return {network, o.schedule, o.timesteps, o.predict, dataset.name, dataset.class_names};
 }
 
 }  // namespace ito::app

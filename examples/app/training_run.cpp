@@ -43,10 +43,11 @@ bool due(std::int64_t step, std::int64_t every) { return every > 0 && step % eve
 
 struct TrainingRun::Impl {
   Impl(const TrainOptions& o, const data::Dataset& d, const UNetConfig& network,
-       const GaussianDiffusion& p, Denoiser m, Learner l)
+       const GaussianDiffusion& p, LabelledDenoiser m, Learner l)
       : options(o),
         dataset(d),
         process(p),
+        num_classes(network.num_classes),
         model(std::move(m)),
         learner(l),
         device(l.flat.values.device()),
@@ -73,7 +74,8 @@ struct TrainingRun::Impl {
   const TrainOptions& options;
   const data::Dataset& dataset;
   const GaussianDiffusion& process;
-  Denoiser model;
+  std::int64_t num_classes;
+  LabelledDenoiser model;
   Learner learner;
   Device device;
   nn::StepHistory history;
@@ -172,7 +174,7 @@ void TrainingRun::Impl::start_table() const {
 
 TrainingRun::TrainingRun(const TrainOptions& options, const data::Dataset& dataset,
                          const UNetConfig& network, const GaussianDiffusion& process,
-                         Denoiser model, Learner learner)
+                         LabelledDenoiser model, Learner learner)
     : impl_(std::make_unique<Impl>(options, dataset, network, process, std::move(model), learner)) {
   impl_->start_table();
   impl_->resume();
@@ -304,7 +306,7 @@ void TrainingRun::Impl::draw_samples(std::int64_t done) {
     const Tensor grid = preview_grid(
         process, model, learner.ema, {images.size(1), images.size(2), images.size(3)}, device,
         {options.sample_count, options.sample_steps, options.sample_eta,
-         static_cast<std::uint64_t>(options.seed), options.graph});
+         static_cast<std::uint64_t>(options.seed), options.graph, num_classes});
     with_exit_code(ExitCode::resource, [&] {
       data::write_png(directory.samples(done), grid,
                       {{"Software", "ito " ITO_VERSION},
@@ -312,7 +314,8 @@ void TrainingRun::Impl::draw_samples(std::int64_t done) {
                        {"seed", std::to_string(options.seed)},
                        {"sampler", fmt::format("ddim, {} steps, eta {}", options.sample_steps,
                                                options.sample_eta)},
-                       {"rows", "upper half: averaged weights; lower half: raw weights"}});
+                       {"rows", "upper half: averaged weights; lower half: raw weights"},
+                       {"columns", num_classes > 0 ? "classes" : "samples"}});
     });
   } catch (const PreviewStopped&) {
     return;  // drawn when the run is continued

@@ -1,7 +1,7 @@
 // Everything around a training loop that is not the mathematics: the run directory, continuing an
 // earlier run, progress, metrics, sample grids, checkpoints, the report, signals and NaN.
 //
-//   app::TrainingRun run(options, dataset, config, process, denoiser, {flat, adam, ema});
+//   app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});
 //   Graph step_of_training(device, [&] { ...; adam.step_if_finite(...); run.record(...); });
 //   for (std::int64_t step = run.first_step(); run.goes_on(step);) {
 //     ...
@@ -22,6 +22,7 @@
 
 #include "data/dataset.h"
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/guidance.h"
 #include "diffusion/models/unet_config.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/train_options.h"
@@ -41,11 +42,12 @@ struct StepTensors {
 class TrainingRun {
  public:
   /// Opens the run directory and, with --resume, fills the learner from its checkpoint. `model`
-  /// computes with the learner's weights, without dropout. All arguments must outlive this. Throws
+  /// computes with the learner's weights, without dropout; it gets labels where the network knows
+  /// classes. All arguments must outlive this. Throws
   /// ProgramError: usage (directory in use or not empty), checkpoint (damaged, or of another
   /// configuration).
   TrainingRun(const TrainOptions& options, const data::Dataset& dataset, const UNetConfig& network,
-              const GaussianDiffusion& process, Denoiser model, Learner learner);
+              const GaussianDiffusion& process, LabelledDenoiser model, Learner learner);
   ~TrainingRun();
 
   /// 0, or the step after the checkpoint's last.

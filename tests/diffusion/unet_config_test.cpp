@@ -81,11 +81,22 @@ TEST_CASE("unet config: JSON keeps every field") {
   c.dropout = 0.1;
   c.norm_groups = 20;
   c.norm_eps = 1e-5;
+  c.num_classes = 10;
   CHECK(UNetConfig::from_json(c.to_json()) == c);
   CHECK(UNetConfig::mnist().to_json() ==
         R"({"image_size":28,"in_channels":1,"out_channels":1,"base_channels":32,)"
         R"("channel_multipliers":[1,2,2],"blocks_per_level":2,"attention_resolutions":[14],)"
-        R"("heads":1,"dropout":0.0,"norm_groups":32,"norm_eps":1e-06})");
+        R"("heads":1,"dropout":0.0,"norm_groups":32,"norm_eps":1e-06,"num_classes":0})");
+}
+
+TEST_CASE(
+    "unet config: JSON of older versions lacks newer fields, which then have their defaults") {
+  UNetConfig c = UNetConfig::mnist();
+  c.num_classes = 10;
+  std::string text = c.to_json();
+  const std::string newer = ",\"num_classes\":10";
+  text.erase(text.find(newer), newer.size());
+  CHECK(UNetConfig::from_json(text) == UNetConfig::mnist());
 }
 
 TEST_CASE("unet config: JSON that is not a configuration is refused") {

@@ -131,6 +131,9 @@ TEST_CASE("differences: every key, on either side") {
   CHECK(lines[1] == "b: 2 in the checkpoint, 3 now");
   CHECK(lines[2] == "c: nothing in the checkpoint, 4 now");
   CHECK_THROWS_AS(app::differences("[]", "{}"), FormatError);
+  // Checkpoints of older versions have no classes.
+  CHECK(app::differences("{}", "{\"class_conditional\":false}").empty());
+  CHECK(app::differences("{}", "{\"class_conditional\":true}").size() == 1);
 }
 
 TEST_CASE("run_program: one exit code for each kind of error") {
