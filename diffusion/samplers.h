@@ -22,33 +22,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <vector>
 
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/sampling_loop.h"
+#include "diffusion/timestep_spacing.h"
 #include "tensor/rng.h"
 
 namespace ito {
-
-/// What an observer sees after each step. The tensors are handles, which the next step may
-/// overwrite: copy their elements to keep them.
-struct SampleStep {
-  std::int64_t step;     ///< 1 .. steps
-  std::int64_t steps;    ///< how many there will be
-  std::int64_t t;        ///< the timestep the network was asked at, falling from T - 1 to 0
-  const Tensor& x_t;     ///< the images before the step
-  const Tensor& x0;      ///< the network's estimate of the clean images, clipped if so asked
-  const Tensor& x_next;  ///< the images after the step; the result when step == steps
-};
-using Observer = std::function<void(const SampleStep&)>;
-
-/// The timesteps that a sampler of `steps` steps visits, rising: 0 and T - 1 are always among them
-/// (T - 1 alone for one step), the others lie evenly between, rounded to the nearest; steps = T
-/// gives all. Throws ValueError unless 1 <= steps <= timesteps.
-std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::int64_t steps);
-
-/// t for every sample of the batch x: i64 [N] on its device.
-Tensor same_timestep(std::int64_t t, const Tensor& x);
 
 struct DdpmOptions {
   std::int64_t steps = 0;  ///< 0: all timesteps of the schedule

@@ -1,4 +1,4 @@
-#include "diffusion/samplers.h"
+#include "diffusion/timestep_spacing.h"
 
 #include "tensor/error.h"
 
@@ -17,10 +17,6 @@ std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::i
     visited.push_back((2 * i * (timesteps - 1) + gaps) / (2 * gaps));  // rounds to the nearest
   }
   return visited;
-}
-
-Tensor same_timestep(std::int64_t t, const Tensor& x) {
-  return Tensor::full({x.size(0)}, static_cast<double>(t), DType::i64, x.device());
 }
 
 }  // namespace ito
