@@ -9,6 +9,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
+#include "autograd/ops/quantile.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
 #include "tensor/graph.h"
@@ -99,6 +100,27 @@ TEST_CASE("device: a reduction gives NaN for a NaN anywhere, and keeps infinitie
   same_on_device([](const Tensors& in) { return logsumexp(in[0]); }, {{-inf, -inf}});
   same_on_device([](const Tensors& in) { return logsumexp(in[0]); }, {{inf, 0}});
   same_on_device([](const Tensors& in) { return logsumexp(in[0]); }, {{1000, 1000}});
+}
+
+TEST_CASE("device: order statistics are elements of the row, to the bit, in f32 and bf16") {
+  if (!testing::device_answers()) return;
+  Rng rng(3, Purpose::test);
+  std::vector<double> row = randn(rng, {301}, DType::f64).to_vector<double>();
+  row.insert(row.end(), {0, -0.0, 1, 1, -1, -1, -1, inf, -inf, 1e-40, -1e-40});
+  const auto last = static_cast<double>(row.size() - 1);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor x = convert(Tensor::from(row, {1, static_cast<std::int64_t>(row.size())}), dtype);
+    for (std::int64_t k = 0; k < x.size(1); k += 13) {
+      const double q = static_cast<double>(k) / last;
+      const bool exact = q * last == static_cast<double>(k);  // else it is between two elements
+      const double wanted = quantile(convert(x, DType::f64), q).item();
+      const double got = convert(quantile(x.to(Device::cuda()), q), DType::f32).item();
+      CAPTURE(k);
+      if (exact) CHECK(got == wanted);
+    }
+  }
+  row[150] = not_a_number;
+  same_on_device([](const Tensors& in) { return quantile(in[0], 0.3); }, {row});
 }
 
 TEST_CASE("device: softmax does not overflow; hidden elements get nothing; a hidden row is NaN") {

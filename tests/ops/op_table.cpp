@@ -14,6 +14,7 @@ const std::vector<OpCase>& op_table() {
     add_linalg_cases(rows);
     add_loss_cases(rows);
     add_norm_cases(rows);
+    add_quantile_cases(rows);
     add_random_cases(rows);
     add_reduce_cases(rows);
     add_resample_cases(rows);

@@ -17,6 +17,7 @@ void add_layout_cases(Rows& rows);
 void add_linalg_cases(Rows& rows);
 void add_loss_cases(Rows& rows);
 void add_norm_cases(Rows& rows);
+void add_quantile_cases(Rows& rows);
 void add_random_cases(Rows& rows);
 void add_reduce_cases(Rows& rows);
 void add_resample_cases(Rows& rows);

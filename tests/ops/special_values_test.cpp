@@ -10,6 +10,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/linalg.h"
 #include "autograd/ops/loss.h"
+#include "autograd/ops/quantile.h"
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
@@ -89,6 +90,24 @@ TEST_CASE("max: equal maxima share the gradient") {
 TEST_CASE("max: of negative numbers and of minus infinity") {
   CHECK(max(Tensor::from<double>({-3, -2, -5}, {3})).item() == -2);
   CHECK(max(Tensor::from<double>({-inf, -inf}, {2})).item() == -inf);
+}
+
+TEST_CASE("quantile: linear between neighbours, which get the gradient, shared among equals") {
+  const Tensor x = leaf({4, 1, 3, 2});
+  CHECK(values(quantile(x, 0.5)) == List{2.5});
+  CHECK(gradient(quantile(x, 0.5), x) == List{0, 0, 0.5, 0.5});
+  CHECK(gradient(quantile(x, 1.0), x) == List{1, 0, 0, 0});
+  const Tensor tied = leaf({2, 1, 2, 0, 2});
+  CHECK(values(quantile(tied, 0.375)) == List{1.5});
+  CHECK(gradient(quantile(tied, 0.375), tied) == List{0.5 / 3, 0.5, 0.5 / 3, 0, 0.5 / 3});
+}
+
+TEST_CASE("quantile: NaN is not hidden, infinities are numbers") {
+  const Tensor x = leaf({1, not_a_number, 2, -inf, 3, inf}, {2, 3});
+  CHECK(std::isnan(values(quantile(x, 0.0))[0]));
+  CHECK(values(quantile(x, 0.0))[1] == -inf);
+  CHECK(values(quantile(x, 0.5))[1] == 3);
+  CHECK(values(quantile(x, 1.0))[1] == inf);
 }
 
 TEST_CASE("logsumexp: no overflow, and infinities as limits") {
