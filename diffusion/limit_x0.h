@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 
 #include "tensor/tensor.h"
 
@@ -16,5 +17,13 @@ using X0Limit = std::function<Tensor(const Tensor& x0)>;
 
 /// x0 clamped to [-1, 1], element by element ("static thresholding").
 Tensor clip_x0(const Tensor& x0);
+
+/// Dynamic thresholding (Saharia et al. 2022, arXiv 2205.11487, section 2.3), for each sample by
+/// itself: with s the larger of 1 and the `quantile` of |x0| over the sample's elements, x0 clamped
+/// to [-s, s] and divided by s. Where guidance drives many elements beyond the range of images this
+/// brings them back together, while clip_x0 leaves them saturated. `most` bounds s; 1 is clip_x0.
+/// Throws ValueError unless 0 <= quantile <= 1 and most >= 1.
+X0Limit dynamic_threshold(double quantile = 0.995,
+                          double most = std::numeric_limits<double>::infinity());
 
 }  // namespace ito

@@ -1,0 +1,222 @@
+// Guidance against Gaussian mixtures, whose classes are their components: the conditional and the
+// unconditional score and the classifier of noisy data are all known.
+#include "diffusion/guidance.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "autograd/engine.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "diffusion/samplers.h"
+#include "tensor/error.h"
+#include "tests/oracles/gaussian_mixture.h"
+
+using namespace ito;
+using oracle::exact_denoiser;
+using oracle::GaussianMixture;
+
+namespace {
+
+const GaussianMixture mixture{
+    {.5, .3, .2}, {{-1, 0}, {1, 1}, {.5, -1.5}}, {{.5, 1}, {1, .3}, {.4, .4}}};
+constexpr std::int64_t null_label = 3;
+
+double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+// The best class-conditional network: each row that of its component, or of the whole mixture.
+LabelledDenoiser exact_labelled(const GaussianDiffusion& process, const GaussianMixture& data) {
+  return [=](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
+    const Tensor chosen = one_hot(labels, data.components() + 1, x_t.dtype());
+    Tensor y = exact_denoiser(process, data)(x_t, t);
+    for (std::int64_t k = 0; k < data.components(); ++k) {
+      const auto component = data.component(static_cast<std::size_t>(k));
+      y = where(slice(chosen, 1, k, k + 1), exact_denoiser(process, component)(x_t, t), y);
+    }
+    return y;
+  };
+}
+
+// log p(component | x_t).
+NoisyClassifier exact_classifier(const GaussianDiffusion& process, const GaussianMixture& data) {
+  return [=](const Tensor& x_t, const Tensor& t) {
+    return log(data.responsibilities(x_t, process.noise_level(t, x_t)));
+  };
+}
+
+// Noisy data at all strengths, with labels that have nothing to do with them.
+struct Batch {
+  Tensor x_t, t, labels;
+};
+Batch draw(const GaussianDiffusion& process, std::int64_t n = 64) {
+  Rng rng(5, Purpose::test);
+  const Tensor x0 = mixture.draw(rng, n);
+  const Tensor t = randint(rng, 0, process.schedule.timesteps(), {n});
+  return {process.add_noise(x0, t, randn(rng, x0.shape(), DType::f64)), t,
+          randint(rng, 0, mixture.components(), {n})};
+}
+
+// p(label | x_0), averaged over the samples.
+double certainty(const Tensor& x0, std::int64_t label) {
+  const NoiseLevel clean{Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
+  return mean(slice(mixture.responsibilities(x0, clean), 1, label, label + 1)).item();
+}
+
+double spread(const Tensor& x) {
+  return sum(mean(square(x - mean(x, {0}, /*keep_dims=*/true)), {0})).item();
+}
+
+}  // namespace
+
+TEST_CASE("guidance: the score and the classifier's gradient make the conditional score") {
+  for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
+    CAPTURE(name_of(prediction));
+    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Batch b = draw(process);
+    const Denoiser network = exact_denoiser(process, mixture);
+    const NoisyClassifier classifier = exact_classifier(process, mixture);
+    const Tensor wanted = exact_labelled(process, mixture)(b.x_t, b.t, b.labels);
+    const ScoreShift shift = classifier_shift(classifier, b.labels, 1.0);
+    CHECK(max_difference(shifted(process, network, shift)(b.x_t, b.t), wanted) < 1e-12);
+
+    // Another label, or the gradient taken for a change of eps without its sigma, does not.
+    const Tensor others = Tensor::full(b.labels.shape(), 0, DType::i64);
+    const ScoreShift wrong = classifier_shift(classifier, others, 1.0);
+    CHECK(max_difference(shifted(process, network, wrong)(b.x_t, b.t), wanted) > 0.1);
+    const Tensor without_sigma = network(b.x_t, b.t) - shift(b.x_t, b.t);
+    CHECK(max_difference(without_sigma, wanted) > 0.1);
+  }
+}
+
+TEST_CASE("guidance: with and without a classifier are one for the same gamma") {
+  for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
+    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Batch b = draw(process);
+    const LabelledDenoiser network = exact_labelled(process, mixture);
+    const NoisyClassifier classifier = exact_classifier(process, mixture);
+    for (const double gamma : {0.0, 0.3, 1.0, 3.0}) {
+      CAPTURE(name_of(prediction));
+      CAPTURE(gamma);
+      const auto by_classifier = [&](double scale) {
+        return shifted(process, exact_denoiser(process, mixture),
+                       classifier_shift(classifier, b.labels, scale))(b.x_t, b.t);
+      };
+      const Tensor without = guided(network, b.labels, null_label, gamma)(b.x_t, b.t);
+      CHECK(max_difference(without, by_classifier(gamma)) < 1e-12);
+      CHECK(max_difference(without, by_classifier(gamma - 1.0)) > 0.1);  // w taken for gamma
+    }
+  }
+}
+
+TEST_CASE("guidance: gamma = 1 + w, exact at 0 and 1") {
+  Rng rng(6, Purpose::test);
+  const Tensor u = randn(rng, {1000}, DType::f64), c = randn(rng, {1000}, DType::f64);
+  for (const double w : {-1.0, -0.4, 0.0, 2.0, 7.5}) {
+    CHECK(max_difference(guide(u, c, 1.0 + w), (1.0 + w) * c - w * u) < 1e-14);
+    CHECK(max_difference(guide(u, c, w + 1.001), (1.0 + w) * c - w * u) > 1e-4);
+  }
+  CHECK(same_bits(guide(u, c, 1.0), c));
+  CHECK(same_bits(guide(u, c, 0.0), u));
+  CHECK_FALSE(same_bits(u + 1.0 * (c - u), c));  // the other way to write it
+}
+
+TEST_CASE("guidance: gamma 1 is the conditional network, 0 the unconditional, asked once") {
+  const GaussianDiffusion process{NoiseSchedule::cosine(100)};
+  const Batch b = draw(process);
+  std::int64_t asked = 0;
+  const LabelledDenoiser network = [&](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
+    asked += x_t.size(0);
+    return exact_labelled(process, mixture)(x_t, t, labels);
+  };
+  CHECK(same_bits(guided(network, b.labels, null_label, 1.0)(b.x_t, b.t),
+                  exact_labelled(process, mixture)(b.x_t, b.t, b.labels)));
+  CHECK(same_bits(guided(network, b.labels, null_label, 0.0)(b.x_t, b.t),
+                  exact_denoiser(process, mixture)(b.x_t, b.t)));
+  CHECK(asked == 2 * b.x_t.size(0));
+}
+
+TEST_CASE("guidance: one pass of twice the batch and two passes give the same bits") {
+  const GaussianDiffusion process{NoiseSchedule::cosine(100)};
+  const Batch b = draw(process);
+  std::vector<std::int64_t> batches;
+  // Learns the variance too: the second half of the channels, different for each label.
+  const LabelledDenoiser network = [&](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
+    batches.push_back(x_t.size(0));
+    const Tensor y = exact_labelled(process, mixture)(x_t, t, labels);
+    const Tensor of_label = reshape(convert(labels, y.dtype()), Shape{y.size(0), 1});
+    return concat({y, 0.0 * y + of_label});
+  };
+  const Tensor one = guided(network, b.labels, null_label, 2.5, GuidancePasses::one)(b.x_t, b.t);
+  const Tensor two = guided(network, b.labels, null_label, 2.5, GuidancePasses::two)(b.x_t, b.t);
+  CHECK(same_bits(one, two));
+  CHECK(batches == std::vector<std::int64_t>{128, 64, 64});
+  // The prediction is guided, the variance is that of the label.
+  const LabelledDenoiser only = exact_labelled(process, mixture);
+  CHECK(same_bits(slice(one, 1, 0, 2), guided(only, b.labels, null_label, 2.5)(b.x_t, b.t)));
+  CHECK(same_bits(slice(one, 1, 2, 3), reshape(convert(b.labels, DType::f64), Shape{64, 1})));
+}
+
+TEST_CASE("guidance: a classifier's scale 0 changes no bit of any sample") {
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Denoiser network = exact_denoiser(process, mixture);
+  Rng rng(7);
+  const Tensor x_T = randn(rng, {16, 2}, DType::f64);
+  const Tensor labels = Tensor::full({16}, 1, DType::i64);
+  const auto at_scale = [&](double scale) {
+    return shifted(process, network,
+                   classifier_shift(exact_classifier(process, mixture), labels, scale));
+  };
+  const DdimOptions ddim{.steps = 10};
+  const Tensor plain = sample_ddim(process, network, x_T, rng, ddim);
+  CHECK(same_bits(sample_ddim(process, at_scale(0.0), x_T, rng, ddim), plain));
+  CHECK(max_difference(sample_ddim(process, at_scale(1.0), x_T, rng, ddim), plain) > 0.1);
+}
+
+TEST_CASE(
+    "guidance: samples at gamma 1 are the component; with gamma certainty rises, variety falls") {
+  const GaussianDiffusion process{NoiseSchedule::cosine(400), Prediction::v};
+  const LabelledDenoiser network = exact_labelled(process, mixture);
+  constexpr std::int64_t n = 4000, label = 1;
+  const Tensor labels = Tensor::full({n}, label, DType::i64);
+  Rng rng(8);
+  const Tensor x_T = randn(rng, {n, 2}, DType::f64);
+  const auto sample = [&](double gamma) {
+    return sample_ddim(process, guided(network, labels, null_label, gamma), x_T, rng,
+                       {.steps = 50});
+  };
+  const Tensor free = sample(0.0), conditional_ones = sample(1.0), guided_ones = sample(3.0);
+
+  const GaussianMixture wanted = mixture.component(label);
+  const auto m = mean(conditional_ones, {0}).to_vector<double>();
+  for (std::size_t i = 0; i < 2; ++i) {
+    const double standard_error = std::sqrt(wanted.variances[0][i] / n);
+    CHECK(std::abs(m[i] - wanted.means[0][i]) < 4.0 * standard_error + 0.01);
+  }
+  CHECK(spread(conditional_ones) == doctest::Approx(1.3).epsilon(0.06));
+
+  CHECK(certainty(free, label) == doctest::Approx(0.3).epsilon(0.1));
+  CHECK(certainty(conditional_ones, label) > certainty(free, label) + 0.2);
+  CHECK(certainty(guided_ones, label) > certainty(conditional_ones, label) + 0.1);
+  CHECK(spread(guided_ones) < 0.7 * spread(conditional_ones));
+}
+
+TEST_CASE("guidance: labels that do not fit the batch are refused") {
+  const GaussianDiffusion process{NoiseSchedule::linear(10)};
+  const LabelledDenoiser network = exact_labelled(process, mixture);
+  const Tensor x = Tensor::zeros({4, 2}, DType::f64), t = Tensor::zeros({4}, DType::i64);
+  const Tensor three = Tensor::zeros({3}, DType::i64);
+  const char* text = "labels must be [4]; got labels i64[3] on cpu";
+  CHECK_THROWS_WITH_AS(conditional(network, three)(x, t),
+                       (std::string("conditional: ") + text).c_str(), ShapeError);
+  CHECK_THROWS_AS(guided(network, three, null_label, 2.0)(x, t), ShapeError);
+  CHECK_THROWS_AS(classifier_shift(exact_classifier(process, mixture), three, 1.0)(x, t),
+                  ShapeError);
+  CHECK_THROWS_AS(guided(network, Tensor::zeros({4}), null_label, 2.0), DTypeError);
+}
