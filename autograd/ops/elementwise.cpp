@@ -220,14 +220,12 @@ Tensor relu(const Tensor& x) {
                 {{x, [x](const Tensor& dy) { return dy * (x > 0.0); }}});
 }
 
-namespace {
 Tensor erf(const Tensor& x) {
   return record("erf", unary<kernel::Erf>(x),
                 {{x, [x](const Tensor& dy) {
                     return dy * (2.0 * std::numbers::inv_sqrtpi * exp(-square(x)));
                   }}});
 }
-}  // namespace
 
 Tensor gelu(const Tensor& x) { return 0.5 * x * (1.0 + erf(x * (1.0 / std::numbers::sqrt2))); }
 

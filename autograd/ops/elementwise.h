@@ -43,6 +43,7 @@ Tensor sigmoid(const Tensor& x);   ///< 1 / (1 + e^-x)
 Tensor silu(const Tensor& x);      ///< x sigmoid(x); fused
 Tensor softplus(const Tensor& x);  ///< log(1 + e^x)
 Tensor relu(const Tensor& x);      ///< max(x, 0); derivative at 0: 0
+Tensor erf(const Tensor& x);       ///< 2 / sqrt(pi) times the integral of exp(-u^2) from 0 to x
 /// Gaussian error linear unit x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016).
 Tensor gelu(const Tensor& x);
 /// min(max(x, low), high); derivative 1 inside and on the bounds, else 0. Throws ValueError when

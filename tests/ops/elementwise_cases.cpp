@@ -125,6 +125,8 @@ void add_unary(Rows& rows) {
       "silu", wide, silu, [](double x) { return x * sigmoid_of(x); }, 15));
   rows.push_back(unary(
       "softplus", wide, softplus, [](double x) { return std::log(1.0 + std::exp(x)); }, 24));
+  rows.push_back(unary(
+      "erf", any, erf, [](double x) { return std::erf(x); }, 20));
   rows.push_back(unary("relu", not_zero, relu, [](double x) { return x > 0 ? x : 0.0; }));
   rows.push_back(unary(
       "gelu", any, gelu, [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); }, 20));
