@@ -113,15 +113,9 @@ Posterior GaussianDiffusion::posterior(const Tensor& x0, const Tensor& x_t, cons
 }
 
 Tensor GaussianDiffusion::target(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
-  switch (prediction) {
-    case Prediction::epsilon:
-      return eps;
-    case Prediction::x0:
-      return x0;
-    case Prediction::v:
-      break;
-  }
-  return v_from_x0_epsilon(x0, eps, noise_level(t, x0));
+  const bool as_is = prediction == Prediction::epsilon || prediction == Prediction::x0;
+  const NoiseLevel level = as_is ? NoiseLevel{} : noise_level(t, x0);  // no look-up in vain
+  return output_for(prediction, {x0, eps}, level, sigma_data);
 }
 
 Tensor GaussianDiffusion::losses(const Denoiser& model, const Tensor& x0, const Tensor& t,
@@ -154,18 +148,8 @@ Denoised GaussianDiffusion::denoise(const Denoiser& model, const Tensor& x_t, co
   }
   const NoiseLevel level = noise_level(t, x_t);
   const auto [output, variance] = split_output(model(x_t, t), x_t);
-  Denoised d;
-  switch (prediction) {
-    case Prediction::epsilon:
-      d = {x0_from_epsilon(output, x_t, level), output, variance};
-      break;
-    case Prediction::x0:
-      d = {output, epsilon_from_x0(output, x_t, level), variance};
-      break;
-    case Prediction::v:
-      d = {x0_from_v(output, x_t, level), epsilon_from_v(output, x_t, level), variance};
-      break;
-  }
+  const SignalAndNoise x = explain(prediction, output, x_t, level, sigma_data);
+  Denoised d{x.x0, x.eps, variance};
   if (limit) {
     d.x0 = limit(d.x0);
     d.eps = epsilon_from_x0(d.x0, x_t, level);

@@ -58,6 +58,7 @@ struct Posterior {
 struct GaussianDiffusion {
   NoiseSchedule schedule;
   Prediction prediction = Prediction::epsilon;  ///< what the network's output means
+  double sigma_data = 0.5;                      ///< of Prediction::edm, else not read
 
   /// A draw from q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I), for eps ~ N(0, I)
   /// (eq. 4): noise of any strength in one jump.
@@ -70,7 +71,8 @@ struct GaussianDiffusion {
   /// q(x_{t-1} | x_t, x_0), the step back when x_0 is known (eq. 6 and 7).
   Posterior posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const;
 
-  /// What the network is trained to put out, by `prediction`.
+  /// What the network is trained to put out, by `prediction`. A score is far from variance 1 and
+  /// wants a weight of its own.
   Tensor target(const Tensor& x0, const Tensor& t, const Tensor& eps) const;
 
   /// The squared error of each sample, averaged over its elements: [N]. For logging by timestep.
@@ -86,8 +88,8 @@ struct GaussianDiffusion {
                    const Tensor& eps) const;
 
   /// The network's idea of x_0 and of the noise, whatever it predicts. With a limit, x0 is what
-  /// that makes of it, and eps the noise that then explains x_t. Throws ValueError when eps is
-  /// predicted and the schedule ends at a signal-to-noise ratio of 0.
+  /// that makes of it, and eps the noise that then explains x_t. Throws ValueError when the
+  /// prediction is of eps or the score and the schedule ends at a signal-to-noise ratio of 0.
   Denoised denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
                    const X0Limit& limit = {}) const;
 

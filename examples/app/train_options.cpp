@@ -48,7 +48,8 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Diffusion process and network");
   line.add_choice("--schedule", o.schedule, NoiseSchedule::names(), "noise schedule");
   line.add("--timesteps", o.timesteps, {2, 100'000}, "T, steps of the forward process");
-  line.add_choice("--predict", o.predict, {"epsilon", "x0", "v"}, "what the network puts out");
+  line.add_choice("--predict", o.predict, {"epsilon", "x0", "v", "edm", "flow"},
+                  "what the network puts out");
   line.add("--channels", o.channels, {1, 4096}, "width of the network at full resolution");
   line.add_list("--multipliers", o.multipliers, {1, 64}, 1,
                 "width at each resolution, in multiples of --channels; each after the first halves "
@@ -200,7 +201,7 @@ GaussianDiffusion make_process(const std::string& schedule, std::int64_t timeste
                                const std::string& predict) {
   GaussianDiffusion process{NoiseSchedule::named(schedule, timesteps),
                             prediction_from_name(predict)};
-  if (process.schedule.has_zero_terminal_snr() && process.prediction == Prediction::epsilon) {
+  if (process.schedule.has_zero_terminal_snr() && needs_signal(process.prediction)) {
     fail<ValueError>(
         "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v "
         "or x0; got {}",

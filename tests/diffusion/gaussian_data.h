@@ -16,20 +16,13 @@ inline double marginal_variance(double alpha_bar, double s2) {
   return alpha_bar * s2 + 1.0 - alpha_bar;
 }
 
-/// E[x_0 | x_t], E[eps | x_t] or E[v | x_t], whichever `process.prediction` asks for.
+/// What `process.prediction` asks for, by E[x_0 | x_t] and E[eps | x_t]: all kinds are linear in them.
 inline Denoiser exact_denoiser(const GaussianDiffusion& process, double s2) {
   return [process, s2](const Tensor& x_t, const Tensor& t) {
     const NoiseLevel level = process.noise_level(t, x_t);
     const Tensor per_variance = x_t / (square(level.alpha) * s2 + square(level.sigma));
-    switch (process.prediction) {
-      case Prediction::epsilon:
-        return level.sigma * per_variance;
-      case Prediction::x0:
-        return level.alpha * s2 * per_variance;
-      case Prediction::v:
-        break;
-    }
-    return (1.0 - s2) * level.alpha * level.sigma * per_variance;
+    const SignalAndNoise expected{level.alpha * s2 * per_variance, level.sigma * per_variance};
+    return output_for(process.prediction, expected, level, process.sigma_data);
   };
 }
 

@@ -187,14 +187,6 @@ TEST_CASE("conversions: the score is the gradient of log q(x_t | x_0)") {
                        Tensor::full({3, 2}, 1.0, DType::f64)) < 1e-11);
 }
 
-TEST_CASE("predictions: names there and back") {
-  for (const auto p : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
-    CHECK(prediction_from_name(name_of(p)) == p);
-  }
-  CHECK_THROWS_WITH_AS(prediction_from_name("noise"),
-                       "prediction: must be epsilon, x0 or v; got \"noise\"", ValueError);
-}
-
 TEST_CASE("loss: the exact denoiser attains the floor of L_simple") {
   // The error is linear in x_0 and eps, so four points with the right second moments replace the
   // expectation over both normal distributions.

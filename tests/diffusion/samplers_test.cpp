@@ -337,26 +337,20 @@ TEST_CASE("samplers: the same function in any parametrisation gives the same pat
   for (const Sampler& sampler : {ddpm(ReverseVariance::beta), ddim(0.0), ddim(0.7)}) {
     for (const std::int64_t steps : {7, 1000}) {
       std::vector<Tensor> results;
-      for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
+      for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v,
+                                    Prediction::score, Prediction::edm, Prediction::flow}) {
         const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
         const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
           const NoiseLevel level = process.noise_level(t, x_t);
           const Tensor eps = bent_noise(x_t, t);
-          switch (prediction) {
-            case Prediction::epsilon:
-              return eps;
-            case Prediction::x0:
-              return x0_from_epsilon(eps, x_t, level);
-            case Prediction::v:
-              break;
-          }
-          return v_from_epsilon(eps, x_t, level);
+          return output_for(prediction, explain(Prediction::epsilon, eps, x_t, level), level);
         };
         results.push_back(sampler(process, model, x_T, rng, steps, {}));
       }
       const double size = max(abs(results[0])).item();
-      CHECK(max_difference(results[1], results[0]) < 1e-12 * (1 + size));
-      CHECK(max_difference(results[2], results[0]) < 1e-12 * (1 + size));
+      for (const Tensor& result : results) {
+        CHECK(max_difference(result, results[0]) < 1e-12 * (1 + size));
+      }
     }
   }
 }

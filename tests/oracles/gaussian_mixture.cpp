@@ -109,15 +109,8 @@ Tensor GaussianMixture::v(const Tensor& x_t, const NoiseLevel& level) const {
 Denoiser exact_denoiser(const GaussianDiffusion& process, const GaussianMixture& data) {
   return [process, data](const Tensor& x_t, const Tensor& t) {
     const NoiseLevel level = process.noise_level(t, x_t);
-    switch (process.prediction) {
-      case Prediction::epsilon:
-        return data.epsilon(x_t, level);
-      case Prediction::x0:
-        return data.x0(x_t, level);
-      case Prediction::v:
-        break;
-    }
-    return data.v(x_t, level);
+    const SignalAndNoise expected{data.x0(x_t, level), data.epsilon(x_t, level)};
+    return output_for(process.prediction, expected, level, process.sigma_data);
   };
 }
 
