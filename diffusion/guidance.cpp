@@ -69,25 +69,17 @@ ScoreShift classifier_shift(NoisyClassifier classifier, Tensor labels, double sc
   };
 }
 
-// With d the shift of the score, that of eps is -sigma d; x0 = (x_t - sigma eps) / alpha and
-// v = (eps - sigma x_t) / alpha follow it.
+// With d the shift of the score, that of eps is -sigma d, and x0 = (x_t - sigma eps) / alpha
+// follows it.
 Denoiser shifted(GaussianDiffusion process, Denoiser model, ScoreShift shift) {
   return [=](const Tensor& x_t, const Tensor& t) {
-    const auto [alpha, sigma] = process.noise_level(t, x_t);
+    const NoiseLevel level = process.noise_level(t, x_t);
     const auto [output, variance] = split_output(model(x_t, t), x_t);
+    SignalAndNoise x = explain(process.prediction, output, x_t, level, process.sigma_data);
     const Tensor d = shift(x_t, t);
-    Tensor moved;
-    switch (process.prediction) {
-      case Prediction::epsilon:
-        moved = output - sigma * d;
-        break;
-      case Prediction::x0:
-        moved = output + square(sigma) / alpha * d;
-        break;
-      case Prediction::v:
-        moved = output - sigma / alpha * d;
-        break;
-    }
+    x.eps = x.eps - level.sigma * d;
+    x.x0 = x.x0 + square(level.sigma) / level.alpha * d;
+    const Tensor moved = output_for(process.prediction, x, level, process.sigma_data);
     return variance.defined() ? concat({moved, variance}) : moved;
   };
 }
