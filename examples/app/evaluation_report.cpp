@@ -1,0 +1,122 @@
+#include "examples/app/evaluation_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "diffusion/samplers.h"
+
+namespace ito::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double bits(double nats) { return nats / std::numbers::ln2; }
+
+// The terms between the prior and the decoder.
+double denoising_nats(const BoundTable& table) {
+  return table.total() - table.prior - table.nats.front();
+}
+
+std::string bound_text(const BoundReport& bound) {
+  const BoundTable& table = bound.table;
+  std::string text = fmt::format(
+      "\nbits per dimension of {} images of the {} split, T = {}, variance {}\n"
+      "  prior        {:8.4f}\n"
+      "  denoising    {:8.4f}\n"
+      "  decoder      {:8.4f}\n"
+      "  sum          {:8.4f} +- {:.4f}\n"
+      "\n  at some timesteps: the term, the sum of terms up to it, the error of x_0 (rms, of 255)\n"
+      "       t    bits of term    bits up to it    error\n",
+      table.images(), bound.split, table.nats.size(), bound.variance, bits(table.prior),
+      bits(denoising_nats(table)), bits(table.nats.front()), table.bits_per_dimension(),
+      table.standard_error_bits());
+  const auto timesteps = static_cast<std::int64_t>(table.nats.size());
+  for (const std::int64_t t :
+       evenly_spaced_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
+    const auto i = static_cast<std::size_t>(t);
+    text += fmt::format("  {:6d}    {:12.6f}    {:13.4f}    {:5.1f}\n", t, bits(table.nats[i]),
+                        table.bits_per_dimension() - bits(table.rate(t)),
+                        127.5 * std::sqrt(table.x0_error[i]));
+  }
+  return text;
+}
+
+std::string proxy_text(const ProxyReport& proxy) {
+  std::string text = fmt::format(
+      "\nproxy distances, on the {} features of {}\n"
+      "(accuracy {:.4f} on the test split): for comparing models measured alike, not FID or KID "
+      "as\n"
+      "published; reference: {} images of the train split; precision and recall against n of them\n"
+      "  {:<34} {:>6}  {:>9}  {:>20}  {:>9}  {:>6}  {:>8}\n",
+      proxy.features, proxy.classifier, proxy.test_accuracy, proxy.reference, "images", "n",
+      "Fréchet", "kernel x 1000", "precision", "recall", "accuracy");
+  for (const ProxyRow& row : proxy.rows) {
+    text += fmt::format(
+        "  {:<34} {:>6}  {:>9.4f}  {:>20}  {:>9.3f}  {:>6.3f}  {:>8}\n", row.name, row.count,
+        row.frechet,
+        fmt::format("{:.3f} +- {:.3f}", 1e3 * row.kernel.value, 1e3 * row.kernel.standard_error),
+        row.regions.precision, row.regions.recall,
+        std::isnan(row.accuracy) ? "-" : fmt::format("{:.4f}", row.accuracy));
+  }
+  return text;
+}
+
+Json bound_json(const BoundReport& bound) {
+  const BoundTable& table = bound.table;
+  Json by_timestep = Json::array();
+  for (std::size_t t = 0; t < table.nats.size(); ++t) {
+    by_timestep.push_back({{"t", t},
+                           {"bits", bits(table.nats[t])},
+                           {"x0_error", table.x0_error[t]},
+                           {"eps_error", table.eps_error[t]}});
+  }
+  return {{"images", table.images()},
+          {"split", bound.split},
+          {"variance", bound.variance},
+          {"prior", bits(table.prior)},
+          {"denoising", bits(denoising_nats(table))},
+          {"decoder", bits(table.nats.front())},
+          {"bits_per_dimension", table.bits_per_dimension()},
+          {"standard_error", table.standard_error_bits()},
+          {"by_timestep", by_timestep}};
+}
+
+Json proxy_json(const ProxyReport& proxy) {
+  Json rows = Json::array();
+  for (const ProxyRow& row : proxy.rows) {
+    rows.push_back({{"images", row.name},
+                    {"n", row.count},
+                    {"frechet", row.frechet},
+                    {"kernel", row.kernel.value},
+                    {"kernel_standard_error", row.kernel.standard_error},
+                    {"precision", row.regions.precision},
+                    {"recall", row.regions.recall},
+                    {"accuracy", row.accuracy}});  // null when it is NaN
+  }
+  return {{"classifier", proxy.classifier},      {"classifier_test_accuracy", proxy.test_accuracy},
+          {"features", proxy.features},          {"reference_split", "train"},
+          {"reference_images", proxy.reference}, {"rows", rows}};
+}
+
+}  // namespace
+
+std::string EvaluationReport::to_text() const {
+  std::string text;
+  for (const auto& [name, value] : facts) text += fmt::format("{:<12} {}\n", name, value);
+  if (bound) text += bound_text(*bound);
+  if (proxy) text += proxy_text(*proxy);
+  return text;
+}
+
+std::string EvaluationReport::to_json() const {
+  Json json = Json::object();
+  for (const auto& [name, value] : facts) json[name] = value;
+  if (bound) json["bound"] = bound_json(*bound);
+  if (proxy) json["proxy"] = proxy_json(*proxy);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace ito::app

@@ -1,0 +1,51 @@
+// What `evaluate` found, as text for people and as JSON.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "diffusion/evaluation/kernel_distance.h"
+#include "diffusion/evaluation/precision_recall.h"
+#include "diffusion/variational_bound.h"
+
+namespace ito::app {
+
+/// The bound on the likelihood of real images.
+struct BoundReport {
+  BoundTable table;
+  std::string variance;  ///< of the reverse steps, by name
+  std::string split;     ///< the images' split of the data set
+};
+
+/// One set of images against the reference.
+struct ProxyRow {
+  std::string name;
+  std::int64_t count = 0;
+  double frechet = 0;
+  KernelDistance kernel{};
+  PrecisionRecall regions{};
+  double accuracy = NAN;  ///< the classifier's, on images made for known classes
+};
+
+struct ProxyReport {
+  std::string classifier;      ///< file and fingerprint
+  double test_accuracy = 0;    ///< of the classifier
+  std::int64_t features = 0;   ///< how many numbers an image becomes
+  std::int64_t reference = 0;  ///< images of the train split for both distances
+  std::vector<ProxyRow> rows;  ///< samples, floor, noise
+};
+
+struct EvaluationReport {
+  std::vector<std::pair<std::string, std::string>> facts;  ///< name, value
+  std::optional<BoundReport> bound;
+  std::optional<ProxyReport> proxy;
+
+  std::string to_text() const;
+  std::string to_json() const;
+};
+
+}  // namespace ito::app

@@ -1,0 +1,330 @@
+// How good a trained model is: bits per dimension of images it has not seen, and how far its
+// samples are from real images in the eyes of a small classifier (made by train_classifier).
+//
+//   evaluate --checkpoint out/train_mnist --classifier out/classifier.safetensors
+//   evaluate --checkpoint out/train_mnist --bound-images 500 --json bound.json
+//   evaluate --samples samples.safetensors --classifier out/classifier.safetensors
+//
+// A model that knows classes is asked for all of them in turn, and its samples are also judged by
+// whether the classifier sees the class that was asked for.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "autograd/ops/layout.h"
+#include "autograd/ops/random.h"
+#include "data/batch.h"
+#include "data/png.h"
+#include "diffusion/guidance.h"
+#include "diffusion/samplers.h"
+#include "diffusion/variational_bound.h"
+#include "examples/app/classifier_file.h"
+#include "examples/app/command_line.h"
+#include "examples/app/datasets.h"
+#include "examples/app/evaluation_report.h"
+#include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
+#include "examples/app/judge.h"
+#include "examples/app/model_file.h"
+#include "examples/app/output.h"
+#include "examples/app/progress.h"
+#include "examples/app/signals.h"
+#include "examples/app/train_options.h"
+#include "nn/safetensors.h"
+
+namespace {
+
+using namespace ito;
+
+struct Options {
+  std::string checkpoint, classifier, samples, dataset, data, json, save, picture;
+  std::string variance = "beta-tilde", sampler = "ddim", device = "auto";
+  std::int64_t bound_images = 100, count = 1000, reference = 10'000, steps = 0;
+  std::int64_t seed = 0, batch = 100, threads = 0;
+  double eta = 0, guidance = 1;
+  bool raw = false, quiet = false;
+};
+
+bool parse(Options& o, int argc, char** argv) {
+  app::CommandLine line("evaluate", "Measures a trained diffusion model or a set of samples.");
+  line.heading("What is measured");
+  line.add("--checkpoint", o.checkpoint, "DIR|FILE",
+           "run directory, checkpoint directory or safetensors file");
+  line.add_switch("--raw", o.raw, "use the last weights instead of their average (EMA)");
+  line.add("--samples", o.samples, "FILE.safetensors",
+           "judge these images (made by sample --save) instead of drawing some");
+  line.add_choice("--dataset", o.dataset, {"fashion-mnist", "mnist", "cifar10", "synthetic"},
+                  "the real images (default: what the model was trained on)");
+  line.add("--data", o.data, "DIR",
+           "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
+  line.heading("Bits per dimension (needs --checkpoint)");
+  line.add("--bound-images", o.bound_images, {0, 1'000'000},
+           "images of the test split, T network calls each; 0: leave this out");
+  line.add_choice("--variance", o.variance, {"beta", "beta-tilde", "learned"},
+                  "of the reverse steps");
+  line.heading("Samples against real images (needs --classifier)");
+  line.add("--classifier", o.classifier, "FILE.safetensors", "whose features are compared");
+  line.add("--count", o.count, {10, 1'000'000}, "samples to draw");
+  line.add("--reference", o.reference, {10, 1'000'000},
+           "images of the train split to compare with");
+  line.add_choice("--sampler", o.sampler, {"ddpm", "ddim"}, "how to draw them");
+  line.add("--steps", o.steps, {0, 100'000},
+           "denoising steps; 0: 50 for ddim, for ddpm all timesteps of the model");
+  line.add("--eta", o.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
+  line.add(
+      "--guidance", o.guidance, {0.0, 100.0},
+      "for a model that knows classes: 0 ignores the class, 1 is the model itself, more insists");
+  line.add("--seed", o.seed, {0, INT64_MAX}, "of the noise");
+  line.heading("Run");
+  line.add("--json", o.json, "FILE.json", "everything, with the terms of all timesteps");
+  line.add("--picture", o.picture, "FILE.png",
+           "the first 100 samples, ten in a row; of a model of ten classes a column is a class");
+  line.add("--save", o.save, "FILE.safetensors", "the samples as f32 [N, H, W, C] in [-1, 1]");
+  line.add("--batch", o.batch, {1, 4096},
+           "images computed at a time; changes memory and speed only");
+  line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
+  line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
+  line.add_switch("--quiet", o.quiet, "print results only");
+  line.allow_config_file();
+  if (!line.parse(argc, argv)) return false;
+  if (o.checkpoint.empty() && o.samples.empty()) {
+    app::stop(app::ExitCode::usage, "--checkpoint or --samples is needed: nothing to evaluate");
+  }
+  if (o.classifier.empty()) {
+    if (!o.samples.empty()) app::stop(app::ExitCode::usage, "--samples needs --classifier");
+    if (o.bound_images == 0) {
+      app::stop(app::ExitCode::usage,
+                "--bound-images 0 without --classifier leaves nothing to evaluate");
+    }
+    for (const char* flag :
+         {"--count", "--reference", "--guidance", "--sampler", "--save", "--picture"}) {
+      if (line.given(flag)) app::stop(app::ExitCode::usage, "{} needs --classifier", flag);
+    }
+  }
+  for (const char* flag :
+       {"--count", "--sampler", "--steps", "--eta", "--guidance", "--save", "--picture"}) {
+    if (!o.samples.empty() && line.given(flag)) {
+      app::stop(app::ExitCode::usage, "{} and --samples exclude each other: nothing is drawn",
+                flag);
+    }
+  }
+  if (o.sampler == "ddpm" && line.given("--eta")) {
+    app::stop(app::ExitCode::usage, "--eta belongs to --sampler ddim");
+  }
+  return true;
+}
+
+void expect_no_signal() {
+  if (app::stop_requested()) {
+    throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
+  }
+}
+
+std::vector<std::int64_t> range(std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < indices.size(); ++i)
+    indices[i] = first + static_cast<std::int64_t>(i);
+  return indices;
+}
+
+// The classes that samples first, first + 1, ... are asked to show: all in turn.
+Tensor labels_in_turn(std::int64_t first, std::int64_t count, std::int64_t classes) {
+  std::vector<std::int64_t> labels = range(first, count);
+  for (std::int64_t& label : labels) label %= classes;
+  return Tensor::from(labels, {count});
+}
+
+app::BoundReport bound_of(const Options& o, const app::LoadedModel& model,
+                          const data::Dataset& test, Device device) {
+  const std::int64_t count = std::min(o.bound_images, test.count());
+  const std::int64_t classes = model.card.network.num_classes;
+  const VariationalBound bound(
+      model.process(), {.variance = reverse_variance_from_name(o.variance)}, DType::f32, device);
+  const std::int64_t timesteps = model.card.timesteps;
+  app::Progress progress(count * timesteps, 0, 0, o.quiet);
+  app::BoundReport report{{}, o.variance, "test"};
+  for (std::int64_t first = 0; first < count; first += o.batch) {
+    const std::vector<std::int64_t> images = range(first, std::min(o.batch, count - first));
+    const auto n = static_cast<std::int64_t>(images.size());
+    const Denoiser model_of_class =
+        classes > 0
+            ? conditional(model.labelled_denoiser(), data::gather_labels(test, images).to(device))
+            : model.denoiser();
+    std::int64_t calls = 0;
+    const Denoiser watched = [&](const Tensor& x_t, const Tensor& t) {
+      expect_no_signal();
+      progress.update(first * timesteps + std::min(++calls, timesteps) * n, NAN, 0, 0);
+      return model_of_class(x_t, t);
+    };
+    Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::noise);
+    rng.seek(0, static_cast<std::uint64_t>(first));
+    const Tensor x0 = data::gather_batch(test, images).to(device);
+    const BoundTable table = bound.evaluate(watched, x0, rng);
+    if (first == 0) {
+      report.table = table;
+    } else {
+      report.table.add(table);
+    }
+  }
+  progress.finish();
+  return report;
+}
+
+Tensor draw(const Options& o, const app::LoadedModel& model, std::int64_t steps, Device device) {
+  const GaussianDiffusion process = model.process();
+  const UNetConfig& net = model.card.network;
+  app::Progress progress(o.count * steps, 0, 0, o.quiet);
+  std::vector<Tensor> images;
+  for (std::int64_t first = 0; first < o.count; first += o.batch) {
+    const std::int64_t n = std::min(o.batch, o.count - first);
+    Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
+    rng.seek(0, static_cast<std::uint64_t>(first));
+    const Tensor x_T =
+        randn(rng, {n, net.image_size, net.image_size, net.in_channels}, DType::f32, device);
+    const Observer watch = [&](const SampleStep& s) {
+      expect_no_signal();
+      progress.update(first * steps + s.step * n, NAN, 0, 0);
+    };
+    const Denoiser denoiser = net.num_classes > 0
+                                  ? guided(model.labelled_denoiser(),
+                                           labels_in_turn(first, n, net.num_classes).to(device),
+                                           net.num_classes, o.guidance)
+                                  : model.denoiser();
+    const Tensor x0 =
+        o.sampler == "ddim"
+            ? sample_ddim(process, denoiser, x_T, rng,
+                          {.steps = steps, .eta = o.eta, .limit_x0 = clip_x0, .observer = watch})
+            : sample_ddpm(process, denoiser, x_T, rng,
+                          {.steps = steps, .limit_x0 = clip_x0, .observer = watch});
+    images.push_back(x0.to(Device::cpu()));
+  }
+  progress.finish();
+  return concat(images, 0);
+}
+
+// `count` images of a set, the same ones in every evaluation, in an order without system.
+data::Dataset some_of(const data::Dataset& set, std::int64_t count) {
+  std::vector<std::int64_t> order = data::BatchSampler(set.count(), 1, /*seed=*/0).order(0);
+  order.resize(static_cast<std::size_t>(std::min(count, set.count())));
+  return data::subset(set, order);
+}
+
+struct Samples {
+  std::string name;
+  Tensor images;  // f32 [N, H, W, C]
+  Tensor labels;  // of the classes asked for, or undefined
+};
+
+void write(const Options& o, const app::LoadedModel& model, const Samples& samples) {
+  const data::PngText text = {
+      {"Software", "ito " ITO_VERSION}, {"seed", std::to_string(o.seed)},
+      {"sampler", samples.name},        {"step", std::to_string(model.step)},
+      {"weights", model.weights},       {"checkpoint", model.fingerprint}};
+  if (!o.picture.empty()) {
+    const Tensor first = slice(samples.images, 0, 0, std::min<std::int64_t>(o.count, 100));
+    data::write_png(o.picture, data::image_grid(first, 10), text);
+  }
+  if (!o.save.empty()) {
+    nn::save_safetensors(o.save, {{"samples", samples.images}}, {text.begin(), text.end()});
+  }
+}
+
+Samples drawn_samples(const Options& o, const app::LoadedModel& model, Device device) {
+  const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;
+  const std::int64_t steps = o.steps > 0 ? o.steps : std::min(usual, model.card.timesteps);
+  if (steps > model.card.timesteps) {
+    app::stop(app::ExitCode::usage,
+              "--steps must be at most {}, the timesteps of this model; got {}",
+              model.card.timesteps, o.steps);
+  }
+  const std::int64_t classes = model.card.network.num_classes;
+  if (classes == 0 && o.guidance != 1.0) {
+    app::stop(app::ExitCode::usage, "--guidance needs a model that knows classes; {} knows none",
+              o.checkpoint);
+  }
+  Samples samples;
+  samples.name = fmt::format("samples, {} {} steps", o.sampler, steps);
+  if (o.eta > 0) samples.name += fmt::format(", eta {:g}", o.eta);
+  if (classes > 0) {
+    samples.name += fmt::format(", guidance {:g}", o.guidance);
+    samples.labels = labels_in_turn(0, o.count, classes);
+  }
+  samples.images = draw(o, model, steps, device);
+  app::with_exit_code(app::ExitCode::resource, [&] { write(o, model, samples); });
+  return samples;
+}
+
+Samples read_samples(const Options& o) {
+  return app::with_exit_code(app::ExitCode::bad_data, [&] {
+    return Samples{o.samples, nn::load_safetensors(o.samples).at("samples"), {}};
+  });
+}
+
+app::ProxyReport compare(const Options& o, const app::LoadedClassifier& classifier,
+                         const Samples& samples, const std::string& dataset, Device device) {
+  const ClassifierConfig& net = classifier.card.network;
+  const Tensor made = data::to_bytes(samples.images);
+  if (made.rank() != 4 || made.size(1) != net.image_size || made.size(2) != net.image_size ||
+      made.size(3) != net.in_channels) {
+    app::stop(app::ExitCode::usage, "--classifier {} is for images [N, {}, {}, {}]; got samples {}",
+              o.classifier, net.image_size, net.image_size, net.in_channels, made.shape().str());
+  }
+  const data::Dataset train =
+      some_of(app::load_split(dataset, o.data, data::Split::train), o.reference);
+  const data::Dataset real =
+      some_of(app::load_split(dataset, o.data, data::Split::test), made.size(0));
+  Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::noise);
+  const Tensor noise = data::to_bytes(randn(rng, made.shape()));
+
+  const app::Judge judge(classifier, train.images, device, o.batch);
+  return {fmt::format("{} ({})", o.classifier, classifier.fingerprint),
+          classifier.card.test_accuracy,
+          net.features(),
+          train.count(),
+          {judge.row(samples.name, made, samples.labels),
+           judge.row("floor: real images, test split", real.images, real.labels),
+           judge.row("pure noise", noise)}};
+}
+
+app::ExitCode run(const Options& o) {
+  const Device device = app::choose_device(o.device, o.threads, o.quiet);
+  app::EvaluationReport report;
+  std::optional<app::LoadedModel> model;
+  std::optional<app::LoadedClassifier> classifier;
+  if (!o.classifier.empty()) classifier = app::load_classifier(o.classifier, device);
+  if (!o.checkpoint.empty()) {
+    model =
+        app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+    report.facts = {{"model", o.checkpoint},
+                    {"weights", fmt::format("{} of step {}, {}", model->weights, model->step,
+                                            model->fingerprint)},
+                    {"trained on", model->card.dataset}};
+  }
+  const std::string dataset = !o.dataset.empty() ? o.dataset
+                              : model            ? model->card.dataset
+                                                 : classifier->card.dataset;
+  report.facts.emplace_back("real images", dataset);
+  app::catch_signals();
+  if (model && o.bound_images > 0) {
+    report.bound = bound_of(o, *model, app::load_split(dataset, o.data, data::Split::test), device);
+  }
+  if (classifier) {
+    const Samples samples = o.samples.empty() ? drawn_samples(o, *model, device) : read_samples(o);
+    report.proxy = compare(o, *classifier, samples, dataset, device);
+  }
+  app::print(stdout, "{}", report.to_text());
+  if (!o.json.empty()) {
+    app::with_exit_code(app::ExitCode::resource,
+                        [&] { app::write_text_atomic(o.json, report.to_json()); });
+  }
+  return app::ExitCode::success;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return app::run_program("evaluate", [&] {
+    Options options;
+    return parse(options, argc, argv) ? run(options) : app::ExitCode::success;
+  });
+}
