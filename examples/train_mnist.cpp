@@ -35,7 +35,7 @@ app::ExitCode train(const app::TrainOptions& options) {
   // Optimiser, and the average of the weights that samples are drawn with.
   nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
-  nn::Ema ema(flat, options.ema);
+  nn::Ema ema(flat, app::ema_decay(options));
   const auto lr = nn::LrSchedule::constant(options.lr, options.warmup);
 
   app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});

@@ -69,14 +69,13 @@ void Adam::update(const GuardedStep& guard, const double* squared_norm, double g
   const Tensor& losses = guard.losses;
   auto* scalars = static_cast<kernel::AdamScalars*>(scalars_.mutable_raw());
   launch<kernel::AdamBegin>(
-      device,
-      {lr_.data<double>(), squared_norm, guard.max_norm, grad_scale,
-       losses.defined() ? losses.raw() : nullptr, losses.defined() ? losses.numel() : 0,
-       losses.defined() ? losses.dtype() : DType::f32, options_.beta1, options_.beta2,
-       options_.weight_decay,
-       average == nullptr ? nullptr : average->updates_.mutable_data<std::int64_t>(),
-       average == nullptr ? 0.0 : average->decay_, average != nullptr && average->warmup_,
-       guard.most_skipped, static_cast<kernel::AdamCounters*>(counters_.mutable_raw()), scalars});
+      device, {lr_.data<double>(), squared_norm, guard.max_norm, grad_scale,
+               losses.defined() ? losses.raw() : nullptr, losses.defined() ? losses.numel() : 0,
+               losses.defined() ? losses.dtype() : DType::f32, options_.beta1, options_.beta2,
+               options_.weight_decay,
+               average == nullptr ? nullptr : average->updates_.mutable_data<std::int64_t>(),
+               average == nullptr ? EmaDecay{} : average->decay_, guard.most_skipped,
+               static_cast<kernel::AdamCounters*>(counters_.mutable_raw()), scalars});
   launch<kernel::AdamStep>(
       device, {flat_.values.mutable_raw(), flat_.grads.raw(), m.mutable_raw(), v.mutable_raw(),
                average == nullptr ? nullptr : average->values.mutable_raw(),

@@ -6,18 +6,24 @@
 
 namespace ito::nn {
 
-Ema::Ema(const FlatParameters& flat, double decay, bool warmup)
+Ema::Ema(const FlatParameters& flat, double decay) : Ema(flat, EmaDecay{.decay = decay}) {}
+
+Ema::Ema(const FlatParameters& flat, const EmaDecay& decay)
     : values(flat.values.clone()),
       flat_(flat),
       decay_(decay),
-      warmup_(warmup),
       updates_(Tensor::zeros({1}, DType::i64, flat.values.device())) {
-  if (!(decay >= 0.0 && decay < 1.0)) {
-    fail<ValueError>("Ema: decay must be in [0, 1); got {}", decay);
+  if (!(decay.decay >= 0.0 && decay.decay < 1.0)) {
+    fail<ValueError>("Ema: decay must be in [0, 1); got {}", decay.decay);
+  }
+  if (!(decay.gamma > 0.0 && decay.power > 0.0 && decay.ramp > 0.0 && decay.every >= 1)) {
+    fail<ValueError>(
+        "Ema: gamma, power and ramp must be > 0 and every at least 1; got {}, {}, {} and {}",
+        decay.gamma, decay.power, decay.ramp, decay.every);
   }
 }
 
-double Ema::decay_at(std::int64_t n) const { return kernel::average_decay(decay_, warmup_, n); }
+double Ema::decay_at(std::int64_t n) const { return decay_.at(n); }
 
 void Ema::update() {
   const std::int64_t n = updates();

@@ -1,17 +1,39 @@
-// The timestep as a vector that a network can use.
+// A number, the timestep or a level of noise, as a vector that a network can use.
 #pragma once
+
+#include <cstdint>
+#include <vector>
 
 #include "tensor/tensor.h"
 
 namespace ito {
 
-/// Sines, then cosines, of t at frequencies that fall geometrically from 1 to 1 / 10000:
-///   f_i = 10000^(-i / (dim / 2 - 1));  y[n, i] = sin(t[n] f_i),  y[n, dim / 2 + i] = cos(t[n] f_i)
-/// (Vaswani et al. 2017, section 3.5, in the arrangement of Ho et al. 2020).
-///   t i64 [N], dim even and >= 4; returns [N, dim] in `dtype` on t's device.
+/// In which order, and at which frequencies f_i for i < half = dim / 2.
+enum class Sinusoids : std::uint8_t {
+  ddpm,  ///< sines, then cosines; f_i = 10000^(-i / (half - 1)), from 1 to 1 / 10000 (Ho et al. 2020)
+  iddpm,  ///< cosines, then sines; f_i = 10000^(-i / half) (Nichol & Dhariwal 2021)
+};
+
+/// Sines and cosines of t at frequencies that fall geometrically (Vaswani et al. 2017, section 3.5):
+///   y[n, i] = sin(t[n] f_i),  y[n, half + i] = cos(t[n] f_i)        or the halves exchanged
+///   t [N], i64 or continuous (f32, on the CPU f64), dim even and >= 4; returns [N, dim] in `dtype`
+///   on t's device. No gradient to t.
 /// Computed in double precision and rounded (to bf16 by way of f32): in f32 the argument of a sine
 /// near t = 1000 is off by up to 3e-5. Reads nothing back from the device.
 /// Throws ShapeError, DTypeError, ValueError.
-Tensor sinusoidal_embedding(const Tensor& t, std::int64_t dim, DType dtype = DType::f32);
+Tensor sinusoidal_embedding(const Tensor& t, std::int64_t dim, DType dtype = DType::f32,
+                            Sinusoids order = Sinusoids::ddpm);
+
+/// Random Fourier features of a continuous number, such as log sigma (Tancik et al. 2020,
+/// arXiv 2006.10739; Song et al. 2021, with scale 16):
+///   y[n, i] = sin(2 pi w_i t[n]),  y[n, half + i] = cos(2 pi w_i t[n]),  w_i ~ N(0, scale^2)
+///   t [N] floating, dim even and >= 2; returns [N, dim] in the dtype of t.
+/// The w_i are fixed, not learned: always the same draws, so that a checkpoint need not hold them.
+/// Throws ShapeError, DTypeError, ValueError.
+Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale = 16.0);
+
+/// x [N, ..., C] beside sin(2^n pi x) and cos(2^n pi x) for each n of `exponents`: [N, ..., C (1 + 2
+/// k)] (Kingma et al. 2021, arXiv 2107.00630, appendix C).
+Tensor with_fine_details(const Tensor& x, const std::vector<std::int64_t>& exponents);
 
 }  // namespace ito

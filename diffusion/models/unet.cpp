@@ -34,15 +34,34 @@ Resample downsampler(std::int64_t channels, Rng& init) {
   return {nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = below_and_right}, init)};
 }
 
+Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
+  if (c.time_features == TimeFeatures::fourier) {
+    return convert(fourier_embedding(t, c.base_channels), dtype);
+  }
+  const bool ddpm = c.time_features == TimeFeatures::sin_cos;
+  return sinusoidal_embedding(t, c.base_channels, dtype, ddpm ? Sinusoids::ddpm : Sinusoids::iddpm);
+}
+
 }  // namespace
+
+Tensor scale_and_shift(const Tensor& h, const Tensor& scale_shift) {
+  const std::int64_t n = h.size(0), channels = h.size(-1);
+  expect_shape("scale_and_shift", "scale_shift", scale_shift, {n, 2 * channels});
+  const Shape every_pixel{n, 1, 1, channels};
+  const Tensor scale = reshape(slice(scale_shift, 1, 0, channels), every_pixel);
+  const Tensor shift = reshape(slice(scale_shift, 1, channels, 2 * channels), every_pixel);
+  return h * (1.0 + scale) + shift;
+}
 
 ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init)
     : norm1(norm(in, config)),
       conv1(conv3x3(in, out, init)),
-      time_emb_proj(4 * config.base_channels, out, init),
+      time_emb_proj(4 * config.base_channels,
+                    config.conditioning == Conditioning::adagn ? 2 * out : out, init),
       norm2(norm(out, config)),
       conv2(conv3x3(out, out, init, zero_init)),
-      dropout(config.dropout) {
+      dropout(config.dropout),
+      conditioning(config.conditioning) {
   if (in != out) conv_shortcut.emplace(in, out, 1, Conv2dOptions{}, init);
 }
 
@@ -52,10 +71,13 @@ Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropou
   if (two && (x.device().is_cpu() || !conv_shortcut)) {  // one copy serves both its readers
     return (*this)(concat({x, skip}), emb, dropout_rng);
   }
-  const Tensor shift = time_emb_proj(emb);  // [N, C], the same for every pixel
-  Tensor h = conv1.plus(two ? norm1.silu(x, skip) : norm1.silu(x),
-                        reshape(shift, Shape{shift.size(0), 1, 1, shift.size(1)}));
-  h = norm2.silu(h);
+  const Tensor told = time_emb_proj(emb);  // [N, C] or [N, 2 C], the same for every pixel
+  Tensor h = two ? norm1.silu(x, skip) : norm1.silu(x);
+  if (conditioning == Conditioning::adagn) {
+    h = silu(scale_and_shift(norm2(conv1(h)), told));
+  } else {
+    h = norm2.silu(conv1.plus(h, reshape(told, Shape{told.size(0), 1, 1, told.size(1)})));
+  }
   if (dropout_rng != nullptr && dropout > 0.0) h = ito::dropout(h, dropout, *dropout_rng);
   if (two) return conv2.plus(h, (*conv_shortcut)(x, skip));
   return conv2.plus(h, conv_shortcut ? (*conv_shortcut)(x) : x);
@@ -70,7 +92,7 @@ Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* 
 UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
   config.validate();
   const std::int64_t embedding = 4 * config.base_channels;
-  conv_in = conv3x3(config.in_channels, config.base_channels, init);
+  conv_in = conv3x3(config.channels_seen(), config.base_channels, init);
   time_embedding.linear_1 = nn::Linear(config.base_channels, embedding, init);
   time_embedding.linear_2 = nn::Linear(embedding, embedding, init);
   if (config.num_classes > 0) class_embedding.emplace(config.num_classes + 1, embedding, init);
@@ -112,8 +134,8 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
 }
 
 Tensor UNet::embedding_of(const Tensor& t, const Tensor& labels, DType dtype) const {
-  const Tensor sinusoids = sinusoidal_embedding(t, config.base_channels, dtype);
-  Tensor emb = time_embedding.linear_2(silu(time_embedding.linear_1(sinusoids)));
+  const Tensor features = time_features(config, t, dtype);
+  Tensor emb = time_embedding.linear_2(silu(time_embedding.linear_1(features)));
   if (class_embedding) {
     const Tensor null =
         Tensor::full(t.shape(), static_cast<double>(config.num_classes), DType::i64, t.device());
@@ -142,7 +164,8 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
   }
 
   const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
-  const Tensor x = rounds ? convert(x_t, DType::bf16) : x_t;
+  const Tensor seen = with_fine_details(x_t, config.fine_details);
+  const Tensor x = rounds ? convert(seen, DType::bf16) : seen;
   const Tensor emb = embedding_of(t, labels, x.dtype());
 
   Tensor h = conv_in(x);

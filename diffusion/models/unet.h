@@ -25,8 +25,15 @@
 
 namespace ito {
 
+/// Adaptive group normalisation, AdaGN (Dhariwal & Nichol 2021, section 3): (1 + scale) h + shift for
+/// a normalised h [N, H, W, C], where scale_shift [N, 2 C] holds the scales of the channels, then
+/// the shifts.
+Tensor scale_and_shift(const Tensor& h, const Tensor& scale_shift);
+
 /// h = conv1(silu(norm1(x))) + time_emb_proj(emb);  x + conv2(dropout(silu(norm2(h)))), with a 1x1
-/// convolution of x when the number of channels changes. conv2 starts at zero.
+/// convolution of x when the number of channels changes. conv2 starts at zero. With
+/// Conditioning::adagn nothing is added to h: scale_and_shift(norm2(h), time_emb_proj(emb)) stands
+/// for norm2(h).
 struct ResidualBlock {
   nn::GroupNorm norm1;
   nn::Conv2d conv1;
@@ -35,6 +42,7 @@ struct ResidualBlock {
   nn::Conv2d conv2;
   std::optional<nn::Conv2d> conv_shortcut;
   double dropout = 0.0;
+  Conditioning conditioning = Conditioning::add;
 
   ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init);
   /// x [N, H, W, in], emb [N, 4 base_channels] with the SiLU applied; returns [N, H, W, out].
@@ -112,7 +120,8 @@ struct UNet {
   /// of `init`, in the order of visit(). Throws ValueError as config.validate().
   UNet(const UNetConfig& config, Rng& init);
 
-  /// x_t [N, image_size, image_size, in_channels], t i64 [N]; returns [N, ..., out_channels] in the
+  /// x_t [N, image_size, image_size, in_channels], t [N] (i64, or continuous in f32; for
+  /// TimeFeatures::fourier it must be continuous); returns [N, ..., out_channels] in the
   /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at the
   /// entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the exit.
   /// With a generator, dropout is on: give one while training.

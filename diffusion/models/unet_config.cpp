@@ -1,9 +1,11 @@
 #include "diffusion/models/unet_config.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <type_traits>
 
 #include "tensor/error.h"
 
@@ -11,6 +13,12 @@ namespace ito {
 namespace {
 
 using Json = nlohmann::ordered_json;  // keys in the order of the fields
+
+// Words for enumerators, in their order.
+constexpr std::array<const char*, 2> words(Conditioning) { return {"add", "adagn"}; }
+constexpr std::array<const char*, 3> words(TimeFeatures) {
+  return {"sin_cos", "cos_sin", "fourier"};
+}
 
 // Calls f(key, field) for every field: the one list that reading and writing share. Files may lack
 // a field for which f(key, field, Added{}) is called: older versions did not write it.
@@ -29,6 +37,9 @@ void for_each_field(Config& c, const F& f) {
   f("norm_groups", c.norm_groups);
   f("norm_eps", c.norm_eps);
   f("num_classes", c.num_classes, Added{});
+  f("conditioning", c.conditioning, Added{});
+  f("time_features", c.time_features, Added{});
+  f("fine_details", c.fine_details, Added{});
 }
 
 void read(const char* key, const Json& value, std::int64_t& field) {
@@ -54,6 +65,27 @@ void read(const char* key, const Json& value, std::vector<std::int64_t>& field) 
   for (const Json& element : value) read(key, element, field.emplace_back());
 }
 
+template <class Enum>
+requires std::is_enum_v<Enum>
+void read(const char* key, const Json& value, Enum& field) {
+  const auto known = words(field);
+  const auto found = std::ranges::find(known, value.is_string() ? value.get<std::string>() : "");
+  if (found == known.end()) {
+    fail<FormatError>("unet config: {} must be one of {}; got {}", key, fmt::join(known, ", "),
+                      value.dump());
+  }
+  field = static_cast<Enum>(found - known.begin());
+}
+
+template <class T>
+Json written(const T& field) {
+  if constexpr (std::is_enum_v<T>) {
+    return words(field)[static_cast<std::size_t>(field)];
+  } else {
+    return field;
+  }
+}
+
 void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value < low || value > high) {
     fail<ValueError>("unet: {} must be in [{}, {}]; got {}", field, low, high, value);
@@ -72,6 +104,7 @@ void validate_ranges(const UNetConfig& c) {
   expect_range("heads", c.heads, 1, 65536);
   expect_range("norm_groups", c.norm_groups, 1, 65536);
   expect_range("num_classes", c.num_classes, 0, 1 << 20);
+  for (const auto n : c.fine_details) expect_range("each of fine_details", n, 0, 30);
   if (c.base_channels % 2 != 0) {
     fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
                      c.base_channels, c.base_channels + 1);
@@ -138,6 +171,10 @@ UNetConfig UNetConfig::cifar10() {
   return c;
 }
 
+std::int64_t UNetConfig::channels_seen() const {
+  return in_channels * (1 + 2 * std::ssize(fine_details));
+}
+
 std::int64_t UNetConfig::channels(std::int64_t level) const {
   return base_channels * channel_multipliers.at(static_cast<std::size_t>(level));
 }
@@ -156,7 +193,8 @@ void UNetConfig::validate() const {
 
 std::string UNetConfig::to_json() const {
   Json json;
-  for_each_field(*this, [&](const char* key, const auto& field, auto...) { json[key] = field; });
+  for_each_field(*this,
+                 [&](const char* key, const auto& field, auto...) { json[key] = written(field); });
   return json.dump();
 }
 

@@ -12,6 +12,19 @@
 
 namespace ito {
 
+/// How a residual block takes in what it is told of the timestep and the class.
+enum class Conditioning : std::uint8_t {
+  add,    ///< added to its channels (Ho et al. 2020)
+  adagn,  ///< as scale and shift of its second norm (Dhariwal & Nichol 2021, section 3)
+};
+
+/// What a number becomes before a network sees it: see time_embedding.h.
+enum class TimeFeatures : std::uint8_t {
+  sin_cos,  ///< sines, then cosines, as DDPM
+  cos_sin,  ///< cosines, then sines, as improved DDPM and ADM
+  fourier,  ///< of random frequencies, for a continuous number such as log sigma
+};
+
 struct UNetConfig {
   std::int64_t image_size = 28;  ///< height and width of the images
   std::int64_t in_channels = 1;
@@ -28,6 +41,11 @@ struct UNetConfig {
   std::int64_t norm_groups = 32;
   double norm_eps = 1e-6;
   std::int64_t num_classes = 0;  ///< classes that can be asked for; 0: the network knows of none
+  Conditioning conditioning = Conditioning::add;
+  TimeFeatures time_features = TimeFeatures::sin_cos;
+  /// The network also sees sin(2^n pi x_t) and cos(2^n pi x_t) for these n, the details too fine for
+  /// it otherwise (Kingma et al. 2021, arXiv 2107.00630, section 5.3, with {7, 8}); none: only x_t.
+  std::vector<std::int64_t> fine_details;
 
   /// 28 x 28 grey images; 1,623,169 parameters. The 32 channels of the first level are 32 groups of
   /// one, so that its norms take away again what the timestep adds to a channel: time acts from the
@@ -36,6 +54,7 @@ struct UNetConfig {
   /// The network of DDPM for CIFAR-10 (Ho et al. 2020, appendix B); 35,746,307 parameters.
   static UNetConfig cifar10();
 
+  std::int64_t channels_seen() const;  ///< in_channels with the fine details
   std::int64_t levels() const { return static_cast<std::int64_t>(channel_multipliers.size()); }
   std::int64_t channels(std::int64_t level) const;    ///< base_channels times the multiplier
   std::int64_t resolution(std::int64_t level) const;  ///< image_size / 2^level

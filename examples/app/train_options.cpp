@@ -64,6 +64,9 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
                   "tell the network the class of each image, so that classes can be asked for");
   line.add("--drop-class", o.drop_class, RealRange{0, 1},
            "probability of the null class instead, which guidance needs");
+  line.add_choice("--conditioning", o.conditioning, {"add", "adagn"},
+                  "how blocks take in timestep and class: added to their channels, or as scale and "
+                  "shift of a norm (AdaGN)");
 }
 
 void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
@@ -74,7 +77,11 @@ void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
   line.add("--warmup", o.warmup, {0, billion}, "steps over which the learning rate rises from 0");
   line.add("--clip", o.clip, {0, 1e6, true}, "largest global norm of the gradient");
   line.add("--ema", o.ema, {0, 1, false, true},
-           "decay of the average of the weights; (1 + n) / (10 + n) while that is less");
+           "decay of the average of the weights, less in the first steps by --ema-warmup");
+  line.add_choice("--ema-warmup", o.ema_warmup, {"ratio", "power", "half-life", "none"},
+                  "least of --ema and, at step n, (1 + n) / (10 + n); 1 - (1 + n)^(-2/3); "
+                  "2^(-20 / n), a half-life of 5 % of the run; or --ema from the start");
+  line.add("--ema-every", o.ema_every, {1, billion}, "steps between changes of the average");
   line.add("--seed", o.seed, {0, INT64_MAX}, "of all random numbers; equal seeds give equal bits");
 }
 
@@ -208,6 +215,14 @@ GaussianDiffusion make_process(const std::string& schedule, std::int64_t timeste
         schedule, predict);
   }
   return process;
+}
+
+nn::EmaDecay ema_decay(const TrainOptions& o) {
+  nn::EmaDecay decay{.decay = o.ema, .every = o.ema_every};
+  if (o.ema_warmup == "power") decay.warmup = nn::EmaWarmup::power;
+  if (o.ema_warmup == "half-life") decay.warmup = nn::EmaWarmup::half_life;
+  if (o.ema_warmup == "none") decay.warmup = nn::EmaWarmup::none;
+  return decay;
 }
 
 Device choose_device(const std::string& name, std::int64_t threads, bool quiet) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "diffusion/gaussian_diffusion.h"
+#include "nn/ema.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 
@@ -42,6 +43,7 @@ struct TrainOptions {
   double dropout = 0;
   bool class_conditional = false;  ///< the network is told the class of each image
   double drop_class = 0.1;         ///< probability that it is not told after all
+  std::string conditioning = "add";
 
   // The optimiser.
   std::int64_t steps = 0;
@@ -50,6 +52,8 @@ struct TrainOptions {
   std::int64_t warmup = 0;
   double clip = 1.0;
   double ema = 0.9999;
+  std::string ema_warmup = "ratio";
+  std::int64_t ema_every = 1;
   std::int64_t seed = 0;
 
   // The run. Nothing here changes what is learnt.
@@ -84,6 +88,9 @@ std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
 /// names, and when noise is to be predicted where nothing of the image is left.
 GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
                                const std::string& predict);
+
+/// The average that --ema, --ema-warmup and --ema-every describe.
+nn::EmaDecay ema_decay(const TrainOptions& options);
 
 /// Sets the number of threads (0: all) and returns the device for `name`: auto takes the GPU when
 /// there is one. Throws ProgramError (resource) when cuda was asked for and is not there.

@@ -13,7 +13,10 @@ using Json = nlohmann::ordered_json;
 
 // What checkpoints of older versions meant, which lack these keys.
 const Json& before_there_were() {
-  static const Json defaults = {{"class_conditional", false}};
+  static const Json defaults = {{"class_conditional", false},
+                                {"conditioning", "add"},
+                                {"ema_warmup", "ratio"},
+                                {"ema_every", 1}};
   return defaults;
 }
 
@@ -41,8 +44,11 @@ Json learning(const TrainOptions& o, const data::Dataset& d) {
                {"warmup", o.warmup},
                {"clip", o.clip},
                {"ema", o.ema},
+               {"ema_warmup", o.ema_warmup},
+               {"ema_every", o.ema_every},
                {"seed", o.seed},
-               {"class_conditional", o.class_conditional}};
+               {"class_conditional", o.class_conditional},
+               {"conditioning", o.conditioning}};
   if (o.class_conditional) {
     json["drop_class"] = o.drop_class;
     json["labels_fingerprint"] = fingerprint(d.labels.raw(), d.labels.bytes());

@@ -27,6 +27,34 @@ struct AdamCounters {
   std::int64_t skipped_in_a_row;  ///< steps without one since then
 };
 
+/// How the memory of an average grows from nothing at update n = 0, 1, ... to its full length.
+enum class EmaWarmup : std::uint8_t {
+  none,       ///< it does not: the full length from the start
+  ratio,      ///< (1 + n) / (10 + n)
+  power,      ///< 1 - (1 + n / gamma)^-power
+  half_life,  ///< 2^(-1 / (ramp n)): the half-life is at most the fraction `ramp` of what was seen
+};
+
+/// average = d average + (1 - d) values after each step, with d = min(decay, what `warmup` allows).
+struct EmaDecay {
+  double decay = 0.9999;
+  EmaWarmup warmup = EmaWarmup::ratio;
+  double gamma = 1.0, power = 2.0 / 3.0;  ///< of EmaWarmup::power
+  double ramp = 0.05;                     ///< of EmaWarmup::half_life
+  std::int64_t every = 1;  ///< the average changes at each so manieth step only; n counts changes
+
+  /// d of step number `step` = 0, 1, ...; 1 where the average does not change.
+  ITO_HOST_DEVICE double at(std::int64_t step) const {
+    if (every > 1 && step % every != every - 1) return 1.0;
+    const double n = static_cast<double>(every > 1 ? step / every : step);
+    double young = 1.0;
+    if (warmup == EmaWarmup::ratio) young = (1.0 + n) / (10.0 + n);
+    if (warmup == EmaWarmup::power) young = 1.0 - std::pow(1.0 + n / gamma, -power);
+    if (warmup == EmaWarmup::half_life) young = n > 0.0 ? std::exp2(-1.0 / (ramp * n)) : 0.0;
+    return young < decay ? young : decay;
+  }
+};
+
 /// Fills the scalars of the next update and counts it. The update is skipped when the norm of the
 /// gradients or a loss is not finite, and for good after `most_skipped` such steps in a row.
 struct AdamBegin {
@@ -41,8 +69,7 @@ struct AdamBegin {
     DType losses_dtype;
     double beta1, beta2, weight_decay;
     std::int64_t* average_updates;  ///< null or the average's counter of updates
-    double average_decay;
-    bool average_warmup;        ///< decay at update n = 0, 1, ...: min(decay, (1 + n) / (10 + n))
+    EmaDecay average_decay;
     std::int64_t most_skipped;  ///< 0: no limit
     AdamCounters* counters;
     AdamScalars* scalars;
@@ -148,12 +175,6 @@ struct RecordStep {
   static void cuda(const Args&);
 };
 
-/// The decay of an exponential average at its update number n, counted from 0.
-ITO_HOST_DEVICE inline double average_decay(double decay, bool warmup, std::int64_t n) {
-  const double young = static_cast<double>(1 + n) / static_cast<double>(10 + n);
-  return warmup && young < decay ? young : decay;
-}
-
 /// What AdamBegin does when it is known whether the losses are finite: the same on every device.
 ITO_HOST_DEVICE inline void begin_adam(const AdamBegin::Args& a, bool finite) {
   AdamScalars& s = *a.scalars;
@@ -174,7 +195,7 @@ ITO_HOST_DEVICE inline void begin_adam(const AdamBegin::Args& a, bool finite) {
   s.grad_scale = a.grad_scale * (s.grad_norm > a.max_norm ? a.max_norm / s.grad_norm : 1.0);
   s.average_rate = 0.0;
   if (a.average_updates != nullptr) {
-    s.average_rate = 1.0 - average_decay(a.average_decay, a.average_warmup, (*a.average_updates)++);
+    s.average_rate = 1.0 - a.average_decay.at((*a.average_updates)++);
   }
 }
 

@@ -62,7 +62,8 @@ TEST_CASE("unet: the class is added to what the timestep says") {
   Tensor& table = unet.class_embedding->weight;
   Tensor& bias = unet.time_embedding.linear_2.bias;
   bias.assign(bias + reshape(slice(table, 0, 1, 2), bias.shape()));
-  table.assign(concat({slice(table, 0, 0, 1), 0.0 * slice(table, 0, 1, 2), slice(table, 0, 2, 4)}, 0));
+  table.assign(
+      concat({slice(table, 0, 0, 1), 0.0 * slice(table, 0, 1, 2), slice(table, 0, 2, 4)}, 0));
   CHECK(max_difference(unet(x, t, nullptr, labels({1})), before) < 1e-12);
   CHECK(max_difference(unet(x, t, nullptr, labels({2})), other) > 1e-3);
 }
@@ -70,8 +71,8 @@ TEST_CASE("unet: the class is added to what the timestep says") {
 TEST_CASE("unet: only the rows of the classes in a batch receive a gradient") {
   UNet unet = conditional_unet();
   Rng rng(4, Purpose::test);
-  backward(mean(square(
-      unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), nullptr, labels({2, 0})) - 1.0)));
+  backward(mean(
+      square(unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), nullptr, labels({2, 0})) - 1.0)));
   const Tensor of_rows = sum(abs(unet.class_embedding->weight.grad()), {1});
   const auto g = of_rows.to_vector<float>();
   CHECK(g[0] > 1e-6F);

@@ -82,20 +82,26 @@ TEST_CASE("unet config: JSON keeps every field") {
   c.norm_groups = 20;
   c.norm_eps = 1e-5;
   c.num_classes = 10;
+  c.conditioning = Conditioning::adagn;
+  c.time_features = TimeFeatures::fourier;
+  c.fine_details = {7, 8};
   CHECK(UNetConfig::from_json(c.to_json()) == c);
   CHECK(UNetConfig::mnist().to_json() ==
         R"({"image_size":28,"in_channels":1,"out_channels":1,"base_channels":32,)"
         R"("channel_multipliers":[1,2,2],"blocks_per_level":2,"attention_resolutions":[14],)"
-        R"("heads":1,"dropout":0.0,"norm_groups":32,"norm_eps":1e-06,"num_classes":0})");
+        R"("heads":1,"dropout":0.0,"norm_groups":32,"norm_eps":1e-06,"num_classes":0,)"
+        R"("conditioning":"add","time_features":"sin_cos","fine_details":[]})");
 }
 
 TEST_CASE(
     "unet config: JSON of older versions lacks newer fields, which then have their defaults") {
   UNetConfig c = UNetConfig::mnist();
   c.num_classes = 10;
+  c.conditioning = Conditioning::adagn;
+  c.time_features = TimeFeatures::cos_sin;
+  c.fine_details = {7};
   std::string text = c.to_json();
-  const std::string newer = ",\"num_classes\":10";
-  text.erase(text.find(newer), newer.size());
+  text = text.substr(0, text.find(",\"num_classes\":10")) + "}";
   CHECK(UNetConfig::from_json(text) == UNetConfig::mnist());
 }
 
@@ -118,5 +124,9 @@ TEST_CASE("unet config: JSON that is not a configuration is refused") {
         "unet config: attention_resolutions must be a list of integers; got 14");
   CHECK(refusal("\"heads\":1", "\"heads\":1,\"head_count\":2")
             .starts_with("unet config: unknown key \"head_count\"; known are image_size, "));
+  CHECK(refusal("\"add\"", "\"film\"") ==
+        "unet config: conditioning must be one of add, adagn; got \"film\"");
+  CHECK(refusal("\"sin_cos\"", "3") ==
+        "unet config: time_features must be one of sin_cos, cos_sin, fourier; got 3");
   CHECK(refusal("\"heads\":1", "\"heads\":5").starts_with("unet: heads must divide"));
 }

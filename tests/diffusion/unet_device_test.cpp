@@ -176,4 +176,37 @@ TEST_CASE("sinusoidal_embedding: the device has the CPU's values") {
     CHECK(rounded.dtype() == DType::bf16);
     CHECK(max_difference(convert(rounded.to(Device::cpu()), DType::f64), wanted) < 1.01 * 0x1p-9);
   }
+  const Tensor between = Tensor::from(std::vector<float>{0.25F, -3.5F, 998.75F}, {3});
+  for (const Sinusoids order : {Sinusoids::ddpm, Sinusoids::iddpm}) {
+    const Tensor wanted = sinusoidal_embedding(between, 32, DType::f64, order);
+    const Tensor got = sinusoidal_embedding(between.to(Device::cuda()), 32, DType::f32, order);
+    CHECK(max_difference(convert(got.to(Device::cpu()), DType::f64), wanted) < 1.001 * 0x1p-25);
+  }
+}
+
+TEST_CASE("unet on the device: AdaGN, classes, Fourier features and fine details as on the CPU") {
+  if (!testing::device_answers()) return;
+  UNetConfig c = tiny_config();
+  c.conditioning = Conditioning::adagn;
+  c.num_classes = 3;
+  c.time_features = TimeFeatures::fourier;
+  c.fine_details = {0, 2};
+  UNet here = make_unet(c), there = make_unet(c);
+  randomize(here, 0.1);
+  randomize(there, 0.1);
+  nn::for_each_parameter(
+      there, [](const std::string&, Tensor& p) { p = parameter(detach(p).to(Device::cuda())); });
+  Rng rng(4, Purpose::test);
+  const Tensor x = randn(rng, {2, 6, 6, 2}), y = timesteps({1, 3});
+  const Tensor t = Tensor::from(std::vector<float>{0.25F, -1.5F}, {2});
+  const Tensor wanted = here(x, t, nullptr, y);
+  const Device device = Device::cuda();
+  const Tensor x_there = x.to(device), t_there = t.to(device), y_there = y.to(device);
+  CHECK(relative_error(there(x_there, t_there, nullptr, y_there), wanted) < 1e-5);
+  // Recorded, and with no labels: the null class is filled in on the device.
+  const NoGrad no_grad;
+  Tensor output;
+  Graph graph(device, [&] { output = there(x_there, t_there); });
+  graph.run();
+  CHECK(relative_error(output, here(x, t, nullptr, timesteps({3, 3}))) < 1e-5);
 }

@@ -219,7 +219,7 @@ TEST_CASE("unet: wrong inputs are refused") {
   CHECK_THROWS_AS(unet(randn(rng, {1, 6, 6, 1}), timesteps({1})), ShapeError);
   CHECK_THROWS_AS(unet(randn(rng, {6, 6, 2}), timesteps({1})), ShapeError);
   CHECK_THROWS_AS(unet(randn(rng, {1, 6, 6, 2}), timesteps({1, 2})), ShapeError);
-  CHECK_THROWS_AS(unet(randn(rng, {1, 6, 6, 2}), Tensor::zeros({1})), DTypeError);
+  CHECK_THROWS_AS(unet(randn(rng, {1, 6, 6, 2}), Tensor::zeros({1}, DType::u8)), DTypeError);
   CHECK_THROWS_AS(unet(randn(rng, {1, 6, 6, 2}, DType::f64), timesteps({1})), DTypeError);
   CHECK_THROWS_AS(unet(Tensor{}, timesteps({1})), Error);
 }
