@@ -28,12 +28,11 @@ Tensor decoder_log_probability(const Tensor& x0, const Tensor& mean, const Tenso
   const Tensor per_std = exp(-0.5 * log_variance);
   // A bin has the probability of its mirror image: the one below the mean keeps its digits.
   const Tensor below = -abs(distance);
-  const Tensor inner = phi(per_std * (below + half_bin), decoder) -
-                       phi(per_std * (below - half_bin), decoder);
+  const Tensor inner =
+      phi(per_std * (below + half_bin), decoder) - phi(per_std * (below - half_bin), decoder);
   const Tensor first = phi(per_std * (distance + half_bin), decoder);
   const Tensor last = phi(per_std * (half_bin - distance), decoder);
-  const Tensor p =
-      where(x0 < -last_inner, first, where(x0 > last_inner, last, inner));
+  const Tensor p = where(x0 < -last_inner, first, where(x0 > last_inner, last, inner));
   return log(clamp(p, floor, 1.0));
 }
 

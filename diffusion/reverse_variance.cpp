@@ -48,8 +48,7 @@ double reverse_variance(const NoiseSchedule& schedule, std::int64_t t, std::int6
     case ReverseVariance::beta_tilde:
       return q.variance;
     case ReverseVariance::analytic:
-      return q.variance +
-             q.weight_x0 * q.weight_x0 * variance_of_x0(schedule, t, mean_squared_eps);
+      return q.variance + q.weight_x0 * q.weight_x0 * variance_of_x0(schedule, t, mean_squared_eps);
     case ReverseVariance::learned:
       break;
   }
@@ -68,14 +67,15 @@ double analytic_variance(const NoiseSchedule& schedule, std::int64_t t, std::int
                          double lambda2, double mean_squared_eps) {
   const double noise_s = schedule.one_minus_alpha_bar(s);
   if (!(s < t && 0.0 <= lambda2 && lambda2 <= noise_s)) {
-    fail<ValueError>("analytic_variance: needs s < t and 0 <= lambda2 <= {}; got s = {}, t = {}, "
-                     "lambda2 = {}",
-                     noise_s, s, t, lambda2);
+    fail<ValueError>(
+        "analytic_variance: needs s < t and 0 <= lambda2 <= {}; got s = {}, t = {}, "
+        "lambda2 = {}",
+        noise_s, s, t, lambda2);
   }
   // The mean is sqrt(alpha_bar_s) x_0 + sqrt(1 - alpha_bar_s - lambda2) eps, where eps is what x_0
   // leaves of x_t: (x_t - sqrt(alpha_bar_t) x_0) / sqrt(1 - alpha_bar_t).
-  const double weight_x0 = schedule.sqrt_alpha_bar(s) -
-                           std::sqrt(noise_s - lambda2) * std::sqrt(schedule.snr(t));
+  const double weight_x0 =
+      schedule.sqrt_alpha_bar(s) - std::sqrt(noise_s - lambda2) * std::sqrt(schedule.snr(t));
   return lambda2 + weight_x0 * weight_x0 * variance_of_x0(schedule, t, mean_squared_eps);
 }
 

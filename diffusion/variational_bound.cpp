@@ -139,20 +139,17 @@ BoundTerms VariationalBound::terms_of(const Tensor& output, const Tensor& x_t, c
       options_.variance == ReverseVariance::learned
           ? divergence_of_variances(log_sigma2 - at(log_beta_tilde_, t, x_t))
           : at(variance_kl_, t, x_t);
-  const Tensor of_means =
-      0.5 * square(at(weight_x0_, t, x_t)) * exp(-log_sigma2) * x0_error;
+  const Tensor of_means = 0.5 * square(at(weight_x0_, t, x_t)) * exp(-log_sigma2) * x0_error;
   const Tensor decoder = -decoder_log_probability(x0, d.x0, log_sigma2, options_.decoder);
   const Tensor is_decoder = reshape(convert(t, x0.dtype()), at(weight_x0_, t, x_t).shape()) < 0.5;
-  return {mean_of_each(where(is_decoder, decoder, of_variances + of_means)),
-          mean_of_each(x0_error), mean_of_each(square(eps - d.eps))};
+  return {mean_of_each(where(is_decoder, decoder, of_variances + of_means)), mean_of_each(x0_error),
+          mean_of_each(square(eps - d.eps))};
 }
 
 BoundTable VariationalBound::evaluate(const Denoiser& model, const Tensor& x0, Rng rng) const {
   const NoGrad no_grad;
   const std::uint64_t first_sample = rng.first_sample();
-  const auto values = [](const Tensor& x) {
-    return convert(x, DType::f64).to_vector<double>();
-  };
+  const auto values = [](const Tensor& x) { return convert(x, DType::f64).to_vector<double>(); };
   BoundTable table;
   table.of_image = values(prior(x0));
   table.prior = mean_of(table.of_image);

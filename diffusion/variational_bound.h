@@ -107,7 +107,7 @@ class VariationalBound {
   Tensor log_beta_tilde_;  // of q, clipped
   Tensor weight_x0_;       // of the posterior's mean
   Tensor weight_x_t_;
-  Tensor variance_kl_;     // the part of the divergence that the variances alone make
+  Tensor variance_kl_;  // the part of the divergence that the variances alone make
 };
 
 }  // namespace ito

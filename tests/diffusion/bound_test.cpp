@@ -71,8 +71,7 @@ Tensor bent_noise(const Tensor& x_t, const Tensor& t) {
 }
 
 Tensor log_normal(const Tensor& x, const Tensor& mean_of, const Tensor& log_variance) {
-  return -0.5 *
-         (log_variance + square(x - mean_of) * exp(-log_variance) + std::log(2.0 * pi));
+  return -0.5 * (log_variance + square(x - mean_of) * exp(-log_variance) + std::log(2.0 * pi));
 }
 
 }  // namespace
@@ -130,14 +129,14 @@ TEST_CASE("bound: a term is the divergence of the two reverse steps by its defin
       const Posterior q = process.posterior(x0, x_t, t);
       const ReverseStep p = bound.reverse_step(model, x_t, t);
       const Tensor ratio = q.variance * exp(-p.log_variance);
-      const Tensor kl = 0.5 * (square(q.mean - p.mean) * exp(-p.log_variance) + ratio - 1.0 -
-                               log(ratio));
+      const Tensor kl =
+          0.5 * (square(q.mean - p.mean) * exp(-p.log_variance) + ratio - 1.0 - log(ratio));
       const BoundTerms terms = bound.terms(model, x0, t, eps);
       CHECK(max_difference(terms.nats, mean(kl, {1})) < 1e-12);
       // The same formula with the variances exchanged is not what the bound has.
       if (variance == ReverseVariance::beta_tilde) continue;  // they are equal
-      const Tensor turned = 0.5 * (square(q.mean - p.mean) / q.variance + 1.0 / ratio - 1.0 +
-                                   log(ratio));
+      const Tensor turned =
+          0.5 * (square(q.mean - p.mean) / q.variance + 1.0 / ratio - 1.0 + log(ratio));
       CHECK(max_difference(terms.nats, mean(turned, {1})) > 1e-6);
     }
   }
@@ -184,8 +183,7 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
   const double truth = -mean(data.log_density(x0, {one, zero})).item();
   const VariationalBound bound(
       process, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
-  const double gap =
-      bound.evaluate(oracle::exact_denoiser(process, data), x0, rng).total() - truth;
+  const double gap = bound.evaluate(oracle::exact_denoiser(process, data), x0, rng).total() - truth;
   const auto half_the_noise = [&](const Tensor& x_t, const Tensor& t) {
     return 0.5 * oracle::exact_denoiser(process, data)(x_t, t);
   };
@@ -240,11 +238,9 @@ TEST_CASE("bound: f32 follows f64") {
     for (const std::int64_t step : {0, 1, 30, 500, 999}) {
       const Tensor eps = randn(rng, {64, 5}, DType::f64), t = same_t(64, step);
       const double exact = mean(wide.terms(wide_model, x0, t, eps).nats).item();
-      const double rounded = mean(narrow
-                                      .terms(wide_model, convert(x0, DType::f32), t,
-                                             convert(eps, DType::f32))
-                                      .nats)
-                                 .item();
+      const double rounded =
+          mean(narrow.terms(wide_model, convert(x0, DType::f32), t, convert(eps, DType::f32)).nats)
+              .item();
       CHECK(rounded == doctest::Approx(exact).epsilon(1e-3));
     }
   }
@@ -316,8 +312,8 @@ TEST_CASE("decoder: the probabilities of the 256 levels add up to 1") {
 
 TEST_CASE("decoder: narrow bins under a wide normal have its density") {
   for (const double x : {-0.6, 0.1, 0.5}) {
-    const Tensor p = decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)),
-                                             Decoder::erf_bins);
+    const Tensor p =
+        decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)), Decoder::erf_bins);
     const Tensor density = decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)),
                                                    Decoder::continuous);
     CHECK(p.item() == doctest::Approx(density.item() + std::log(2.0 / 255.0)).epsilon(1e-5));
