@@ -38,6 +38,7 @@
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/guidance.h"
 #include "diffusion/hybrid_loss.h"
+#include "diffusion/interpolate.h"
 #include "diffusion/limit_x0.h"
 #include "diffusion/loss_weight.h"
 #include "diffusion/models/classifier.h"

@@ -22,8 +22,12 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <vector>
 
 #include "diffusion/gaussian_diffusion.h"
+#include "diffusion/guidance.h"
+#include "diffusion/reverse_variance.h"
 #include "diffusion/sampling_loop.h"
 #include "diffusion/timestep_spacing.h"
 #include "tensor/rng.h"
@@ -32,7 +36,13 @@ namespace ito {
 
 struct DdpmOptions {
   std::int64_t steps = 0;  ///< 0: all timesteps of the schedule
+  Spacing spacing = Spacing::even;
   ReverseVariance variance = ReverseVariance::beta;
+  /// For the analytic variance: E[eps_hat^2] per element at every timestep of the schedule.
+  std::vector<double> mean_squared_eps = {};
+  /// Moves the mean of each step by the step's variance times this: classifier guidance (Dhariwal &
+  /// Nichol 2021, arXiv 2105.05233, Algorithm 1; guidance.h).
+  ScoreShift shift_mean = {};
   X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
   Observer observer = {};
   bool graph = true;  ///< record a step once and replay it, on CUDA
@@ -41,13 +51,18 @@ struct DdpmOptions {
 /// Ancestral sampling (Ho et al. 2020, arXiv 2006.11239, Algorithm 2): each step draws from
 /// N(mu, sigma^2 I), mu the mean of q(x_{t-1} | x_t, x0_hat), and the last step takes the mean.
 /// With fewer steps than timesteps the chain over the visited ones is used: beta of a step from t
-/// to s is 1 - alpha_bar_t / alpha_bar_s (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 19).
+/// to s is 1 - alpha_bar_t / alpha_bar_s (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 19). Throws
+/// ValueError for a learned variance from a network that has none.
 Tensor sample_ddpm(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
                    Rng rng, const DdpmOptions& options = {});
 
 struct DdimOptions {
   std::int64_t steps = 50;
-  double eta = 0.0;       ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
+  Spacing spacing = Spacing::even;
+  double eta = 0.0;  ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
+  /// Where given, E[eps_hat^2] per element at every timestep of the schedule: the noise of a step is
+  /// the best one for its mean (Bao et al. 2022, arXiv 2201.06503, eq. 8), eta = 0 included.
+  std::vector<double> mean_squared_eps = {};
   X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
   Observer observer = {};
   bool graph = true;  ///< record a step once and replay it, on CUDA
@@ -63,6 +78,52 @@ Tensor sample_ddim(const GaussianDiffusion& process, const Denoiser& model, cons
 /// 1 / steps: the same steps backwards, each with the noise estimated at its start (Song et al.
 /// 2020, section 4.3).
 Tensor encode_ddim(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
-                   std::int64_t steps, bool graph = true);
+                   std::int64_t steps, bool graph = true, Spacing spacing = Spacing::even);
+
+/// For the samplers of the probability-flow ODE. With x_bar = x_t / sqrt(alpha_bar) and sigma =
+/// sqrt((1 - alpha_bar) / alpha_bar), so that x_bar = x_0 + sigma eps, that is d x_bar / d sigma =
+/// eps (Karras et al. 2022, arXiv 2206.00364, eq. 1; Song et al. 2020, eq. 14). All are
+/// deterministic: they do not use the generator. Their last step, to sigma = 0, ends at the
+/// network's estimate of x_0, in which nothing is left to be solved.
+struct OdeOptions {
+  std::int64_t steps = 20;
+  Spacing spacing = Spacing::karras;
+  X0Limit limit_x0 = {};
+  Observer observer = {};
+  bool graph = true;
+};
+
+/// Euler's method, of first order: DDIM with eta = 0 in other words.
+Tensor sample_euler(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                    Rng rng, const OdeOptions& options = {});
+
+/// DPM-Solver++(2M), of second order with one evaluation of the network per step (Lu et al. 2022,
+/// arXiv 2211.01095, Algorithm 2): x_0 is taken to go on as in the step before.
+Tensor sample_dpmpp_2m(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                       Rng rng, const OdeOptions& options = {});
+
+/// UniPC-2 (Zhao et al. 2023, arXiv 2302.04867, B(h) = e^h - 1), of third order with one evaluation
+/// per step: DPM-Solver++(2M), each of whose steps is corrected when x_0 at its end is known.
+Tensor sample_unipc(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                    Rng rng, const OdeOptions& options = {});
+
+struct HeunOptions {
+  std::int64_t steps = 18;
+  Spacing spacing = Spacing::karras;
+  double churn = 0.0;        ///< S_churn: 0 deterministic; up to (sqrt 2 - 1) steps has an effect
+  double churn_above = 0.0;  ///< S_min: only where sigma is at least this,
+  double churn_below = std::numeric_limits<double>::infinity();  ///< S_max: and at most this
+  double churn_noise = 1.0;  ///< S_noise, the standard deviation of what is added
+  X0Limit limit_x0 = {};
+  Observer observer = {};
+  bool graph = true;
+};
+
+/// Heun's method, of second order with two evaluations per step but the last: 2 steps - 1 (Karras et
+/// al. 2022, Algorithm 2). With churn each step first goes back to more noise, at the timestep
+/// nearest to the level of the paper, and is stochastic. Throws ValueError when an option of churn
+/// is negative.
+Tensor sample_heun(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
+                   Rng rng, const HeunOptions& options = {});
 
 }  // namespace ito

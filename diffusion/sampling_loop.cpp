@@ -45,14 +45,10 @@ Tensor SamplingLoop::timestep(std::function<std::int64_t(const StepTimes&)> f) {
   return filled_.back().first;
 }
 
-Denoised SamplingLoop::denoise(const Tensor& x) {
-  const Denoised denoised = denoise(x, t_);
-  x0_ = denoised.x0;
+Denoised SamplingLoop::denoise(const Tensor& x, const Tensor& t) {
+  const Denoised denoised = process_.denoise(model_, x, t, options_.limit_x0);
+  if (!x0_.defined()) x0_ = denoised.x0;
   return denoised;
-}
-
-Denoised SamplingLoop::denoise(const Tensor& x, const Tensor& t) const {
-  return process_.denoise(model_, x, t, options_.limit_x0);
 }
 
 Tensor SamplingLoop::noise() { return randn(rng_, x_.shape(), x_.dtype(), x_.device()); }
@@ -65,14 +61,18 @@ void SamplingLoop::prepare(const StepTimes& at) {
 }
 
 Tensor SamplingLoop::run(const Step& step, const Step& last) {
+  const auto take = [this](const Step& how) {
+    x0_ = {};
+    next_ = how(x_);
+  };
   Graph recorded(
-      x_.device(), [&] { next_ = step(x_); }, options_.graph);
+      x_.device(), [&] { take(step); }, options_.graph);
   const std::size_t steps = path_.size() - 1;
   for (std::size_t i = 0; i < steps; ++i) {
     const StepTimes at{path_[i], path_[i + 1], std::span(path_).first(i)};
     prepare(at);
     if (last && i + 1 == steps) {
-      next_ = last(x_);
+      take(last);
     } else {
       recorded.run();
     }

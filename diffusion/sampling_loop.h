@@ -70,10 +70,10 @@ class SamplingLoop {
   // For use inside a step:
 
   /// What the network says of x at the timestep where the step starts (0 for the clean images,
-  /// which have no timestep of their own). The observer sees the x0 of the last call.
-  Denoised denoise(const Tensor& x);
-  /// The same at another timestep, made by timestep(). Not shown to the observer.
-  Denoised denoise(const Tensor& x, const Tensor& t) const;
+  /// which have no timestep of their own). The observer sees the x0 of a step's first call.
+  Denoised denoise(const Tensor& x) { return denoise(x, t_); }
+  /// The same at another timestep, made by timestep().
+  Denoised denoise(const Tensor& x, const Tensor& t);
   /// Normal noise in the shape of x: the draws of step t + 1 of the generator, t being where the
   /// step starts.
   Tensor noise();

@@ -120,11 +120,21 @@ Drawn draw(const SampleOptions& o, std::int64_t steps, const app::LoadedModel& m
     const X0Limit limit = o.no_clip ? X0Limit{} : X0Limit{clip_x0};
     Tensor x0;
     if (o.sampler == "ddim") {
-      x0 = sample_ddim(process, denoiser, x_T, rng, {steps, o.eta, limit, watch, !o.no_graph});
+      x0 = sample_ddim(process, denoiser, x_T, rng,
+                       {.steps = steps,
+                        .eta = o.eta,
+                        .limit_x0 = limit,
+                        .observer = watch,
+                        .graph = !o.no_graph});
     } else {
       const auto variance =
           o.variance == "beta" ? ReverseVariance::beta : ReverseVariance::beta_tilde;
-      x0 = sample_ddpm(process, denoiser, x_T, rng, {steps, variance, limit, watch, !o.no_graph});
+      x0 = sample_ddpm(process, denoiser, x_T, rng,
+                       {.steps = steps,
+                        .variance = variance,
+                        .limit_x0 = limit,
+                        .observer = watch,
+                        .graph = !o.no_graph});
     }
     images.push_back(x0.to(Device::cpu()));
   }

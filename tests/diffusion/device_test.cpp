@@ -255,6 +255,21 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
       CHECK(same_bits(recorded.x0, direct.x0));
       CHECK(recorded.x0.device() == Device::cuda());
     }
+    for (const auto sample : {sample_euler, sample_dpmpp_2m, sample_unipc}) {
+      const Tensor recorded = sample(process, bent_noise, x_T, Rng(1), {.steps = steps});
+      CHECK(same_bits(recorded,
+                      sample(process, bent_noise, x_T, Rng(1), {.steps = steps, .graph = false})));
+      CHECK(max_difference(recorded, sample(process, bent_noise, copy, Rng(1), {.steps = steps})) <
+            1e-3);
+    }
+    for (const double churn : {0.0, 4.0}) {
+      const Tensor recorded =
+          sample_heun(process, bent_noise, x_T, Rng(1), {.steps = steps, .churn = churn});
+      CHECK(same_bits(recorded, sample_heun(process, bent_noise, x_T, Rng(1),
+                                            {.steps = steps, .churn = churn, .graph = false})));
+      CHECK(max_difference(recorded, sample_heun(process, bent_noise, copy, Rng(1),
+                                                 {.steps = steps, .churn = churn})) < 1e-3);
+    }
     CHECK(same_bits(encode_ddim(process, bent_noise, x_T, steps, true),
                     encode_ddim(process, bent_noise, x_T, steps, false)));
   }

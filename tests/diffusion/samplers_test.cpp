@@ -444,3 +444,100 @@ TEST_CASE("samplers: wrong options and inputs are refused") {
   CHECK_THROWS_AS(sample_ddpm(process, bent_noise, Tensor{}, rng), Error);
   CHECK_THROWS_AS(sample_ddpm(process, bent_noise, Tensor::zeros({}), rng), ShapeError);
 }
+
+TEST_CASE("sample_ddpm: with a learned variance each element has its own noise") {
+  // Output +1 is beta, -1 is beta_tilde, 0 the geometric mean of the two.
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Denoiser exact = exact_denoiser(process, 0.25);
+  const Tensor x_T = Tensor::full({2, 3}, 0.5, DType::f64);
+  const Rng rng(23, Purpose::sample);
+  const auto with_variance = [&](double v) {
+    const Denoiser model = [&, v](const Tensor& x, const Tensor& t) {
+      return concat({exact(x, t), Tensor::full(x.shape(), v, DType::f64)}, -1);
+    };
+    return sample_ddpm(process, model, x_T, rng,
+                       {.steps = 20, .variance = ReverseVariance::learned});
+  };
+  const auto fixed = [&](ReverseVariance variance) {
+    return sample_ddpm(process, exact, x_T, rng, {.steps = 20, .variance = variance});
+  };
+  CHECK(max_difference(with_variance(1.0), fixed(ReverseVariance::beta)) < 1e-12);
+  CHECK(max_difference(with_variance(-1.0), fixed(ReverseVariance::beta_tilde)) < 1e-12);
+  CHECK(max_difference(with_variance(0.0), fixed(ReverseVariance::beta)) > 1e-3);
+  CHECK_THROWS_AS(fixed(ReverseVariance::learned), ValueError);
+}
+
+TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with any few steps") {
+  // N(0, s2): each reverse step of the true process is normal, and its variance is the analytic one.
+  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const NoiseSchedule& schedule = process.schedule;
+  const double s2 = 0.25;
+  std::vector<double> mean_squared_eps;
+  for (std::int64_t t = 0; t < 1000; ++t) {
+    mean_squared_eps.push_back(schedule.one_minus_alpha_bar(t) /
+                               marginal_variance(schedule.alpha_bar(t), s2));
+  }
+  const auto ddpm_with = [&](ReverseVariance variance) -> Sampler {
+    return [&, variance](const auto& p, const auto& model, const Tensor& x_T, Rng rng,
+                         std::int64_t steps, const Observer& observer) {
+      DdpmOptions options{.steps = steps, .variance = variance, .observer = observer};
+      if (variance == ReverseVariance::analytic) options.mean_squared_eps = mean_squared_eps;
+      return sample_ddpm(p, model, x_T, rng, options);
+    };
+  };
+  const auto ddim_with = [&](double eta) -> Sampler {
+    return [&, eta](const auto& p, const auto& model, const Tensor& x_T, Rng rng,
+                    std::int64_t steps, const Observer& observer) {
+      return sample_ddim(
+          p, model, x_T, rng,
+          {.steps = steps, .eta = eta, .mean_squared_eps = mean_squared_eps, .observer = observer});
+    };
+  };
+  for (const std::int64_t steps : {3, 10, 50}) {
+    // At every timestep on the way, from x_T of that variance; the last step takes the mean.
+    for (const Sampler& sampler :
+         {ddpm_with(ReverseVariance::analytic), ddim_with(0.0), ddim_with(0.6)}) {
+      const Probe p = probe(sampler, process, s2, steps);
+      double variance = marginal_variance(schedule.alpha_bar(999), s2);
+      for (std::size_t i = 0; i + 1 < p.t.size(); ++i) {
+        variance = p.m[i] * p.m[i] * variance + p.v[i];
+        CHECK(std::abs(variance - marginal_variance(schedule.alpha_bar(p.t[i + 1]), s2)) < 1e-10);
+      }
+    }
+    const Probe p = probe(ddpm_with(ReverseVariance::beta_tilde), process, s2, steps);
+    CHECK(std::abs(p.final_variance - s2) > 1e-3);
+  }
+  const Tensor x_T = Tensor::full({1, 1}, 0.5, DType::f64);
+  const auto refused = [&](const DdpmOptions& options) {
+    CHECK_THROWS_AS(sample_ddpm(process, exact_denoiser(process, s2), x_T, Rng(1), options),
+                    ValueError);
+  };
+  refused({.variance = ReverseVariance::analytic});
+  refused({.mean_squared_eps = mean_squared_eps});
+  CHECK_THROWS_AS(
+      sample_ddim(process, exact_denoiser(process, s2), x_T, Rng(1), {.mean_squared_eps = {0.5}}),
+      ValueError);
+}
+
+TEST_CASE("sample_ddpm: a shift of the mean is the variance of the step times the shift") {
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Denoiser model = exact_denoiser(process, 0.25);
+  const Tensor x_T = Tensor::full({1, 2}, 0.5, DType::f64);
+  std::vector<Tensor> plain, moved;
+  std::vector<std::int64_t> t_of_step;
+  const auto run = [&](const ScoreShift& shift, std::vector<Tensor>& path) {
+    sample_ddpm(process, model, x_T, Rng(1),
+                {.steps = 2, .shift_mean = shift, .observer = [&](const SampleStep& step) {
+                   path.push_back(step.x_next.clone());
+                 }});
+  };
+  run({}, plain);
+  run(
+      [&](const Tensor& x, const Tensor& t) {
+        t_of_step.push_back(t.to_vector<std::int64_t>()[0]);
+        return Tensor::full(x.shape(), 3.0, x.dtype());
+      },
+      moved);
+  CHECK(t_of_step == std::vector<std::int64_t>{99, 0});
+  CHECK(max_difference(moved[0], plain[0] + 3.0 * process.schedule.beta_between(0, 99)) < 1e-14);
+}
