@@ -1,0 +1,188 @@
+// EDM's preconditioning against second moments, exact by a design of four points, and against the
+// exact denoiser of Gaussian mixtures.
+#include "diffusion/edm.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "data/points.h"
+#include "diffusion/samplers.h"
+#include "tensor/error.h"
+#include "tests/oracles/gaussian_mixture.h"
+
+using namespace ito;
+using oracle::GaussianMixture;
+
+namespace {
+
+double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
+
+// x0 and eps at (+-sigma_data, +-1): the four points have the second moments of N(0, sigma_data^2)
+// and N(0, 1), so the mean of a square of anything linear in them is its expectation.
+struct Design {
+  Tensor x0, eps, sigma;
+};
+Design design(double sigma_data, double sigma) {
+  return {sigma_data * Tensor::from<double>({1, 1, -1, -1}, {4, 1}),
+          Tensor::from<double>({1, -1, 1, -1}, {4, 1}), Tensor::full({4}, sigma, DType::f64)};
+}
+
+// The farthest that the variances of the input and of the target stray from 1 over noise levels.
+double variance_error(
+    const std::function<EdmScaling(const Tensor& sigma, const Tensor& x)>& scaling,
+    double sigma_data) {
+  double worst = 0.0;
+  for (const double level : {0.002, 0.03, 0.5, 1.0, 7.0, 80.0}) {
+    const Design d = design(sigma_data, level);
+    const Tensor x = d.x0 + level * d.eps;
+    const EdmScaling c = scaling(d.sigma, x);
+    const double input = mean(square(c.in * x)).item();
+    const double target = mean(square((d.x0 - c.skip * x) / c.out)).item();
+    worst = std::max({worst, std::abs(input - 1.0), std::abs(target - 1.0)});
+  }
+  return worst;
+}
+
+// The network that makes D exact for this data: eq. 7 solved for F.
+NoiseNetwork exact_network(const Edm& edm, const GaussianMixture& data) {
+  return [edm, data](const Tensor& input, const Tensor& c_noise) {
+    const Tensor sigma = exp(4.0 * c_noise);
+    const EdmScaling c = edm.scaling(sigma, input);
+    const Tensor x = input / c.in;
+    const NoiseLevel level{Tensor::scalar(1.0, DType::f64),
+                           reshape(sigma, Shape{sigma.numel(), 1})};
+    return (data.x0(x, level) - c.skip * x) / c.out;
+  };
+}
+
+const NoiseNetwork zero = [](const Tensor& x, const Tensor&) { return 0.0 * x; };
+
+const GaussianMixture mixture{
+    {.5, .3, .2}, {{-2, 0}, {3, 1}, {0, 0}}, {{.25, .5}, {1, 4}, {.01, 1}}};
+
+}  // namespace
+
+TEST_CASE("edm: inputs and targets have variance 1 at every noise level") {
+  for (const double sigma_data : {0.5, 1.0, 2.0}) {
+    const Edm edm{.sigma_data = sigma_data};
+    const auto scaling = [&](const Tensor& sigma, const Tensor& x) {
+      return edm.scaling(sigma, x);
+    };
+    // At sigma = .002 the plain difference x0 - c_skip x loses three digits.
+    CHECK(variance_error(scaling, sigma_data) < 1e-11);
+    const auto without_root = [&](const Tensor& sigma, const Tensor& x) {
+      EdmScaling c = edm.scaling(sigma, x);
+      c.skip = c.skip / sigma_data * (sigma_data + 0.1);
+      return c;
+    };
+    CHECK(variance_error(without_root, sigma_data) > 0.1);
+  }
+}
+
+TEST_CASE("edm: target() is the definition, and -v for data of variance 1") {
+  Rng rng(1, Purpose::test);
+  const Edm edm{.sigma_data = 1.0};
+  const Tensor x0 = randn(rng, {40, 3}, DType::f64), eps = randn(rng, {40, 3}, DType::f64);
+  const Tensor sigma = edm.draw_sigma(rng, 40, DType::f64), s = reshape(sigma, Shape{40, 1});
+  const EdmScaling c = edm.scaling(sigma, x0);
+  CHECK(max_difference(edm.target(x0, sigma, eps), (x0 - c.skip * (x0 + s * eps)) / c.out) <
+        1e-13 * 500);
+  const NoiseLevel level{rsqrt(1.0 + square(s)), s * rsqrt(1.0 + square(s))};
+  CHECK(max_difference(edm.target(x0, sigma, eps), -v_from_x0_epsilon(x0, eps, level)) < 1e-14);
+}
+
+TEST_CASE("edm: on normal data F = 0 is the best and its loss is 1") {
+  const Edm edm{.sigma_data = 0.7};
+  for (const double level : {0.002, 0.1, 1.0, 80.0}) {
+    CAPTURE(level);
+    const Design d = design(0.7, level);
+    const auto loss = [&](double slope) {
+      const NoiseNetwork F = [slope](const Tensor& x, const Tensor&) { return slope * x; };
+      return mean(edm.losses(F, d.x0, d.sigma, d.eps)).item();
+    };
+    CHECK(std::abs(loss(0.0) - 1.0) < 1e-13);
+    CHECK(loss(1e-3) > 1.0 + 0.9e-6);  // the target has nothing to do with the input
+    CHECK(loss(-1e-3) > 1.0 + 0.9e-6);
+    // And D is then the mean of x0 given x, s^2 / (s^2 + sigma^2) x.
+    const Tensor x = d.x0 + level * d.eps;
+    const double factor = 0.49 / (0.49 + level * level);
+    CHECK(max_difference(edm.denoise(zero, x, d.sigma), factor * x) < 1e-14 * (1 + level));
+    // With data of another variance neither holds.
+    const Edm other{.sigma_data = 0.5};
+    CHECK(std::abs(mean(other.losses(zero, d.x0, d.sigma, d.eps)).item() - 1.0) > 1e-6);
+  }
+}
+
+TEST_CASE("edm: the loss is the error of D with the weight 1 / c_out^2") {
+  Rng rng(2, Purpose::test);
+  const Edm edm;
+  const Tensor x0 = 0.5 * randn(rng, {50, 2, 3}, DType::f64),
+               eps = randn(rng, {50, 2, 3}, DType::f64);
+  const Tensor sigma = edm.draw_sigma(rng, 50, DType::f64), s = reshape(sigma, Shape{50, 1, 1});
+  const NoiseNetwork F = [](const Tensor& x, const Tensor& c) {
+    return tanh(x + reshape(c, Shape{50, 1, 1}));
+  };
+  const Tensor error = edm.denoise(F, x0 + s * eps, sigma) - x0;
+  const Tensor weight = (square(s) + 0.25) / square(s * 0.5);
+  const Tensor wanted = mean(weight * square(error), {1, 2});
+  const Tensor got = edm.losses(F, x0, sigma, eps);
+  CHECK(max(abs(got - wanted) / wanted).item() < 1e-11);
+  const Tensor unweighted = mean(square(error), {1, 2});
+  CHECK(max(abs(got - unweighted) / unweighted).item() > 1.0);
+}
+
+TEST_CASE("edm: training noise is lognormal") {
+  Rng rng(3, Purpose::test);
+  const std::int64_t n = 100'000;
+  const Tensor log_sigma = log(Edm{}.draw_sigma(rng, n, DType::f64));
+  const double m = mean(log_sigma).item(), second = mean(square(log_sigma + 1.2)).item();
+  CHECK(std::abs(m + 1.2) < 4 * 1.2 / std::sqrt(double(n)));
+  CHECK(std::abs(second - 1.44) < 4 * 1.44 * std::sqrt(2.0 / double(n)));
+  CHECK(Edm{}.draw_sigma(rng, 3).dtype() == DType::f32);
+}
+
+TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule") {
+  const Edm edm{.sigma_data = 1.3};
+  Rng rng(4, Purpose::test);
+  for (const NoiseSchedule& schedule : {NoiseSchedule::linear(), NoiseSchedule::cosine(100)}) {
+    const GaussianDiffusion process{schedule, Prediction::x0};
+    const Denoiser model = edm_denoiser(edm, exact_network(edm, mixture), schedule);
+    const Denoiser exact = oracle::exact_denoiser(process, mixture);
+    double worst = 0.0, forgotten = 0.0;
+    for (std::int64_t t = 0; t < schedule.timesteps(); t += 9) {
+      const Tensor x = randn(rng, {20, 2}, DType::f64), steps = same_timestep(t, x);
+      worst = std::max(worst, max_difference(model(x, steps), exact(x, steps)));
+      const Tensor sigma = Tensor::full(
+          {20}, std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t)), DType::f64);
+      forgotten = std::max(
+          forgotten,
+          max_difference(edm.denoise(exact_network(edm, mixture), x, sigma), exact(x, steps)));
+    }
+    CHECK(worst < 1e-11);
+    CHECK(forgotten > 0.1);  // x_t in place of x_t / alpha
+  }
+}
+
+TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
+  const Edm edm{.sigma_data = 1.3};
+  const NoiseSchedule schedule = NoiseSchedule::linear(100, 1e-3, 0.2);
+  const GaussianDiffusion process{schedule, Prediction::x0};
+  Rng rng(5, Purpose::sample);
+  const Tensor x_T = randn(rng, {30, 2}, DType::f64);
+  const Tensor a =
+      sample_ddim(process, edm_denoiser(edm, exact_network(edm, mixture), schedule), x_T, rng);
+  const Tensor b = sample_ddim(process, oracle::exact_denoiser(process, mixture), x_T, rng);
+  CHECK(max_difference(a, b) < 1e-9);  // the flow between modes spreads rounding
+}
+
+TEST_CASE("edm: what is refused") {
+  const Edm edm;
+  const Tensor x = Tensor::zeros({4, 2}), sigma = Tensor::full({4}, 1.0);
+  CHECK_THROWS_AS(edm.denoise(zero, x, Tensor::full({3}, 1.0)), ShapeError);
+  CHECK_THROWS_AS(edm.losses(zero, x, sigma, Tensor::zeros({4, 3})), ShapeError);
+  CHECK_THROWS_AS(edm.denoise(zero, x, Tensor::full({4}, 1.0, DType::f64)), DTypeError);
+}
