@@ -31,27 +31,40 @@ Design design(double sigma_data, double sigma) {
           Tensor::from<double>({1, -1, 1, -1}, {4, 1}), Tensor::full({4}, sigma, DType::f64)};
 }
 
-// The farthest that the variances of the input and of the target stray from 1 over noise levels.
-double variance_error(
-    const std::function<EdmScaling(const Tensor& sigma, const Tensor& x)>& scaling,
-    double sigma_data) {
+// Table 1 of the paper.
+struct Scaling {
+  Tensor skip, out, in, noise;
+};
+Scaling table_1(double sigma_data, const Tensor& sigma) {
+  const Tensor s = reshape(sigma, Shape{sigma.numel(), 1});
+  const Tensor sum_of_squares = square(s) + sigma_data * sigma_data;
+  return {sigma_data * sigma_data / sum_of_squares, s * sigma_data / sqrt(sum_of_squares),
+          1.0 / sqrt(sum_of_squares), 0.25 * log(sigma)};
+}
+
+// The farthest that the variances of what F sees and of what it should put out stray from 1.
+double variance_error(const Edm& edm, double sigma_data) {
   double worst = 0.0;
   for (const double level : {0.002, 0.03, 0.5, 1.0, 7.0, 80.0}) {
     const Design d = design(sigma_data, level);
-    const Tensor x = d.x0 + level * d.eps;
-    const EdmScaling c = scaling(d.sigma, x);
-    const double input = mean(square(c.in * x)).item();
-    const double target = mean(square((d.x0 - c.skip * x) / c.out)).item();
+    double input = 0.0;
+    edm.losses(
+        [&](const Tensor& x, const Tensor&) {
+          input = mean(square(x)).item();
+          return x;
+        },
+        d.x0, d.sigma, d.eps);
+    const double target = mean(square(edm.target(d.x0, d.sigma, d.eps))).item();
     worst = std::max({worst, std::abs(input - 1.0), std::abs(target - 1.0)});
   }
   return worst;
 }
 
 // The network that makes D exact for this data: eq. 7 solved for F.
-NoiseNetwork exact_network(const Edm& edm, const GaussianMixture& data) {
-  return [edm, data](const Tensor& input, const Tensor& c_noise) {
+NoiseNetwork exact_network(double sigma_data, const GaussianMixture& data) {
+  return [sigma_data, data](const Tensor& input, const Tensor& c_noise) {
     const Tensor sigma = exp(4.0 * c_noise);
-    const EdmScaling c = edm.scaling(sigma, input);
+    const Scaling c = table_1(sigma_data, sigma);
     const Tensor x = input / c.in;
     const NoiseLevel level{Tensor::scalar(1.0, DType::f64),
                            reshape(sigma, Shape{sigma.numel(), 1})};
@@ -68,31 +81,27 @@ const GaussianMixture mixture{
 
 TEST_CASE("edm: inputs and targets have variance 1 at every noise level") {
   for (const double sigma_data : {0.5, 1.0, 2.0}) {
-    const Edm edm{.sigma_data = sigma_data};
-    const auto scaling = [&](const Tensor& sigma, const Tensor& x) {
-      return edm.scaling(sigma, x);
-    };
-    // At sigma = .002 the plain difference x0 - c_skip x loses three digits.
-    CHECK(variance_error(scaling, sigma_data) < 1e-11);
-    const auto without_root = [&](const Tensor& sigma, const Tensor& x) {
-      EdmScaling c = edm.scaling(sigma, x);
-      c.skip = c.skip / sigma_data * (sigma_data + 0.1);
-      return c;
-    };
-    CHECK(variance_error(without_root, sigma_data) > 0.1);
+    CHECK(variance_error(Edm{.sigma_data = sigma_data}, sigma_data) < 1e-14);
+    CHECK(variance_error(Edm{.sigma_data = 1.1 * sigma_data}, sigma_data) > 0.05);
   }
 }
 
-TEST_CASE("edm: target() is the definition, and -v for data of variance 1") {
+TEST_CASE("edm: D and the target are those of the paper's table") {
   Rng rng(1, Purpose::test);
-  const Edm edm{.sigma_data = 1.0};
+  const Edm edm{.sigma_data = 0.8};
   const Tensor x0 = randn(rng, {40, 3}, DType::f64), eps = randn(rng, {40, 3}, DType::f64);
-  const Tensor sigma = edm.draw_sigma(rng, 40, DType::f64), s = reshape(sigma, Shape{40, 1});
-  const EdmScaling c = edm.scaling(sigma, x0);
-  CHECK(max_difference(edm.target(x0, sigma, eps), (x0 - c.skip * (x0 + s * eps)) / c.out) <
-        1e-13 * 500);
-  const NoiseLevel level{rsqrt(1.0 + square(s)), s * rsqrt(1.0 + square(s))};
-  CHECK(max_difference(edm.target(x0, sigma, eps), -v_from_x0_epsilon(x0, eps, level)) < 1e-14);
+  const Tensor sigma = edm.draw_sigma(rng, 40, DType::f64);
+  const Tensor x = x0 + reshape(sigma, Shape{40, 1}) * eps;
+  const Scaling c = table_1(0.8, sigma);
+  const NoiseNetwork F = [](const Tensor& input, const Tensor& noise) {
+    return tanh(input + reshape(noise, Shape{40, 1}));
+  };
+  const Tensor D = c.skip * x + c.out * F(c.in * x, c.noise);
+  CHECK(max_difference(edm.denoise(F, x, sigma), D) < 1e-14);
+  CHECK(max_difference(edm.target(x0, sigma, eps), (x0 - c.skip * x) / c.out) < 1e-12);
+  const Scaling wrong = table_1(0.5, sigma);
+  CHECK(max_difference(edm.denoise(F, x, sigma), wrong.skip * x + c.out * F(c.in * x, c.noise)) >
+        0.1);
 }
 
 TEST_CASE("edm: on normal data F = 0 is the best and its loss is 1") {
@@ -147,36 +156,39 @@ TEST_CASE("edm: training noise is lognormal") {
 
 TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule") {
   const Edm edm{.sigma_data = 1.3};
+  const NoiseNetwork F = exact_network(1.3, mixture);
   Rng rng(4, Purpose::test);
-  for (const NoiseSchedule& schedule : {NoiseSchedule::linear(), NoiseSchedule::cosine(100)}) {
-    const GaussianDiffusion process{schedule, Prediction::x0};
-    const Denoiser model = edm_denoiser(edm, exact_network(edm, mixture), schedule);
-    const Denoiser exact = oracle::exact_denoiser(process, mixture);
+  for (const NoiseSchedule& schedule :
+       {NoiseSchedule::linear(), NoiseSchedule::cosine(100), NoiseSchedule::karras(50)}) {
+    const GaussianDiffusion process{schedule, Prediction::edm, 1.3};
+    const Denoiser model = edm_denoiser(edm, F, schedule);
+    const Denoiser forgetful = [&](const Tensor& x_t, const Tensor& t) {  // x_t, not x_t / alpha
+      return edm.output(
+          F, x_t, Tensor::full(t.shape(), schedule.sigma(t.data<std::int64_t>()[0]), DType::f64));
+    };
     double worst = 0.0, forgotten = 0.0;
     for (std::int64_t t = 0; t < schedule.timesteps(); t += 9) {
       const Tensor x = randn(rng, {20, 2}, DType::f64), steps = same_timestep(t, x);
-      worst = std::max(worst, max_difference(model(x, steps), exact(x, steps)));
-      const Tensor sigma = Tensor::full(
-          {20}, std::sqrt(schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t)), DType::f64);
-      forgotten = std::max(
-          forgotten,
-          max_difference(edm.denoise(exact_network(edm, mixture), x, sigma), exact(x, steps)));
+      const Tensor exact = mixture.x0(x, process.noise_level(steps, x));
+      worst = std::max(worst, max_difference(process.denoise(model, x, steps).x0, exact));
+      forgotten =
+          std::max(forgotten, max_difference(process.denoise(forgetful, x, steps).x0, exact));
     }
-    CHECK(worst < 1e-11);
-    CHECK(forgotten > 0.1);  // x_t in place of x_t / alpha
+    CHECK(worst < 1e-12 * 50);
+    CHECK(forgotten > 0.1);
   }
 }
 
 TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
-  const Edm edm{.sigma_data = 1.3};
-  const NoiseSchedule schedule = NoiseSchedule::linear(100, 1e-3, 0.2);
-  const GaussianDiffusion process{schedule, Prediction::x0};
+  const NoiseSchedule schedule = NoiseSchedule::karras(40);
+  const GaussianDiffusion with_F{schedule, Prediction::edm, 1.3}, with_v{schedule, Prediction::v};
+  const Denoiser model = edm_denoiser({.sigma_data = 1.3}, exact_network(1.3, mixture), schedule);
   Rng rng(5, Purpose::sample);
   const Tensor x_T = randn(rng, {30, 2}, DType::f64);
-  const Tensor a =
-      sample_ddim(process, edm_denoiser(edm, exact_network(edm, mixture), schedule), x_T, rng);
-  const Tensor b = sample_ddim(process, oracle::exact_denoiser(process, mixture), x_T, rng);
-  CHECK(max_difference(a, b) < 1e-9);  // the flow between modes spreads rounding
+  const Tensor a = sample_ddim(with_F, model, x_T, rng, {.steps = 40});
+  const Tensor b =
+      sample_ddim(with_v, oracle::exact_denoiser(with_v, mixture), x_T, rng, {.steps = 40});
+  CHECK(max_difference(a, b) < 1e-9);  // the flow between components spreads rounding
 }
 
 TEST_CASE("edm: what is refused") {
