@@ -11,6 +11,7 @@
 #include "examples/app/datasets.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/train_options.h"
+#include "examples/app/training_loss.h"
 #include "examples/app/training_run.h"
 #include "ito.h"
 
@@ -38,17 +39,22 @@ app::ExitCode train(const app::TrainOptions& options) {
   nn::Ema ema(flat, app::ema_decay(options));
   const auto lr = nn::LrSchedule::constant(options.lr, options.warmup);
 
-  app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});
+  // L_simple with uniform timesteps, unless the flags ask for something else.
+  const app::TrainingLoss loss(options, process, device);
+  app::Timesteps timesteps(options, device);
+
+  app::TrainingRun run(options, dataset, config, process, unet.labelled(),
+                       {flat, adam, ema, timesteps.sampler()});
 
   // Every random number is a function of the seed and the step: that is what makes a continued run
   // equal to one that was never stopped. The step is read from where it lies on the device.
-  Rng flips(seed, Purpose::augment), timesteps(seed, Purpose::timestep),
-      noise(seed, Purpose::noise), dropout(seed, Purpose::dropout), drops(seed, Purpose::condition);
+  Rng flips(seed, Purpose::augment), times(seed, Purpose::timestep), noise(seed, Purpose::noise),
+      dropout(seed, Purpose::dropout), drops(seed, Purpose::condition);
   const data::BatchSampler batches(dataset.count(), options.batch, seed);
   const Tensor classes = options.class_conditional ? dataset.labels.to(device) : Tensor{};
   Tensor images = Tensor::zeros({options.batch}, DType::i64, device);
   Tensor draw = Tensor::zeros({1}, DType::i64, device);
-  const auto generators = {&flips, &timesteps, &noise, &dropout, &drops};
+  const auto generators = {&flips, &times, &noise, &dropout, &drops};
   for (Rng* rng : generators) rng->bind(draw);
 
   // One step. On a GPU it is recorded once and then started as a whole: it must do the same every
@@ -59,7 +65,7 @@ app::ExitCode train(const app::TrainOptions& options) {
         for (Rng* rng : generators) rng->seek(0);  // draw 0 of the step
 
         // A timestep for each image, clean images, noise, and x_t between them.
-        const Tensor t = randint(timesteps, 0, options.timesteps, {options.batch}, device);
+        const Tensor t = timesteps.draw(times);
         const auto [x0, eps, x_t] =
             data::gather_noisy_batch(on_device, images, options.flip == "on" ? &flips : nullptr,
                                      {t, levels.alpha, levels.sigma}, noise);
@@ -72,9 +78,9 @@ app::ExitCode train(const app::TrainOptions& options) {
         }
 
         // L_simple: how badly the network tells the noise from the noisy images.
-        const Tensor losses = process.losses_of(unet(x_t, t, &dropout, labels), x0, t, eps);
+        const Tensor losses = loss(unet(x_t, t, &dropout, labels), x_t, x0, t, eps);
         flat.zero_grad();
-        backward(mean(losses));
+        backward(timesteps.mean(losses));
 
         // Adam, with the gradient clipped; and the average. Nothing changes when something is NaN.
         adam.step_if_finite({.max_norm = options.clip,
@@ -90,6 +96,7 @@ app::ExitCode train(const app::TrainOptions& options) {
     const std::int64_t number = options.overfit > 0 ? 0 : step;  // --overfit repeats step 0
     images.assign(Tensor::from(batches.indices_at(number), images.shape()));
     draw.fill(static_cast<double>(number));
+    timesteps.prepare(number);
     adam.set_lr(lr(step));
     step_of_training.run();
     step = run.end_of_step(step, lr(step));

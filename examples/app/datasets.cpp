@@ -95,6 +95,7 @@ UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {
   UNetConfig c;
   c.image_size = dataset.images.size(1);
   c.in_channels = c.out_channels = dataset.images.size(3);
+  if (o.learn_variance) c.out_channels *= 2;
   c.base_channels = o.channels;
   c.channel_multipliers = o.multipliers;
   c.blocks_per_level = o.blocks;

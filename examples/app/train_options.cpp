@@ -69,6 +69,22 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
                   "shift of a norm (AdaGN)");
 }
 
+void add_loss_flags(CommandLine& line, TrainOptions& o) {
+  line.heading("Loss");
+  line.add_choice("--loss-weight", o.loss_weight,
+                  {"simple", "vlb-beta", "vlb-beta-tilde", "snr", "min-snr", "likelihood", "bound"},
+                  "weight of the squared error over time: 1; the variational bound's own with "
+                  "variance beta or beta-tilde; SNR, or at most 5 of it, on the error of x0; that "
+                  "of the likelihood. bound: the bound itself in bits per dimension, with its "
+                  "decoder");
+  line.add_switch("--learn-variance", o.learn_variance,
+                  "the network also puts out the variance of the reverse steps and learns it by "
+                  "the bound (twice the output channels)");
+  line.add_choice("--t-sampling", o.t_sampling, {"uniform", "importance"},
+                  "timesteps to learn from; importance draws those of large losses more often and "
+                  "weighs them less, which calms the bound");
+}
+
 void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Optimiser");
   line.add("--steps", o.steps, {1, billion}, "optimiser steps in all, counted from the beginning");
@@ -169,6 +185,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   CommandLine line(o.program, o.description);
   add_data_flags(line, o);
   add_model_flags(line, o);
+  add_loss_flags(line, o);
   add_optimiser_flags(line, o);
   bool no_graph = false;
   add_run_flags(line, o, no_graph);
@@ -190,6 +207,10 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   }
   if (line.given("--drop-class") && !o.class_conditional) {
     stop(ExitCode::usage, "--drop-class belongs to --class-conditional");
+  }
+  if (o.overfit > 0 && o.t_sampling == "importance") {
+    stop(ExitCode::usage,
+         "--t-sampling importance changes the timesteps, which --overfit keeps; use uniform");
   }
   if (!o.resume.empty() && o.overwrite) {
     stop(ExitCode::usage, "--resume and --overwrite exclude each other");

@@ -45,6 +45,11 @@ struct TrainOptions {
   double drop_class = 0.1;         ///< probability that it is not told after all
   std::string conditioning = "add";
 
+  // The loss.
+  std::string loss_weight = "simple";  ///< or "bound": the variational bound itself
+  bool learn_variance = false;         ///< of the reverse steps: twice the output channels
+  std::string t_sampling = "uniform";
+
   // The optimiser.
   std::int64_t steps = 0;
   std::int64_t batch = 0;

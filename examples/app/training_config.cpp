@@ -15,6 +15,9 @@ using Json = nlohmann::ordered_json;
 const Json& before_there_were() {
   static const Json defaults = {{"class_conditional", false},
                                 {"conditioning", "add"},
+                                {"loss_weight", "simple"},
+                                {"learn_variance", false},
+                                {"t_sampling", "uniform"},
                                 {"ema_warmup", "ratio"},
                                 {"ema_every", 1}};
   return defaults;
@@ -48,7 +51,10 @@ Json learning(const TrainOptions& o, const data::Dataset& d) {
                {"ema_every", o.ema_every},
                {"seed", o.seed},
                {"class_conditional", o.class_conditional},
-               {"conditioning", o.conditioning}};
+               {"conditioning", o.conditioning},
+               {"loss_weight", o.loss_weight},
+               {"learn_variance", o.learn_variance},
+               {"t_sampling", o.t_sampling}};
   if (o.class_conditional) {
     json["drop_class"] = o.drop_class;
     json["labels_fingerprint"] = fingerprint(d.labels.raw(), d.labels.bytes());

@@ -28,8 +28,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // Rows of the history: how many steps a device makes before they are looked at.
+// Timesteps by importance depend on the losses of the step before.
 std::int64_t steps_between_looks(const TrainOptions& o, Device device) {
-  return device.is_cpu() ? 1 : std::min<std::int64_t>(o.log_every, 100);
+  const bool every = device.is_cpu() || o.t_sampling == "importance";
+  return every ? 1 : std::min<std::int64_t>(o.log_every, 100);
 }
 
 RunDirectory::Mode mode_of(const TrainOptions& o) {
@@ -247,6 +249,7 @@ std::optional<std::int64_t> TrainingRun::Impl::look(std::int64_t newest, double 
     }
     if (row.updated) {
       state.bad_in_a_row = 0;
+      if (learner.timesteps != nullptr) learner.timesteps->update(row.t, row.losses);
     } else {
       handle_bad(step, row, step == newest, lr);
     }

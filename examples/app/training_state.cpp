@@ -23,7 +23,7 @@ std::int64_t counter(const nn::SafeTensors& file, const char* key) {
 
 nn::CheckpointContents checkpoint_contents(const Learner& learner, const TrainingState& state,
                                            const std::string& card) {
-  const auto& [flat, adam, ema] = learner;
+  const auto& [flat, adam, ema, timesteps] = learner;
   const std::string step = std::to_string(state.step);
   nn::CheckpointContents contents;
   contents.files["model.safetensors"] = {
@@ -37,6 +37,10 @@ nn::CheckpointContents checkpoint_contents(const Learner& learner, const Trainin
                                         {"config", card}}};
   contents.files["optimizer.safetensors"] = {adam.state(flat),
                                              {{"format", "ito"}, {"optimizer", "adam"}}};
+  if (timesteps != nullptr) {
+    contents.files["timesteps.safetensors"] = {{{"losses", timesteps->state()}},
+                                               {{"format", "ito"}}};
+  }
   contents.state_json = Json{{"step", state.step},
                              {"epoch", state.epoch},
                              {"cursor", state.cursor},
@@ -72,12 +76,15 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint) {
 }
 
 void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
-  auto& [flat, adam, ema] = learner;
+  auto& [flat, adam, ema, timesteps] = learner;
   nn::assign_parameters(flat.views(flat.values), checkpoint.load("model.safetensors"));
   const nn::SafeTensors average = checkpoint.load("ema.safetensors");
   nn::assign_parameters(flat.views(ema.values), average);
   ema.set_updates(counter(average, "updates"));
   adam.load_state(flat, checkpoint.load("optimizer.safetensors"));
+  if (timesteps != nullptr) {
+    timesteps->restore(checkpoint.load("timesteps.safetensors").at("losses"));
+  }
   flat.use(flat.values);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "diffusion/timestep_sampler.h"
 #include "examples/app/metrics.h"
 #include "nn/adam.h"
 #include "nn/checkpoint.h"
@@ -17,6 +18,7 @@ struct Learner {
   nn::FlatParameters& flat;
   nn::Adam& adam;
   nn::Ema& ema;
+  TimestepSampler* timesteps = nullptr;  ///< where timesteps are drawn by importance
 };
 
 /// The rest. Random numbers are functions of the step, so there is no generator to save.

@@ -1,0 +1,58 @@
+#include "examples/app/training_loss.h"
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
+#include "autograd/ops/reduce.h"
+#include "diffusion/hybrid_loss.h"
+#include "diffusion/loss_weight.h"
+
+namespace ito::app {
+
+TrainingLoss::TrainingLoss(const TrainOptions& options, const GaussianDiffusion& process,
+                           Device device)
+    : process_(process), bound_alone_(options.loss_weight == "bound") {
+  if (options.learn_variance || bound_alone_) {
+    const auto variance = options.learn_variance ? ReverseVariance::learned : ReverseVariance::beta;
+    bound_.emplace(process, BoundOptions{.variance = variance}, DType::f32, device);
+  }
+  if (bound_alone_ || options.loss_weight == "simple") return;
+  weights_ = loss_weights(process, loss_weight_from_name(options.loss_weight), DType::f32, device);
+}
+
+Tensor TrainingLoss::operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0,
+                                const Tensor& t, const Tensor& eps) const {
+  if (bound_alone_) return bound_losses(*bound_, output, x_t, x0, t, eps);
+  Tensor losses = process_.losses_of(output, x0, t, eps);
+  if (weights_.defined()) losses = gather(weights_, t) * losses;
+  if (bound_) losses = losses + variance_losses(*bound_, output, x_t, x0, t, eps);
+  return losses;
+}
+
+Timesteps::Timesteps(const TrainOptions& options, Device device)
+    : rng_(static_cast<std::uint64_t>(options.seed), Purpose::timestep),
+      timesteps_(options.timesteps),
+      device_(device),
+      batch_{options.batch} {
+  if (options.t_sampling == "uniform") return;
+  sampler_.emplace(timesteps_);
+  t_ = Tensor::zeros(batch_, DType::i64, device);
+  weight_ = Tensor::zeros(batch_, DType::f32, device);
+}
+
+void Timesteps::prepare(std::int64_t number) {
+  if (!sampler_) return;
+  rng_.seek(static_cast<std::uint64_t>(number));
+  const TimestepSampler::Draw draw = sampler_->draw(rng_, batch_[0]);
+  t_.assign(draw.t);
+  weight_.assign(draw.weight);
+}
+
+Tensor Timesteps::draw(Rng& rng) const {
+  return sampler_ ? t_.clone() : randint(rng, 0, timesteps_, batch_, device_);
+}
+
+Tensor Timesteps::mean(const Tensor& losses) const {
+  return ito::mean(sampler_ ? weight_ * losses : losses);
+}
+
+}  // namespace ito::app

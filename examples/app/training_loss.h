@@ -1,0 +1,63 @@
+// The loss that --loss-weight and --learn-variance describe, and the timesteps that --t-sampling
+// chooses. Without these flags: L_simple, and uniform timesteps.
+//
+//   const TrainingLoss loss(options, process, device);
+//   Timesteps timesteps(options, device);
+//   Graph step_of_training(device, [&] {
+//     const Tensor t = timesteps.draw(rng);
+//     const Tensor losses = loss(unet(x_t, t), x_t, x0, t, eps);    // [N]
+//     backward(timesteps.mean(losses)); ...
+//   });
+//   for (...) { timesteps.prepare(number); step_of_training.run(); ... }
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/timestep_sampler.h"
+#include "diffusion/variational_bound.h"
+#include "examples/app/train_options.h"
+
+namespace ito::app {
+
+class TrainingLoss {
+ public:
+  /// Keeps a reference to `process`.
+  TrainingLoss(const TrainOptions& options, const GaussianDiffusion& process, Device device);
+
+  /// The loss of each image, [N], for output = network(x_t, t). Free of host work in a graph.
+  Tensor operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0, const Tensor& t,
+                    const Tensor& eps) const;
+
+ private:
+  const GaussianDiffusion& process_;
+  Tensor weights_;                         // by timestep; undefined: 1
+  std::optional<VariationalBound> bound_;  // where it is (part of) the loss
+  bool bound_alone_ = false;
+};
+
+class Timesteps {
+ public:
+  Timesteps(const TrainOptions& options, Device device);
+
+  /// Before the step `number`: what is drawn on the host is drawn and copied.
+  void prepare(std::int64_t number);
+  /// The timestep of each image, i64 [N]; part of the recorded step.
+  Tensor draw(Rng& rng) const;
+  /// The mean of losses [N] that uniform timesteps would have.
+  Tensor mean(const Tensor& losses) const;
+
+  /// What learns from the losses of steps; none for uniform timesteps.
+  TimestepSampler* sampler() { return sampler_ ? &*sampler_ : nullptr; }
+
+ private:
+  Rng rng_;
+  std::int64_t timesteps_;
+  Device device_;
+  Shape batch_;
+  std::optional<TimestepSampler> sampler_;
+  Tensor t_, weight_;  // drawn by importance
+};
+
+}  // namespace ito::app
