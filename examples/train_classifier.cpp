@@ -40,7 +40,7 @@ bool parse(Options& o, int argc, char** argv) {
            "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
   line.add_choice("--inputs", o.inputs, {"clean", "noisy"},
                   "the images themselves, or x_t at every timestep of the schedule");
-  line.add_choice("--schedule", o.schedule, {"linear", "cosine"},
+  line.add_choice("--schedule", o.schedule, NoiseSchedule::names(),
                   "of the noise: that of the model to be guided");
   line.add("--timesteps", o.timesteps, {2, 100'000}, "T of that model");
   line.heading("Network and optimiser");
@@ -167,7 +167,7 @@ app::ExitCode run(const Options& o) {
     app::stop(app::ExitCode::usage, "--batch must be at most the number of images; got {} and {}",
               o.batch, set.count());
   }
-  const GaussianDiffusion process = app::make_process(o.schedule, o.timesteps, "epsilon");
+  const GaussianDiffusion process = app::make_process(o.schedule, o.timesteps, "v");
 
   app::ClassifierCard card;
   card.network.image_size = set.images.size(1);
