@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "autograd/engine.h"
@@ -205,6 +206,47 @@ TEST_CASE(
   CHECK(certainty(conditional_ones, label) > certainty(free, label) + 0.2);
   CHECK(certainty(guided_ones, label) > certainty(conditional_ones, label) + 0.1);
   CHECK(spread(guided_ones) < 0.7 * spread(conditional_ones));
+}
+
+TEST_CASE("guidance: DDPM's mean moves by the variance times the classifier's gradient") {
+  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Denoiser network = exact_denoiser(process, mixture);
+  const Tensor labels = Tensor::full({8}, 2, DType::i64);
+  const ScoreShift shift = classifier_shift(exact_classifier(process, mixture), labels, 2.0);
+  Rng rng(9);
+  const Tensor x_T = randn(rng, {8, 2}, DType::f64);
+  const auto watch = [&](const SampleStep& step) {
+    const Tensor t = same_timestep(step.t, step.x_t);
+    Rng again(9);
+    again.seek(static_cast<std::uint64_t>(step.t) + 1);  // the contract of samplers.h
+    const Tensor z = randn(again, x_T.shape(), DType::f64);
+    const double variance = step.t == 0 ? 0.0 : process.schedule.beta(step.t);
+    const Tensor mean_of = process.posterior(step.x0, step.x_t, t).mean;
+    const Tensor moved = step.x_next - std::sqrt(variance) * z - mean_of;
+    CHECK(max_difference(moved, variance * shift(step.x_t, t)) < 1e-13);
+    // Moving eps instead moves the mean by beta / sqrt(alpha) times the gradient: another step.
+    const Tensor by_eps = variance / std::sqrt(1.0 - variance) * shift(step.x_t, t);
+    if (step.t > 50) CHECK(max_difference(moved, by_eps) > 1e-6);
+  };
+  sample_ddpm(process, network, x_T, rng, {.observer = watch, .shift_mean = shift});
+}
+
+TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the component") {
+  const GaussianDiffusion process{NoiseSchedule::linear(200, 5e-4, 0.1)};
+  constexpr std::int64_t n = 2000, label = 1;
+  const Tensor labels = Tensor::full({n}, label, DType::i64);
+  Rng rng(10);
+  const Tensor x_T = randn(rng, {n, 2}, DType::f64);
+  const auto sample = [&](double scale) {
+    return sample_ddpm(
+        process, exact_denoiser(process, mixture), x_T, rng,
+        {.shift_mean = classifier_shift(exact_classifier(process, mixture), labels, scale)});
+  };
+  const Tensor x = sample(1.0);
+  const auto m = mean(x, {0}).to_vector<double>();
+  for (const double one : m) CHECK(std::abs(one - 1.0) < 4.0 / std::sqrt(double(n)) + 0.03);
+  CHECK(spread(x) == doctest::Approx(1.3).epsilon(0.1));
+  CHECK(certainty(sample(0.0), label) == doctest::Approx(0.3).epsilon(0.1));
 }
 
 TEST_CASE("guidance: labels that do not fit the batch are refused") {
