@@ -53,7 +53,8 @@ ScoreShift classifier_shift(NoisyClassifier classifier, Tensor labels, double sc
 
 /// The network whose score is that of `model` plus the shift: eps - sigma_t shift (their Algorithm
 /// 2), the same in x0 or v. For every sampler; DDPM may instead shift the mean of each step by the
-/// variance times `shift` (their Algorithm 1): DdpmOptions::shift_mean.
+/// variance times `shift` (their Algorithm 1): DdpmOptions::shift_mean. For x0 and v alpha_bar_t
+/// must not be 0.
 Denoiser shifted(GaussianDiffusion process, Denoiser model, ScoreShift shift);
 
 }  // namespace ito

@@ -26,7 +26,7 @@ using namespace ito;
 struct Options {
   std::string dataset = "fashion-mnist", data, inputs = "clean", schedule = "linear";
   std::string out = "out/classifier.safetensors", device = "auto";
-  std::int64_t timesteps = 1000, channels = 32, steps = 4000, batch = 64, seed = 0, threads = 0;
+  std::int64_t timesteps = 1000, channels = 32, steps = 6000, batch = 64, seed = 0, threads = 0;
   double lr = 2e-3, weight_decay = 0.05;
   bool quiet = false;
 };

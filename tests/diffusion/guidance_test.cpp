@@ -12,8 +12,11 @@
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/models/classifier.h"
 #include "diffusion/samplers.h"
+#include "nn/flat.h"
 #include "tensor/error.h"
+#include "tests/devices.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
@@ -247,6 +250,36 @@ TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the componen
   for (const double one : m) CHECK(std::abs(one - 1.0) < 4.0 / std::sqrt(double(n)) + 0.03);
   CHECK(spread(x) == doctest::Approx(1.3).epsilon(0.1));
   CHECK(certainty(sample(0.0), label) == doctest::Approx(0.3).epsilon(0.1));
+}
+
+TEST_CASE("guidance: a guided step can be recorded, and on the device gives the CPU's samples") {
+  const GaussianDiffusion process{NoiseSchedule::cosine(20), Prediction::v};
+  Rng init(11, Purpose::init), rng(11);
+  Tensor wanted;
+  for (const Device device : testing::devices()) {
+    Classifier classifier({.image_size = 8, .classes = 3, .base_channels = 8}, init);
+    Rng weights(12, Purpose::test);
+    for (Tensor& p : nn::parameters(classifier)) p.assign(0.2 * randn(weights, p.shape()));
+    nn::FlatParameters(classifier, device);
+    const Tensor labels = Tensor::from<std::int64_t>({0, 1, 2}, {3}).to(device);
+    const LabelledDenoiser network = [](const Tensor& x_t, const Tensor&, const Tensor& asked) {
+      return 0.1 * x_t * reshape(convert(asked, x_t.dtype()), Shape{asked.size(0), 1, 1, 1});
+    };
+    const Denoiser model = shifted(process, guided(network, labels, 3, 2.0),
+                                   classifier_shift(classifier, labels, 0.5));
+    const Tensor x_T = randn(rng, {3, 8, 8, 1}, DType::f32, device);
+    rng.seek(0);
+    const auto sample = [&](bool graph) {
+      const DdimOptions options{
+          .steps = 5, .eta = 1.0, .limit_x0 = dynamic_threshold(0.9), .graph = graph};
+      return sample_ddim(process, model, x_T, rng, options).to(Device::cpu());
+    };
+    const Tensor x = sample(true);
+    CHECK(same_bits(x, sample(false)));
+    if (!wanted.defined()) wanted = x;
+    CHECK(max_difference(x, wanted) < 1e-4);
+    CHECK(max(abs(x)).item() > 0.1);
+  }
 }
 
 TEST_CASE("guidance: labels that do not fit the batch are refused") {
