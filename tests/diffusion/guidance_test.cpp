@@ -231,7 +231,7 @@ TEST_CASE("guidance: DDPM's mean moves by the variance times the classifier's gr
     const Tensor by_eps = variance / std::sqrt(1.0 - variance) * shift(step.x_t, t);
     if (step.t > 50) CHECK(max_difference(moved, by_eps) > 1e-6);
   };
-  sample_ddpm(process, network, x_T, rng, {.observer = watch, .shift_mean = shift});
+  sample_ddpm(process, network, x_T, rng, {.shift_mean = shift, .observer = watch});
 }
 
 TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the component") {
