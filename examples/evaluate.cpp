@@ -4,6 +4,7 @@
 //   evaluate --checkpoint out/train_mnist --classifier out/classifier.safetensors
 //   evaluate --checkpoint out/train_mnist --bound-images 500 --json bound.json
 //   evaluate --samples samples.safetensors --classifier out/classifier.safetensors
+//   evaluate --features inception.safetensors
 //
 // A model that knows classes is asked for all of them in turn, and its samples are also judged by
 // whether the classifier sees the class that was asked for.
@@ -17,7 +18,6 @@
 #include "data/png.h"
 #include "diffusion/guidance.h"
 #include "diffusion/samplers.h"
-#include "diffusion/variational_bound.h"
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
@@ -25,6 +25,7 @@
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/judge.h"
+#include "examples/app/measure_bound.h"
 #include "examples/app/model_file.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
@@ -36,10 +37,12 @@ namespace {
 
 using namespace ito;
 
+const std::vector<std::string> sets = {"fashion-mnist", "mnist", "cifar10", "synthetic"};
+
 struct Options {
-  std::string checkpoint, classifier, samples, dataset, data, json, save, picture;
+  std::string checkpoint, classifier, samples, features, dataset, data, json, save, picture;
   std::string variance = "beta-tilde", sampler = "ddim", device = "auto";
-  std::int64_t bound_images = 100, count = 1000, reference = 10'000, steps = 0;
+  std::int64_t bound_images = 100, bound_steps = 0, count = 1000, reference = 10'000, steps = 0;
   std::int64_t seed = 0, batch = 100, threads = 0;
   double eta = 0, guidance = 1;
   bool raw = false, quiet = false;
@@ -53,15 +56,19 @@ bool parse(Options& o, int argc, char** argv) {
   line.add_switch("--raw", o.raw, "use the last weights instead of their average (EMA)");
   line.add("--samples", o.samples, "FILE.safetensors",
            "judge these images (made by sample --save) instead of drawing some");
-  line.add_choice("--dataset", o.dataset, {"fashion-mnist", "mnist", "cifar10", "synthetic"},
+  line.add("--features", o.features, "FILE.safetensors",
+           "compare features that another program made: its tensors samples and reference, [n, D]");
+  line.add_choice("--dataset", o.dataset, sets,
                   "the real images (default: what the model was trained on)");
   line.add("--data", o.data, "DIR",
            "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
   line.heading("Bits per dimension (needs --checkpoint)");
   line.add("--bound-images", o.bound_images, {0, 1'000'000},
            "images of the test split, T network calls each; 0: leave this out");
-  line.add_choice("--variance", o.variance, {"beta", "beta-tilde", "learned"},
-                  "of the reverse steps");
+  line.add("--bound-steps", o.bound_steps, {0, 100'000},
+           "the chain over so many of the timesteps, evenly spaced; 0: over all");
+  line.add_choice("--variance", o.variance, {"beta", "beta-tilde", "learned", "analytic"},
+                  "of its steps; analytic is estimated from as many images of the train split");
   line.heading("Samples against real images (needs --classifier)");
   line.add("--classifier", o.classifier, "FILE.safetensors", "whose features are compared");
   line.add("--count", o.count, {10, 1'000'000}, "samples to draw");
@@ -87,8 +94,17 @@ bool parse(Options& o, int argc, char** argv) {
   line.add_switch("--quiet", o.quiet, "print results only");
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
+  if (!o.features.empty()) {
+    for (const char* flag : {"--checkpoint", "--samples", "--classifier"}) {
+      if (line.given(flag)) {
+        app::stop(app::ExitCode::usage, "{} and --features exclude each other", flag);
+      }
+    }
+    return true;
+  }
   if (o.checkpoint.empty() && o.samples.empty()) {
-    app::stop(app::ExitCode::usage, "--checkpoint or --samples is needed: nothing to evaluate");
+    app::stop(app::ExitCode::usage,
+              "--checkpoint, --samples or --features is needed: nothing to evaluate");
   }
   if (o.classifier.empty()) {
     if (!o.samples.empty()) app::stop(app::ExitCode::usage, "--samples needs --classifier");
@@ -114,60 +130,19 @@ bool parse(Options& o, int argc, char** argv) {
   return true;
 }
 
-void expect_no_signal() {
-  if (app::stop_requested()) {
-    throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
-  }
-}
-
-std::vector<std::int64_t> range(std::int64_t first, std::int64_t count) {
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < indices.size(); ++i)
-    indices[i] = first + static_cast<std::int64_t>(i);
-  return indices;
-}
-
 // The classes that samples first, first + 1, ... are asked to show: all in turn.
 Tensor labels_in_turn(std::int64_t first, std::int64_t count, std::int64_t classes) {
-  std::vector<std::int64_t> labels = range(first, count);
-  for (std::int64_t& label : labels) label %= classes;
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i)
+    labels[static_cast<std::size_t>(i)] = (first + i) % classes;
   return Tensor::from(labels, {count});
 }
 
-app::BoundReport bound_of(const Options& o, const app::LoadedModel& model,
-                          const data::Dataset& test, Device device) {
-  const std::int64_t count = std::min(o.bound_images, test.count());
-  const std::int64_t classes = model.card.network.num_classes;
-  const VariationalBound bound(
-      model.process(), {.variance = reverse_variance_from_name(o.variance)}, DType::f32, device);
-  const std::int64_t timesteps = model.card.timesteps;
-  app::Progress progress(count * timesteps, 0, 0, o.quiet);
-  app::BoundReport report{{}, o.variance, "test"};
-  for (std::int64_t first = 0; first < count; first += o.batch) {
-    const std::vector<std::int64_t> images = range(first, std::min(o.batch, count - first));
-    const auto n = static_cast<std::int64_t>(images.size());
-    const Denoiser model_of_class =
-        classes > 0
-            ? conditional(model.labelled_denoiser(), data::gather_labels(test, images).to(device))
-            : model.denoiser();
-    std::int64_t calls = 0;
-    const Denoiser watched = [&](const Tensor& x_t, const Tensor& t) {
-      expect_no_signal();
-      progress.update(first * timesteps + std::min(++calls, timesteps) * n, NAN, 0, 0);
-      return model_of_class(x_t, t);
-    };
-    Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::noise);
-    rng.seek(0, static_cast<std::uint64_t>(first));
-    const Tensor x0 = data::gather_batch(test, images).to(device);
-    const BoundTable table = bound.evaluate(watched, x0, rng);
-    if (first == 0) {
-      report.table = table;
-    } else {
-      report.table.add(table);
-    }
+data::Dataset real_images(const Options& o, const std::string& dataset, data::Split split) {
+  if (std::find(sets.begin(), sets.end(), dataset) == sets.end()) {
+    app::stop(app::ExitCode::usage, "--dataset is needed: this model was trained on {}", dataset);
   }
-  progress.finish();
-  return report;
+  return app::load_split(dataset, o.data, split);
 }
 
 Tensor draw(const Options& o, const app::LoadedModel& model, std::int64_t steps, Device device) {
@@ -182,7 +157,7 @@ Tensor draw(const Options& o, const app::LoadedModel& model, std::int64_t steps,
     const Tensor x_T =
         randn(rng, {n, net.image_size, net.image_size, net.in_channels}, DType::f32, device);
     const Observer watch = [&](const SampleStep& s) {
-      expect_no_signal();
+      app::expect_no_signal();
       progress.update(first * steps + s.step * n, NAN, 0, 0);
     };
     const Denoiser denoiser = net.num_classes > 0
@@ -269,10 +244,8 @@ app::ProxyReport compare(const Options& o, const app::LoadedClassifier& classifi
     app::stop(app::ExitCode::usage, "--classifier {} is for images [N, {}, {}, {}]; got samples {}",
               o.classifier, net.image_size, net.image_size, net.in_channels, made.shape().str());
   }
-  const data::Dataset train =
-      some_of(app::load_split(dataset, o.data, data::Split::train), o.reference);
-  const data::Dataset real =
-      some_of(app::load_split(dataset, o.data, data::Split::test), made.size(0));
+  const data::Dataset train = some_of(real_images(o, dataset, data::Split::train), o.reference);
+  const data::Dataset real = some_of(real_images(o, dataset, data::Split::test), made.size(0));
   Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::noise);
   const Tensor noise = data::to_bytes(randn(rng, made.shape()));
 
@@ -286,15 +259,32 @@ app::ProxyReport compare(const Options& o, const app::LoadedClassifier& classifi
            judge.row("pure noise", noise)}};
 }
 
-app::ExitCode run(const Options& o) {
-  const Device device = app::choose_device(o.device, o.threads, o.quiet);
+app::ProxyReport compare_files_features(const Options& o) {
+  return app::with_exit_code(app::ExitCode::bad_data, [&] {
+    const nn::SafeTensors file = nn::load_safetensors(o.features);
+    const Tensor &samples = file.at("samples"), &reference = file.at("reference");
+    app::ProxyReport report;
+    report.rows = {app::compare_features("samples", samples, reference)};
+    report.features = samples.size(1);
+    report.reference = reference.size(0);
+    return report;
+  });
+}
+
+app::EvaluationReport evaluate(const Options& o) {
   app::EvaluationReport report;
+  if (!o.features.empty()) {
+    report.facts = {{"features", o.features}};
+    report.proxy = compare_files_features(o);
+    return report;
+  }
+  const Device device = app::choose_device(o.device, o.threads, o.quiet);
   std::optional<app::LoadedModel> model;
   std::optional<app::LoadedClassifier> classifier;
   if (!o.classifier.empty()) classifier = app::load_classifier(o.classifier, device);
   if (!o.checkpoint.empty()) {
-    model =
-        app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+    const auto weights = o.raw ? app::Weights::raw : app::Weights::average;
+    model = app::load_model(o.checkpoint, weights, device);
     report.facts = {{"model", o.checkpoint},
                     {"weights", fmt::format("{} of step {}, {}", model->weights, model->step,
                                             model->fingerprint)},
@@ -306,12 +296,20 @@ app::ExitCode run(const Options& o) {
   report.facts.emplace_back("real images", dataset);
   app::catch_signals();
   if (model && o.bound_images > 0) {
-    report.bound = bound_of(o, *model, app::load_split(dataset, o.data, data::Split::test), device);
+    const app::BoundRequest request{o.bound_images, o.bound_steps, o.variance,
+                                    o.seed,         o.batch,       o.quiet};
+    report.bound = app::measure_bound(
+        *model, [&](data::Split split) { return real_images(o, dataset, split); }, request, device);
   }
   if (classifier) {
     const Samples samples = o.samples.empty() ? drawn_samples(o, *model, device) : read_samples(o);
     report.proxy = compare(o, *classifier, samples, dataset, device);
   }
+  return report;
+}
+
+app::ExitCode run(const Options& o) {
+  const app::EvaluationReport report = evaluate(o);
   app::print(stdout, "{}", report.to_text());
   if (!o.json.empty()) {
     app::with_exit_code(app::ExitCode::resource,

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "autograd/ops/layout.h"
+#include "diffusion/evaluation/frechet.h"
 #include "diffusion/samplers.h"
 
 namespace ito::app {
@@ -23,12 +25,12 @@ double denoising_nats(const BoundTable& table) {
 std::string bound_text(const BoundReport& bound) {
   const BoundTable& table = bound.table;
   std::string text = fmt::format(
-      "\nbits per dimension of {} images of the {} split, T = {}, variance {}\n"
+      "\nbits per dimension of {} images of the {} split, {} steps, variance {}\n"
       "  prior        {:8.4f}\n"
       "  denoising    {:8.4f}\n"
       "  decoder      {:8.4f}\n"
       "  sum          {:8.4f} +- {:.4f}\n"
-      "\n  at some timesteps: the term, the sum of terms up to it, the error of x_0 (rms, of 255)\n"
+      "\n  at some steps t: the term, the sum of terms up to it, the error of x_0 (rms, of 255)\n"
       "       t    bits of term    bits up to it    error\n",
       table.images(), bound.split, table.nats.size(), bound.variance, bits(table.prior),
       bits(denoising_nats(table)), bits(table.nats.front()), table.bits_per_dimension(),
@@ -45,14 +47,18 @@ std::string bound_text(const BoundReport& bound) {
 }
 
 std::string proxy_text(const ProxyReport& proxy) {
-  std::string text = fmt::format(
-      "\nproxy distances, on the {} features of {}\n"
-      "(accuracy {:.4f} on the test split): for comparing models measured alike, not FID or KID "
-      "as\n"
-      "published; reference: {} images of the train split; precision and recall against n of them\n"
-      "  {:<34} {:>6}  {:>9}  {:>20}  {:>9}  {:>6}  {:>8}\n",
-      proxy.features, proxy.classifier, proxy.test_accuracy, proxy.reference, "images", "n",
-      "Fréchet", "kernel x 1000", "precision", "recall", "accuracy");
+  std::string text =
+      proxy.classifier.empty()
+          ? fmt::format("\ndistances on {} features; reference: {}\n", proxy.features,
+                        proxy.reference)
+          : fmt::format(
+                "\nproxy distances, on the {} features of {}\n"
+                "(accuracy {:.4f} on the test split): for comparing models measured alike, not "
+                "FID\n"
+                "or KID as published; reference: {} images of the train split\n",
+                proxy.features, proxy.classifier, proxy.test_accuracy, proxy.reference);
+  text += fmt::format("  {:<34} {:>6}  {:>9}  {:>20}  {:>9}  {:>6}  {:>8}\n", "", "n", "Fréchet",
+                      "kernel x 1000", "precision", "recall", "accuracy");
   for (const ProxyRow& row : proxy.rows) {
     text += fmt::format(
         "  {:<34} {:>6}  {:>9.4f}  {:>20}  {:>9.3f}  {:>6.3f}  {:>8}\n", row.name, row.count,
@@ -96,12 +102,26 @@ Json proxy_json(const ProxyReport& proxy) {
                     {"recall", row.regions.recall},
                     {"accuracy", row.accuracy}});  // null when it is NaN
   }
-  return {{"classifier", proxy.classifier},      {"classifier_test_accuracy", proxy.test_accuracy},
-          {"features", proxy.features},          {"reference_split", "train"},
-          {"reference_images", proxy.reference}, {"rows", rows}};
+  return {{"classifier", proxy.classifier},
+          {"classifier_test_accuracy", proxy.test_accuracy},
+          {"features", proxy.features},
+          {"reference", proxy.reference},
+          {"rows", rows}};
 }
 
 }  // namespace
+
+ProxyRow compare_features(const std::string& name, const Tensor& features,
+                          const Tensor& reference) {
+  const std::int64_t equal = std::min(features.size(0), reference.size(0));
+  ProxyRow row;
+  row.name = name;
+  row.count = features.size(0);
+  row.frechet = frechet_distance(feature_statistics(features), feature_statistics(reference));
+  row.kernel = kernel_distance(features, reference);
+  row.regions = precision_recall(slice(reference, 0, 0, equal), slice(features, 0, 0, equal));
+  return row;
+}
 
 std::string EvaluationReport::to_text() const {
   std::string text;

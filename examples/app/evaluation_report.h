@@ -31,9 +31,13 @@ struct ProxyRow {
   double accuracy = NAN;  ///< the classifier's, on images made for known classes
 };
 
+/// Features against features, f32 or f64 [n, D]: the distances against all of `reference`, precision
+/// and recall against n of it.
+ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference);
+
 struct ProxyReport {
-  std::string classifier;      ///< file and fingerprint
-  double test_accuracy = 0;    ///< of the classifier
+  std::string classifier;      ///< file and fingerprint; empty: the features came from a file
+  double test_accuracy = NAN;  ///< of the classifier
   std::int64_t features = 0;   ///< how many numbers an image becomes
   std::int64_t reference = 0;  ///< images of the train split for both distances
   std::vector<ProxyRow> rows;  ///< samples, floor, noise

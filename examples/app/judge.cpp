@@ -5,7 +5,6 @@
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "data/batch.h"
-#include "diffusion/evaluation/frechet.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/signals.h"
 
@@ -16,23 +15,14 @@ Judge::Judge(const LoadedClassifier& classifier, const Tensor& reference, Device
     : classifier_(classifier), device_(device), batch_(batch), reference_(features(reference)) {}
 
 ProxyRow Judge::row(const std::string& name, const Tensor& images, const Tensor& labels) const {
-  const Tensor f = features(images);
-  const std::int64_t equal = std::min(f.size(0), reference_.size(0));
-  ProxyRow row;
-  row.name = name;
-  row.count = f.size(0);
-  row.frechet = frechet_distance(feature_statistics(f), feature_statistics(reference_));
-  row.kernel = kernel_distance(f, reference_);
-  row.regions = precision_recall(slice(reference_, 0, 0, equal), slice(f, 0, 0, equal));
+  ProxyRow row = compare_features(name, features(images), reference_);
   if (labels.defined()) row.accuracy = accuracy(images, labels);
   return row;
 }
 
 // Images first, first + 1, ... of one batch, as the classifier takes them.
 Tensor Judge::cut(const Tensor& images, std::int64_t first) const {
-  if (stop_requested()) {
-    throw ProgramError(signal_exit_code(), "stopped by a signal; nothing was written");
-  }
+  expect_no_signal();
   const std::int64_t count = std::min(batch_, images.size(0) - first);
   const std::int64_t size = images.numel() / images.size(0);
   const Tensor part =

@@ -41,4 +41,10 @@ ExitCode signal_exit_code() {
   }
 }
 
+void expect_no_signal() {
+  if (stop_requested()) {
+    throw ProgramError(signal_exit_code(), "stopped by a signal; nothing was written");
+  }
+}
+
 }  // namespace ito::app

@@ -16,4 +16,7 @@ bool stop_requested();
 /// The exit code of the signal that came: interrupted or terminated; success when none did.
 ExitCode signal_exit_code();
 
+/// For programs that have nothing to save before their end: throws ProgramError when a signal came.
+void expect_no_signal();
+
 }  // namespace ito::app

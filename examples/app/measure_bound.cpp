@@ -1,0 +1,102 @@
+#include "examples/app/measure_bound.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "data/batch.h"
+#include "diffusion/analytic_variance.h"
+#include "diffusion/respaced.h"
+#include "diffusion/samplers.h"
+#include "examples/app/exit_codes.h"
+#include "examples/app/progress.h"
+#include "examples/app/signals.h"
+
+namespace ito::app {
+namespace {
+
+void expect_suitable(const LoadedModel& model, const data::Dataset& set, std::int64_t steps) {
+  const UNetConfig& net = model.card.network;
+  if (set.images.size(1) != net.image_size || set.images.size(3) != net.in_channels) {
+    stop(ExitCode::usage, "--dataset {} has images {}; the model is for [N, {}, {}, {}]", set.name,
+         set.images.shape().str(), net.image_size, net.image_size, net.in_channels);
+  }
+  if (steps > model.card.timesteps) {
+    stop(ExitCode::usage, "--bound-steps must be at most {}, the timesteps of this model; got {}",
+         model.card.timesteps, steps);
+  }
+}
+
+// One batch: the images, the chain for their classes and the noise that is theirs.
+struct Batch {
+  Respaced chain;
+  Tensor x0;
+  Rng rng;
+};
+
+// Calls f(batch) for the first `count` images of a set.
+template <class F>
+void for_batches(const LoadedModel& model, const data::Dataset& set, std::int64_t count,
+                 const BoundRequest& request, Device device, Progress& progress, const F& f) {
+  const std::int64_t steps = request.steps > 0 ? request.steps : model.card.timesteps;
+  const auto visited = evenly_spaced_timesteps(model.card.timesteps, steps);
+  for (std::int64_t first = 0; first < count; first += request.batch) {
+    std::vector<std::int64_t> images(
+        static_cast<std::size_t>(std::min(request.batch, count - first)));
+    std::iota(images.begin(), images.end(), first);
+    const Denoiser denoiser =
+        model.card.network.num_classes > 0
+            ? conditional(model.labelled_denoiser(), data::gather_labels(set, images).to(device))
+            : model.denoiser();
+    std::int64_t calls = first * steps;
+    const Denoiser watched = [&](const Tensor& x_t, const Tensor& t) {
+      expect_no_signal();
+      progress.update(calls += x_t.size(0), NAN, 0, 0);
+      return denoiser(x_t, t);
+    };
+    Rng rng(static_cast<std::uint64_t>(request.seed), Purpose::noise);
+    rng.seek(0, static_cast<std::uint64_t>(first));
+    f(Batch{respaced(model.process(), watched, visited, device),
+            data::gather_batch(set, images).to(device), rng});
+  }
+  progress.finish();
+}
+
+}  // namespace
+
+BoundReport measure_bound(const LoadedModel& model,
+                          const std::function<data::Dataset(data::Split)>& load,
+                          const BoundRequest& request, Device device) {
+  const data::Dataset test = load(data::Split::test);
+  expect_suitable(model, test, request.steps);
+  const std::int64_t steps = request.steps > 0 ? request.steps : model.card.timesteps;
+  const std::int64_t count = std::min(request.images, test.count());
+  BoundOptions options{.variance = reverse_variance_from_name(request.variance)};
+  if (options.variance == ReverseVariance::analytic) {
+    Progress progress(count * steps, 0, 0, request.quiet);
+    options.mean_squared_eps.assign(static_cast<std::size_t>(steps), 0.0);
+    for_batches(
+        model, load(data::Split::train), count, request, device, progress, [&](const Batch& batch) {
+          const auto part =
+              mean_squared_eps(batch.chain.process, batch.chain.model, batch.x0, batch.rng);
+          const double share = static_cast<double>(batch.x0.size(0)) / static_cast<double>(count);
+          for (std::size_t i = 0; i < part.size(); ++i) {
+            options.mean_squared_eps[i] += share * part[i];
+          }
+        });
+  }
+  BoundReport report{{}, request.variance, "test"};
+  Progress progress(count * steps, 0, 0, request.quiet);
+  for_batches(model, test, count, request, device, progress, [&](const Batch& batch) {
+    const VariationalBound bound(batch.chain.process, options, DType::f32, device);
+    const BoundTable table = bound.evaluate(batch.chain.model, batch.x0, batch.rng);
+    if (report.table.images() == 0) {
+      report.table = table;
+    } else {
+      report.table.add(table);
+    }
+  });
+  return report;
+}
+
+}  // namespace ito::app
