@@ -13,6 +13,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/classifier.h"
+#include "diffusion/models/unet.h"
 #include "diffusion/samplers.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
@@ -165,6 +166,30 @@ TEST_CASE("guidance: one pass of twice the batch and two passes give the same bi
   const LabelledDenoiser only = exact_labelled(process, mixture);
   CHECK(same_bits(slice(one, 1, 0, 2), guided(only, b.labels, null_label, 2.5)(b.x_t, b.t)));
   CHECK(same_bits(slice(one, 1, 2, 3), reshape(convert(b.labels, DType::f64), Shape{64, 1})));
+}
+
+TEST_CASE("guidance: a U-Net gives the same bits in one pass and in two") {
+  UNetConfig config;
+  config.image_size = 8;
+  config.base_channels = 8;
+  config.channel_multipliers = {1, 2};
+  config.attention_resolutions = {4};
+  config.norm_groups = 4;
+  config.num_classes = 3;
+  Rng init(13, Purpose::init), rng(13, Purpose::test);
+  UNet unet(config, init);
+  for (Tensor& p : nn::parameters(unet)) p.assign(0.2 * randn(rng, p.shape()));
+  const Tensor x_t = randn(rng, {5, 8, 8, 1}), t = randint(rng, 0, 100, {5});
+  const Tensor labels = Tensor::from<std::int64_t>({2, 0, 1, 1, 3}, {5});
+  const auto output = [&](double gamma, GuidancePasses passes) {
+    return guided(unet.labelled(), labels, null_label, gamma, passes)(x_t, t);
+  };
+  const Tensor one = output(4.0, GuidancePasses::one);
+  CHECK(same_bits(one, output(4.0, GuidancePasses::two)));
+  CHECK(max_difference(one, output(1.0, GuidancePasses::one)) > 0.1);
+  // The last one asks for no class in particular: guidance has nowhere to lead it.
+  const Tensor unguided = output(0.0, GuidancePasses::one);
+  CHECK(max_difference(slice(one, 0, 4, 5), slice(unguided, 0, 4, 5)) < 1e-5);
 }
 
 TEST_CASE("guidance: a classifier's scale 0 changes no bit of any sample") {
