@@ -31,6 +31,7 @@
 #include "data/png.h"
 #include "data/points.h"
 #include "diffusion/analytic_variance.h"
+#include "diffusion/best_timesteps.h"
 #include "diffusion/binomial_diffusion.h"
 #include "diffusion/decoder.h"
 #include "diffusion/denoising_autoencoder.h"

@@ -29,7 +29,7 @@ struct BoundOptions {
   /// beta and beta_tilde take beta_tilde of t = 1 for the decoder (t = 0), as Ho et al. do.
   ReverseVariance variance = ReverseVariance::beta_tilde;
   Decoder decoder = Decoder::tanh_bins;
-  /// For `analytic`: E[eps_hat^2] by timestep, [T] (analytic_variance.h).
+  /// For `analytic`: E[eps_hat^2] or explained noise by timestep, [T] (analytic_variance.h).
   std::vector<double> mean_squared_eps = {};
   X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
 };

@@ -188,6 +188,44 @@ TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian d
   }
 }
 
+TEST_CASE(
+    "analytic variance: the other estimate is right for any network, and where m is nearly 1") {
+  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const double s2 = 0.25;
+  Rng rng(3, Purpose::test);
+  const Tensor x0 = 0.5 * randn(rng, {500, 2}, DType::f64);
+  const auto best = explained_noise(process, test::exact_denoiser(process, s2), x0, rng);
+  const auto squares = mean_squared_eps(process, test::exact_denoiser(process, s2), x0, rng);
+  double farthest = 0.0, farthest_of_squares = 0.0;  // of Var(x_0 | x_t), relative
+  for (const std::int64_t t : {0, 10, 300, 700, 999}) {
+    const auto i = static_cast<std::size_t>(t);
+    const double exact = variance_of_x0(process.schedule, t, squared_eps(process.schedule, t, s2));
+    const auto off = [&](double m) {
+      return std::abs(variance_of_x0(process.schedule, t, m) / exact - 1.0);
+    };
+    farthest = std::max(farthest, off(best[i]));
+    farthest_of_squares = std::max(farthest_of_squares, off(squares[i]));
+  }
+  CHECK(farthest < 5.0 * std::sqrt(2.0 / 1000.0));
+  CHECK(farthest_of_squares > 1.0);
+
+  // With the network of other data no variance has a smaller bound than the one of this estimate.
+  const GaussianDiffusion few{NoiseSchedule::linear(10, 0.02, 0.5)};
+  const Denoiser wrong = test::exact_denoiser(few, 1.0);
+  const Tensor many = 0.5 * randn(rng, {20'000, 1}, DType::f64);
+  const auto m = explained_noise(few, wrong, many, rng);
+  const auto bound_with = [&](double factor) {
+    std::vector<double> scaled = m;
+    for (double& x : scaled) x = 1.0 - factor * (1.0 - x);
+    const BoundOptions options{.variance = ReverseVariance::analytic,
+                               .decoder = Decoder::continuous,
+                               .mean_squared_eps = scaled};
+    return VariationalBound(few, options, DType::f64).evaluate(wrong, many, rng).total();
+  };
+  CHECK(bound_with(1.0) < bound_with(1.02));
+  CHECK(bound_with(1.0) < bound_with(0.98));
+}
+
 TEST_CASE("respaced: the short chain has the noise of the visited timesteps, and asks there") {
   const GaussianDiffusion process{NoiseSchedule::cosine()};
   const std::vector<std::int64_t> visited = {0, 10, 400, 999};
