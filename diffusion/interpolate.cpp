@@ -55,7 +55,8 @@ Tensor interpolate_ddpm(const GaussianDiffusion& process, const Denoiser& model,
   process.schedule.beta(t);  // refuses a t outside
   std::vector<std::int64_t> up_to_t(static_cast<std::size_t>(t + 1));
   std::iota(up_to_t.begin(), up_to_t.end(), 0);
-  const GaussianDiffusion head{process.schedule.respaced(up_to_t), process.prediction};
+  GaussianDiffusion head = process;
+  head.schedule = process.schedule.respaced(up_to_t);
   rng.seek(0, rng.first_sample());
   const Tensor eps = randn(rng, x0.shape(), x0.dtype(), x0.device());
   const Tensor time = same_timestep(t, x0);

@@ -30,7 +30,9 @@ double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b))
 }  // namespace
 
 TEST_CASE("add_noise: the chain's steps, composed, give the jump at every t") {
-  for (const auto& process : {linear_process, cosine_process}) {
+  for (const std::string& name : NoiseSchedule::names()) {
+    CAPTURE(name);
+    const GaussianDiffusion process{NoiseSchedule::named(name)};
     const std::int64_t T = process.schedule.timesteps();
     const Tensor t = all_timesteps(process.schedule);
     // Both are affine: their two coefficients come out of unit inputs.
@@ -81,7 +83,10 @@ TEST_CASE("add_noise: coefficients follow the dtype and any number of axes") {
 
 TEST_CASE("posterior: equals the product of the prior and the likelihood by Bayes' rule") {
   Rng rng(3, Purpose::test);
-  for (const auto& process : {linear_process, cosine_process}) {
+  for (const char* const name :
+       {"linear", "cosine", "quadratic", "jsd", "warmup10", "karras", "linear-zero-snr"}) {
+    CAPTURE(name);
+    const GaussianDiffusion process{NoiseSchedule::named(name)};
     const NoiseSchedule& schedule = process.schedule;
     const Shape shape{schedule.timesteps(), 1};
     const Tensor x0 = randn(rng, shape, DType::f64), x_t = randn(rng, shape, DType::f64);
@@ -100,7 +105,7 @@ TEST_CASE("posterior: equals the product of the prior and the likelihood by Baye
       const long double from_x_t = (1.0L - beta) / beta;
       const long double precision = from_x0 + from_x_t;
       const long double m =
-          (std::sqrt(alpha_bar_prev) * a[t] * from_x0 + b[t] / std::sqrt(1.0L - beta) * from_x_t) /
+          (std::sqrt(alpha_bar_prev) * a[t] * from_x0 + b[t] * std::sqrt(1.0L - beta) / beta) /
           precision;
       CHECK(std::abs(static_cast<double>(m - mean[t])) <
             1e-14 * (1 + std::abs(a[t]) + std::abs(b[t])));
@@ -109,6 +114,22 @@ TEST_CASE("posterior: equals the product of the prior and the likelihood by Baye
       alpha_bar_prev *= 1.0L - beta;
     }
   }
+}
+
+TEST_CASE("posterior: a coefficient of the wrong timestep fails Bayes' rule") {
+  // beta_t where beta_tilde_t is meant, and alpha_bar_t for alpha_bar_{t-1}.
+  const NoiseSchedule& schedule = linear_process.schedule;
+  double of_beta = 0.0, of_alpha_bar = 0.0;
+  for (std::int64_t t = 1; t < 1000; ++t) {
+    const double beta = schedule.beta(t), before = schedule.alpha_bar(t - 1);
+    const double precision = 1.0 / (1.0 - before) + (1.0 - beta) / beta;
+    of_beta = std::max(of_beta, std::abs(beta - 1.0 / precision));
+    const double weight = std::sqrt(schedule.alpha_bar(t)) * beta / (1.0 - schedule.alpha_bar(t));
+    of_alpha_bar =
+        std::max(of_alpha_bar, std::abs(weight - std::sqrt(before) / (1.0 - before) / precision));
+  }
+  CHECK(of_beta > 1e-5);
+  CHECK(of_alpha_bar > 1e-5);
 }
 
 TEST_CASE("posterior: its mean through x0 and through epsilon are one") {

@@ -31,6 +31,25 @@ std::vector<double> GaussianMixture::second_moment() const {
   return m;
 }
 
+double GaussianMixture::entropy(double alpha, double sigma) const {
+  double nats = 0.0;
+  for (const double v : variances.at(0)) {
+    const double variance = alpha * alpha * v + sigma * sigma;
+    nats += 0.5 * std::log(2.0 * std::numbers::pi * std::numbers::e * variance);
+  }
+  return nats;
+}
+
+double GaussianMixture::divergence_from_noise(double alpha, double sigma) const {
+  double nats = 0.0;
+  for (std::size_t i = 0; i < means[0].size(); ++i) {
+    const double variance = alpha * alpha * variances[0][i] + sigma * sigma;
+    const double mean = alpha * means[0][i];
+    nats += 0.5 * (variance + mean * mean - 1.0 - std::log(variance));
+  }
+  return nats;
+}
+
 Tensor GaussianMixture::draw(Rng& rng, std::int64_t n) const {
   const std::vector<double> choice = rand(rng, {n}, DType::f64).to_vector<double>();
   const std::vector<double> z = randn(rng, {n, dimensions()}, DType::f64).to_vector<double>();
@@ -71,31 +90,47 @@ Tensor GaussianMixture::responsibilities(const Tensor& x_t, const NoiseLevel& le
   return softmax(log_joint(x_t, level), 1);
 }
 
-Tensor GaussianMixture::x0(const Tensor& x_t, const NoiseLevel& level) const {
-  const Tensor r = responsibilities(x_t, level);
-  Tensor mean;
-  for (std::size_t k = 0; k < weights.size(); ++k) {
-    const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
-    const Tensor m = row(means[k]);
-    const Tensor of_k = m + level.alpha * row(variances[k]) / variance * (x_t - level.alpha * m);
-    const auto column = static_cast<std::int64_t>(k);
-    const Tensor part = slice(r, 1, column, column + 1) * of_k;
-    mean = k == 0 ? part : mean + part;
-  }
-  return mean;
+Tensor GaussianMixture::mean_given(std::size_t k, const Tensor& x_t,
+                                   const NoiseLevel& level) const {
+  const Tensor m = row(means[k]), v = row(variances[k]);
+  const Tensor of_x_t = square(level.alpha) * v + square(level.sigma);
+  return m + level.alpha * v / of_x_t * (x_t - level.alpha * m);
 }
 
-Tensor GaussianMixture::score(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::variance_given(std::size_t k, const NoiseLevel& level) const {
+  const Tensor v = row(variances[k]);
+  return square(level.sigma) * v / (square(level.alpha) * v + square(level.sigma));
+}
+
+template <class F>
+Tensor GaussianMixture::expected(const Tensor& x_t, const NoiseLevel& level,
+                                 const F& of_each) const {
   const Tensor r = responsibilities(x_t, level);
   Tensor total;
   for (std::size_t k = 0; k < weights.size(); ++k) {
-    const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
     const auto column = static_cast<std::int64_t>(k);
-    const Tensor part =
-        slice(r, 1, column, column + 1) * ((level.alpha * row(means[k]) - x_t) / variance);
+    const Tensor part = slice(r, 1, column, column + 1) * of_each(k);
     total = k == 0 ? part : total + part;
   }
   return total;
+}
+
+Tensor GaussianMixture::x0(const Tensor& x_t, const NoiseLevel& level) const {
+  return expected(x_t, level, [&](std::size_t k) { return mean_given(k, x_t, level); });
+}
+
+Tensor GaussianMixture::x0_variance(const Tensor& x_t, const NoiseLevel& level) const {
+  const Tensor mean = x0(x_t, level);
+  return expected(x_t, level, [&](std::size_t k) {
+    return variance_given(k, level) + square(mean_given(k, x_t, level) - mean);
+  });
+}
+
+Tensor GaussianMixture::score(const Tensor& x_t, const NoiseLevel& level) const {
+  return expected(x_t, level, [&](std::size_t k) {
+    const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
+    return (level.alpha * row(means[k]) - x_t) / variance;
+  });
 }
 
 Tensor GaussianMixture::epsilon(const Tensor& x_t, const NoiseLevel& level) const {
@@ -104,6 +139,48 @@ Tensor GaussianMixture::epsilon(const Tensor& x_t, const NoiseLevel& level) cons
 
 Tensor GaussianMixture::v(const Tensor& x_t, const NoiseLevel& level) const {
   return level.alpha * epsilon(x_t, level) - level.sigma * x0(x_t, level);
+}
+
+Tensor GaussianMixture::posterior_log_density(const Tensor& x0, const Tensor& x_t,
+                                              const NoiseLevel& level) const {
+  // Bayes: q(x_0) q(x_t | x_0) / q(x_t).
+  const NoiseLevel clean{Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
+  return reverse_log_density(x0, clean, x_t, level);
+}
+
+Tensor GaussianMixture::reverse_log_density(const Tensor& x_s, const NoiseLevel& to_s,
+                                            const Tensor& x_t, const NoiseLevel& to_t) const {
+  const Tensor alpha = to_t.alpha / to_s.alpha;  // of the forward step from s to t
+  const Tensor variance = square(to_t.sigma) - square(alpha * to_s.sigma);
+  const Tensor forward =
+      -0.5 * (square(x_t - alpha * x_s) / variance + log(2.0 * std::numbers::pi * variance));
+  return sum(forward, {1}, true) + log_density(x_s, to_s) - log_density(x_t, to_t);
+}
+
+Tensor GaussianMixture::draw_posterior(Rng& rng, const Tensor& x_t, const NoiseLevel& level) const {
+  // The component by its responsibility: where a uniform number falls among their running sums.
+  const Tensor r = responsibilities(x_t, level);
+  const Tensor u = rand(rng, {x_t.size(0), 1}, DType::f64);
+  const Tensor z = randn(rng, x_t.shape(), DType::f64);
+  const std::vector<double> p = r.to_vector<double>(), choice = u.to_vector<double>();
+  const auto columns = static_cast<std::size_t>(components());
+  std::vector<double> one_of_each(p.size());
+  for (std::size_t i = 0; i < choice.size(); ++i) {
+    std::size_t k = 0;
+    for (double below = p[i * columns]; choice[i] >= below && k + 1 < columns;) {
+      below += p[i * columns + ++k];
+    }
+    one_of_each[i * columns + k] = 1.0;
+  }
+  const Tensor chosen = Tensor::from(one_of_each, r.shape());
+  Tensor x0;
+  for (std::size_t k = 0; k < weights.size(); ++k) {
+    const auto column = static_cast<std::int64_t>(k);
+    const Tensor draw = mean_given(k, x_t, level) + sqrt(variance_given(k, level)) * z;
+    const Tensor part = slice(chosen, 1, column, column + 1) * draw;
+    x0 = k == 0 ? part : x0 + part;
+  }
+  return x0;
 }
 
 Denoiser exact_denoiser(const GaussianDiffusion& process, const GaussianMixture& data) {

@@ -39,6 +39,13 @@ struct GaussianMixture {
   std::vector<double> mean() const;           ///< E[x_0], [d]
   std::vector<double> second_moment() const;  ///< E[x_0^2] per dimension, [d]
 
+  // Of one component alone, in nats, for all dimensions together.
+
+  /// The differential entropy of x_t = alpha x_0 + sigma eps.
+  double entropy(double alpha = 1.0, double sigma = 0.0) const;
+  /// KL(q(x_t) || N(0, I)).
+  double divergence_from_noise(double alpha, double sigma) const;
+
   /// x_0 [n, d].
   Tensor draw(Rng& rng, std::int64_t n) const;
 
@@ -57,10 +64,27 @@ struct GaussianMixture {
   /// E[v | x_t] = alpha eps - sigma x_0.
   Tensor v(const Tensor& x_t, const NoiseLevel& level) const;
 
+  /// Variance of each element of x_0 given x_t, [N, d].
+  Tensor x0_variance(const Tensor& x_t, const NoiseLevel& level) const;
+  /// log q(x_0 | x_t), [N, 1]. With variances of 0 there is no density: use positive ones.
+  Tensor posterior_log_density(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level) const;
+  /// A draw of x_0 for each x_t, [N, d].
+  Tensor draw_posterior(Rng& rng, const Tensor& x_t, const NoiseLevel& level) const;
+  /// log q(x_s | x_t), the true reverse step from the noisier `to_t` to `to_s`, [N, 1]: no normal
+  /// distribution, unless the data are.
+  Tensor reverse_log_density(const Tensor& x_s, const NoiseLevel& to_s, const Tensor& x_t,
+                             const NoiseLevel& to_t) const;
+
  private:
   Tensor row(const std::vector<double>& values) const;  ///< [1, d]
   /// log of weight_k N(x_t; alpha m_k, alpha^2 v_k + sigma^2), for each k a column: [N, K].
   Tensor log_joint(const Tensor& x_t, const NoiseLevel& level) const;
+  /// Mean and variance of x_0 given x_t and component k, [N, d] and [1, d] or [N, d].
+  Tensor mean_given(std::size_t k, const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor variance_given(std::size_t k, const NoiseLevel& level) const;
+  /// The sum over k of responsibility k times of_each(k).
+  template <class F>
+  Tensor expected(const Tensor& x_t, const NoiseLevel& level, const F& of_each) const;
 };
 
 /// The best network for this data: what `process.prediction` asks for, at any t.
