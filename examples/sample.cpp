@@ -3,18 +3,27 @@
 //
 //   sample --checkpoint out/train_mnist --count 64 --out samples.png
 //   sample --checkpoint model.safetensors --sampler ddpm --trajectory denoising.png
+//   sample --checkpoint out/classes --class 3 --guidance 3 --out threes.png
+//   sample --checkpoint out/train_mnist --interpolate 0,5 --out between.png
+//   sample --checkpoint out/train_mnist --invert photo.png --out there_and_back.png
 //
 // Image i depends on the seed and i alone, however the work is cut into batches.
-#include <algorithm>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "data/batch.h"
 #include "data/png.h"
-#include "diffusion/samplers.h"
+#include "diffusion/interpolate.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/model_file.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
+#include "examples/app/sampler_choice.h"
 #include "examples/app/signals.h"
 #include "examples/app/train_options.h"
 #include "ito.h"
@@ -25,14 +34,38 @@ namespace {
 using namespace ito;
 
 struct SampleOptions {
-  std::string checkpoint, sampler = "ddim", out = "samples.png", trajectory, save;
+  std::string checkpoint, out = "samples.png", trajectory, save;
   std::string device = "auto", dtype = "f32";
-  std::string variance = "beta";
-  std::int64_t steps = 0;  // 0: what suits the sampler
+  std::string asked_class, interpolate, invert;
+  app::SamplerChoice sampler;
+  double guidance = 1.0;
   std::int64_t count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
-  double eta = 0;
-  bool raw = false, no_clip = false, no_graph = false, quiet = false;
+  bool raw = false, quiet = false, list = false;
 };
+
+// What excludes what; the sampler's own flags are checked by check_sampler_flags.
+void check(const app::CommandLine& line, const SampleOptions& o) {
+  app::check_sampler_flags(line, o.sampler);
+  if (o.checkpoint.empty()) app::stop(app::ExitCode::usage, "--checkpoint is needed");
+  if (line.given("--guidance") && o.asked_class.empty()) {
+    app::stop(app::ExitCode::usage, "--guidance leads to a class: it needs --class");
+  }
+  if (!o.interpolate.empty() && !o.invert.empty()) {
+    app::stop(app::ExitCode::usage, "--interpolate and --invert exclude each other");
+  }
+  if (!o.invert.empty() && line.given("--count")) {
+    app::stop(app::ExitCode::usage, "--invert is about one image: it takes no --count");
+  }
+  if (!o.interpolate.empty() && o.count == 1) {
+    app::stop(app::ExitCode::usage, "--interpolate shows both ends: --count must be at least 2");
+  }
+  const bool one_path = !o.interpolate.empty() || !o.invert.empty();
+  if (one_path && o.asked_class == "all") {
+    app::stop(app::ExitCode::usage,
+              "--class all is for samples; with --interpolate or --invert "
+              "name one class");
+  }
+}
 
 bool parse(SampleOptions& o, int argc, char** argv) {
   app::CommandLine line("sample", "Draws images from a trained diffusion model.");
@@ -41,20 +74,28 @@ bool parse(SampleOptions& o, int argc, char** argv) {
            "run directory, checkpoint directory or safetensors file (needed)");
   line.add_switch("--raw", o.raw, "use the last weights instead of their average (EMA)");
   line.heading("Sampler");
-  line.add_choice("--sampler", o.sampler, {"ddpm", "ddim"},
-                  "ancestral, or implicit with few steps");
-  line.add("--steps", o.steps, {0, 100'000},
-           "denoising steps; 0: 50 for ddim, for ddpm all timesteps of the model");
-  line.add("--eta", o.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
-  line.add_choice("--variance", o.variance, {"beta", "beta-tilde"}, "of the steps of ddpm");
-  line.add_switch("--no-clip", o.no_clip, "do not clip estimates of the image to [-1, 1]");
+  app::add_sampler_flags(line, o.sampler);
   line.add("--seed", o.seed, {0, INT64_MAX}, "of the noise; equal seeds give equal images");
+  line.add_switch("--list", o.list, "explain the samplers and end");
+  line.heading("What to draw");
+  line.add("--class", o.asked_class, "CLASS",
+           "of a model trained on classes: a number, a name, or all in turn; without: any");
+  line.add("--guidance", o.guidance, {0.0, 100.0},
+           "how strongly to keep to the class: 0 not at all, 1 as trained, above 1 more so "
+           "(classifier-free guidance; w + 1 where papers write w)");
+  line.add("--interpolate", o.interpolate, "A,B",
+           "go from image A to image B through their noise: two numbers of images of this seed, or "
+           "two PNG files; --count images in all, 10 if not given");
+  line.add("--invert", o.invert, "FILE.png",
+           "find the noise of this image; shows the image, its noise, and the image that comes of "
+           "it");
   line.heading("Output");
   line.add("--count", o.count, {1, 100'000}, "images");
   line.add("--out", o.out, "FILE.png", "grid of all images");
   line.add("--trajectory", o.trajectory, "FILE.png",
            "animated PNG of the denoising, up to 64 images");
-  line.add("--save", o.save, "FILE.safetensors", "the images as f32 [N, H, W, C] in [-1, 1]");
+  line.add("--save", o.save, "FILE.safetensors",
+           "the images (samples) and their noise (x_T) as f32 [N, H, W, C]; images in [-1, 1]");
   line.add("--columns", o.columns, {0, 1000}, "images per row of the grid; 0: nearest to a square");
   line.add("--scale", o.scale, {1, 16}, "pictures show a pixel as this many squared");
   line.heading("Run");
@@ -63,16 +104,127 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
   line.add_choice("--dtype", o.dtype, {"f32", "bf16"}, "of the network; bf16 needs cuda");
-  line.add_switch("--no-graph", o.no_graph,
-                  "on the device, start each kernel by itself (for debugging)");
   line.add_switch("--quiet", o.quiet, "print errors only");
-  line.require("--checkpoint");
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
-  if (o.sampler == "ddpm" && line.given("--eta")) {
-    app::stop(app::ExitCode::usage, "--eta belongs to --sampler ddim");
+  if (o.list) {
+    app::print(stdout, "{}", app::list_of_samplers());
+    return false;
   }
+  check(line, o);
+  if (!o.invert.empty()) o.count = 1;
+  if (!o.interpolate.empty() && !line.given("--count")) o.count = 10;
   return true;
+}
+
+// A run of the program: the model, and what is asked of it.
+struct Job {
+  const SampleOptions& o;
+  const app::LoadedModel& model;
+  GaussianDiffusion process;
+  app::SamplerPlan plan;
+  Device device;
+
+  Shape shape(std::int64_t n) const {
+    const UNetConfig& net = model.card.network;
+    return {n, net.image_size, net.image_size, net.in_channels};
+  }
+};
+
+// --class as a number; -1: all in turn.
+std::int64_t class_number(const SampleOptions& o, const app::ModelCard& card) {
+  const std::int64_t classes = card.network.num_classes;
+  if (o.asked_class == "all") return -1;
+  const auto name = std::find(card.class_names.begin(), card.class_names.end(), o.asked_class);
+  if (name != card.class_names.end()) return name - card.class_names.begin();
+  std::int64_t number = -1;
+  const char* end = o.asked_class.data() + o.asked_class.size();
+  const auto [rest, error] = std::from_chars(o.asked_class.data(), end, number);
+  if (error != std::errc{} || rest != end || number < 0 || number >= classes) {
+    app::stop(app::ExitCode::usage, "--class must be all, a number from 0 to {}{}; got \"{}\"",
+              classes - 1,
+              card.class_names.empty()
+                  ? ""
+                  : fmt::format(" or one of {}", fmt::join(card.class_names, ", ")),
+              o.asked_class);
+  }
+  return number;
+}
+
+// The network for images first .. first + n - 1.
+Denoiser denoiser_for(const Job& job, std::int64_t first, std::int64_t n) {
+  if (job.o.asked_class.empty()) return job.model.denoiser();
+  const LabelledDenoiser network = job.model.labelled_denoiser();
+  const std::int64_t classes = job.model.card.network.num_classes;
+  const std::int64_t asked = class_number(job.o, job.model.card);
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = first; i < first + n; ++i) {
+    labels.push_back(asked == -1 ? i % classes : asked);
+  }
+  return guided(network, Tensor::from(labels, {n}).to(job.device), classes, job.o.guidance);
+}
+
+// The noise of image `number` of this seed.
+Tensor noise_of(const Job& job, std::int64_t number, std::int64_t n) {
+  Rng rng(static_cast<std::uint64_t>(job.o.seed), Purpose::sample);
+  rng.seek(0, static_cast<std::uint64_t>(number));
+  return randn(rng, job.shape(n));
+}
+
+Tensor read_image(const Job& job, const char* flag, const std::string& file) {
+  const Shape wanted = job.shape(1);
+  const Tensor image = app::with_exit_code(
+      app::ExitCode::bad_data, [&] { return data::read_png(file, static_cast<int>(wanted[3])); });
+  if (image.size(0) != wanted[1] || image.size(1) != wanted[2]) {
+    app::stop(app::ExitCode::bad_data,
+              "{} {}: this model draws {} x {} pixels; the file has {} x {}", flag, file, wanted[1],
+              wanted[2], image.size(1), image.size(0));
+  }
+  return data::from_bytes(image.alias(wanted));
+}
+
+// The noise that the sampler turns into this image.
+Tensor encode(const Job& job, const Tensor& image) {
+  return encode_ddim(job.process, denoiser_for(job, 0, 1), image.to(job.device), job.plan.steps,
+                     !job.o.sampler.no_graph, job.plan.spacing)
+      .to(Device::cpu());
+}
+
+// --interpolate A,B as the noise of its ends.
+std::pair<Tensor, Tensor> ends_of_path(const Job& job) {
+  const std::string& text = job.o.interpolate;
+  const auto comma = text.find(',');
+  const std::string names[] = {text.substr(0, comma),
+                               comma == std::string::npos ? "" : text.substr(comma + 1)};
+  Tensor noise[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string& name = names[i];
+    if (name.ends_with(".png")) {
+      noise[i] = encode(job, read_image(job, "--interpolate", name));
+      continue;
+    }
+    std::int64_t number = -1;
+    const auto [rest, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (error != std::errc{} || rest != name.data() + name.size() || number < 0) {
+      app::stop(app::ExitCode::usage,
+                "--interpolate must be A,B, each the number of an image or a .png file; got \"{}\"",
+                text);
+    }
+    noise[i] = noise_of(job, number, 1);
+  }
+  return {noise[0], noise[1]};
+}
+
+// Where the images start: x_T [count, H, W, C].
+Tensor starting_noise(const Job& job) {
+  if (!job.o.invert.empty()) return encode(job, read_image(job, "--invert", job.o.invert));
+  if (job.o.interpolate.empty()) return noise_of(job, 0, job.o.count);
+  const auto [a, b] = ends_of_path(job);
+  std::vector<Tensor> path;
+  for (std::int64_t i = 0; i < job.o.count; ++i) {
+    path.push_back(slerp(a, b, static_cast<double>(i) / static_cast<double>(job.o.count - 1)));
+  }
+  return concat(path, 0);
 }
 
 // Which steps become frames of the animation: at most 50, evenly, and always the last.
@@ -82,83 +234,77 @@ bool is_frame(std::int64_t step, std::int64_t steps) {
 }
 
 struct Drawn {
-  Tensor images;               // f32 [N, H, W, C]
+  Tensor x_T, images;          // f32 [N, H, W, C]
   std::vector<Tensor> frames;  // x_t on the way, each like `images`, of the first images
 };
 
-Drawn draw(const SampleOptions& o, std::int64_t steps, const app::LoadedModel& model, Device device,
-           app::Progress& progress) {
-  const GaussianDiffusion process = model.process();
-  const Denoiser denoiser = model.denoiser();
-  const UNetConfig& net = model.card.network;
+Drawn draw(const Job& job, app::Progress& progress) {
+  const SampleOptions& o = job.o;
   const std::int64_t animated = o.trajectory.empty() ? 0 : std::min<std::int64_t>(o.count, 64);
-
+  const Tensor x_T = starting_noise(job);
   std::vector<Tensor> images;
   std::vector<std::vector<Tensor>> frames;  // by frame, then by batch
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
     const std::int64_t n = std::min(o.batch, o.count - first);
+    const Tensor start = slice(x_T, 0, first, first + n).to(job.device);
     Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
     rng.seek(0, static_cast<std::uint64_t>(first));
-    const Tensor x_T =
-        randn(rng, {n, net.image_size, net.image_size, net.in_channels}, DType::f32, device);
     const std::int64_t show = std::clamp<std::int64_t>(animated - first, 0, n);
     const auto keep = [&](std::size_t frame, const Tensor& x) {
       if (show == 0) return;
       if (frames.size() <= frame) frames.resize(frame + 1);
       frames[frame].push_back(slice(x, 0, 0, show).to(Device::cpu()));
     };
-    keep(0, x_T);
+    keep(0, start);
     std::size_t frame = 1;
     const Observer watch = [&](const SampleStep& s) {
       if (is_frame(s.step, s.steps)) keep(frame++, s.x_next);
-      progress.update(first * steps + s.step * n, NAN, 0, 0);
+      progress.update(first * s.steps + s.step * n, NAN, 0, 0);
       if (app::stop_requested()) {
         throw app::ProgramError(app::signal_exit_code(),
                                 "stopped by a signal; nothing was written");
       }
     };
-    const X0Limit limit = o.no_clip ? X0Limit{} : X0Limit{clip_x0};
-    Tensor x0;
-    if (o.sampler == "ddim") {
-      x0 = sample_ddim(process, denoiser, x_T, rng,
-                       {.steps = steps,
-                        .eta = o.eta,
-                        .limit_x0 = limit,
-                        .observer = watch,
-                        .graph = !o.no_graph});
-    } else {
-      const auto variance =
-          o.variance == "beta" ? ReverseVariance::beta : ReverseVariance::beta_tilde;
-      x0 = sample_ddpm(process, denoiser, x_T, rng,
-                       {.steps = steps,
-                        .variance = variance,
-                        .limit_x0 = limit,
-                        .observer = watch,
-                        .graph = !o.no_graph});
-    }
-    images.push_back(x0.to(Device::cpu()));
+    images.push_back(
+        app::run_sampler(job.plan, job.process, denoiser_for(job, first, n), start, rng, watch)
+            .to(Device::cpu()));
   }
-  Drawn drawn{concat(images, 0), {}};
+  Drawn drawn{x_T, concat(images, 0), {}};
   for (const auto& frame : frames) drawn.frames.push_back(concat(frame, 0));
   return drawn;
 }
 
+// A grid; one image alone has no margin, so that --invert can read it.
 Tensor picture(const SampleOptions& o, const Tensor& images) {
-  return data::upscale(data::image_grid(images, o.columns), o.scale);
+  const Tensor grid =
+      images.size(0) > 1
+          ? data::image_grid(images, o.columns)
+          : data::to_bytes(images.alias({images.size(1), images.size(2), images.size(3)}));
+  return data::upscale(grid, o.scale);
 }
 
-void write(const SampleOptions& o, const app::LoadedModel& model, const Drawn& drawn,
-           std::int64_t steps) {
-  const std::string sampler = o.sampler == "ddim"
-                                  ? fmt::format("ddim, {} steps, eta {}", steps, o.eta)
-                                  : fmt::format("ddpm, {} steps, variance {}", steps, o.variance);
-  const data::PngText text = {{"Software", "ito " ITO_VERSION},
-                              {"seed", std::to_string(o.seed)},
-                              {"sampler", sampler},
-                              {"step", std::to_string(model.step)},
-                              {"weights", model.weights},
-                              {"checkpoint", model.fingerprint}};
-  data::write_png(o.out, picture(o, drawn.images), text);
+// With --invert: the image, its noise and what comes of it, and how far that is from the image.
+Tensor there_and_back(const Job& job, const Drawn& drawn) {
+  const Tensor image = read_image(job, "--invert", job.o.invert);
+  const double error = mean(square(drawn.images - image)).item();
+  if (!job.o.quiet) {
+    app::print(stderr, "{} comes back with a mean squared error of {:.2e}: {:.1f} dB\n",
+               job.o.invert, error, 10.0 * std::log10(4.0 / error));
+  }
+  return concat({image, clamp(drawn.x_T / 3.0, -1.0, 1.0), drawn.images}, 0);
+}
+
+void write(const Job& job, const Drawn& drawn) {
+  const SampleOptions& o = job.o;
+  data::PngText text = {{"Software", "ito " ITO_VERSION}, {"seed", std::to_string(o.seed)},
+                        {"sampler", job.plan.text()},     {"step", std::to_string(job.model.step)},
+                        {"weights", job.model.weights},   {"checkpoint", job.model.fingerprint}};
+  if (!o.asked_class.empty()) {
+    text.emplace_back("class", o.asked_class);
+    text.emplace_back("guidance", fmt::format("{}", o.guidance));
+  }
+  data::write_png(o.out, picture(o, o.invert.empty() ? drawn.images : there_and_back(job, drawn)),
+                  text);
   if (!o.trajectory.empty()) {
     std::vector<Tensor> frames;
     for (const Tensor& frame : drawn.frames) {
@@ -168,7 +314,8 @@ void write(const SampleOptions& o, const app::LoadedModel& model, const Drawn& d
     data::write_apng(o.trajectory, concat(frames, 0), {}, text);
   }
   if (!o.save.empty()) {
-    nn::save_safetensors(o.save, {{"samples", drawn.images}}, {text.begin(), text.end()});
+    nn::save_safetensors(o.save, {{"samples", drawn.images}, {"x_T", drawn.x_T}},
+                         {text.begin(), text.end()});
   }
 }
 
@@ -177,18 +324,26 @@ app::ExitCode run(const SampleOptions& o) {
   const DType dtype = app::choose_dtype(o.dtype, device);
   const app::LoadedModel model = app::load_model(
       o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device, dtype);
-  const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;
-  const std::int64_t steps = o.steps > 0 ? o.steps : std::min(usual, model.card.timesteps);
-  if (steps > model.card.timesteps) {
+  const GaussianDiffusion process = model.process();
+  const Job job{o, model, process, app::plan_sampler(o.sampler, process.schedule), device};
+  const bool one_path = !o.interpolate.empty() || !o.invert.empty();
+  if (one_path && !job.plan.deterministic) {
     app::stop(app::ExitCode::usage,
-              "--steps must be at most {}, the timesteps of this model; got {}",
-              model.card.timesteps, o.steps);
+              "{} needs a sampler without noise of its own: ddim with --eta 0, euler, heun with "
+              "--churn 0, dpmpp2m or unipc; got {}",
+              o.invert.empty() ? "--interpolate" : "--invert", job.plan.text());
+  }
+  if (o.sampler.variance == "learned" &&
+      model.card.network.out_channels == model.card.network.in_channels) {
+    app::stop(app::ExitCode::usage,
+              "--variance learned: this model learned none; use beta or "
+              "beta-tilde");
   }
   app::catch_signals();
-  app::Progress progress(o.count * steps, 0, 0, o.quiet);
-  const Drawn drawn = draw(o, steps, model, device, progress);
+  app::Progress progress(o.count * job.plan.steps, 0, 0, o.quiet);
+  const Drawn drawn = draw(job, progress);
   progress.finish();
-  app::with_exit_code(app::ExitCode::resource, [&] { write(o, model, drawn, steps); });
+  app::with_exit_code(app::ExitCode::resource, [&] { write(job, drawn); });
   if (!o.quiet) {
     app::print(stderr, "{} images of {} ({} weights, step {}) in {}\n", o.count, model.card.dataset,
                model.weights, model.step, o.out);

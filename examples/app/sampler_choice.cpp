@@ -1,0 +1,159 @@
+#include "examples/app/sampler_choice.h"
+
+#include <algorithm>
+
+#include "examples/app/exit_codes.h"
+
+namespace ito::app {
+namespace {
+
+struct Entry {
+  const char* name;
+  std::int64_t usual_steps;  // 0: all timesteps
+  Spacing usual_spacing;
+  const char* order;
+  const char* evaluations;  // of the network, in N steps
+  const char* noise;
+  const char* what;
+};
+
+constexpr Entry entries[] = {
+    {"ddpm", 0, Spacing::even, "-", "N", "every step",
+     "ancestral: draws from p(x_s | x_t); Ho et al. 2020, arXiv 2006.11239"},
+    {"ddim", 50, Spacing::even, "1", "N", "with --eta",
+     "implicit: along the estimate of the noise; Song et al. 2020, arXiv 2010.02502"},
+    {"euler", 50, Spacing::karras, "1", "N", "none",
+     "Euler's method on the probability-flow ODE; Karras et al. 2022, arXiv 2206.00364"},
+    {"heun", 18, Spacing::karras, "2", "2 N - 1", "with --churn",
+     "Heun's method: each step averages both its ends; Karras et al. 2022, arXiv 2206.00364"},
+    {"dpmpp2m", 20, Spacing::karras, "2", "N", "none",
+     "DPM-Solver++(2M): x_0 goes on as in the step before; Lu et al. 2022, arXiv 2211.01095"},
+    {"unipc", 20, Spacing::karras, "3", "N", "none",
+     "UniPC-2: dpmpp2m, each step corrected afterwards; Zhao et al. 2023, arXiv 2302.04867"},
+};
+
+const Entry& entry_of(const std::string& name) {
+  for (const Entry& entry : entries) {
+    if (name == entry.name) return entry;
+  }
+  stop(ExitCode::usage, "--sampler: there is no {}", name);
+}
+
+}  // namespace
+
+void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries) names.emplace_back(entry.name);
+  line.add_choice("--sampler", c.name, names, "how to denoise; --list explains them");
+  line.add("--steps", c.steps, {0, 100'000},
+           "denoising steps; 0: 50 for ddim and euler, 20 for dpmpp2m and unipc, 18 for heun, for "
+           "ddpm all timesteps of the model");
+  line.add_choice("--spacing", c.spacing, {"usual", "even", "quadratic", "karras", "log-snr"},
+                  "which timesteps are visited; usual: even for ddpm and ddim, else karras");
+  line.add("--eta", c.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
+  line.add_choice("--variance", c.variance, {"beta", "beta-tilde", "learned"},
+                  "of the steps of ddpm; learned by the network where it was trained to");
+  line.add("--churn", c.churn, {0.0, 1e6}, "noise of heun over all steps (S_churn)");
+  line.add_switch("--no-clip", c.no_clip, "do not clip estimates of the image to [-1, 1]");
+  line.add("--threshold", c.threshold, {0.0, 1.0},
+           "in the place of clipping, scale estimates by this quantile of their size, such as "
+           "0.995 (dynamic thresholding); 0: clip");
+  line.add_switch("--no-graph", c.no_graph,
+                  "on the device, start each kernel by itself (for debugging)");
+}
+
+void check_sampler_flags(const CommandLine& line, const SamplerChoice& c) {
+  const struct {
+    const char *flag, *sampler;
+  } owned[] = {{"--eta", "ddim"}, {"--variance", "ddpm"}, {"--churn", "heun"}};
+  for (const auto& [flag, sampler] : owned) {
+    if (line.given(flag) && c.name != sampler) {
+      stop(ExitCode::usage, "{} belongs to --sampler {}; got --sampler {}", flag, sampler, c.name);
+    }
+  }
+  if (c.no_clip && c.threshold > 0.0) {
+    stop(ExitCode::usage,
+         "--threshold limits estimates of the image and --no-clip does not: "
+         "choose one");
+  }
+}
+
+std::string list_of_samplers() {
+  std::string text =
+      fmt::format("{:<9}{:<7}{:<13}{:<14}{}\n", "sampler", "order", "evaluations", "noise", "what");
+  for (const Entry& e : entries) {
+    text +=
+        fmt::format("{:<9}{:<7}{:<13}{:<14}{}\n", e.name, e.order, e.evaluations, e.noise, e.what);
+  }
+  return text +
+         "(order: the error falls as steps to this power; evaluations: of the network, in N "
+         "steps)\n";
+}
+
+SamplerPlan plan_sampler(const SamplerChoice& c, const NoiseSchedule& schedule) {
+  const Entry& entry = entry_of(c.name);
+  const std::int64_t T = schedule.timesteps();
+  if (c.steps > T) {
+    stop(ExitCode::usage, "--steps must be at most {}, the timesteps of this model; got {}", T,
+         c.steps);
+  }
+  const std::int64_t usual = entry.usual_steps == 0 ? T : std::min(entry.usual_steps, T);
+  return {c, c.steps > 0 ? c.steps : usual,
+          c.spacing == "usual" ? entry.usual_spacing : spacing_from_name(c.spacing),
+          c.name != "ddpm" && c.eta == 0.0 && c.churn == 0.0};
+}
+
+std::string SamplerPlan::text() const {
+  std::string s = fmt::format("{}, {} steps, {}", choice.name, steps, name_of(spacing));
+  if (choice.name == "ddim") s += fmt::format(", eta {}", choice.eta);
+  if (choice.name == "ddpm") s += fmt::format(", variance {}", choice.variance);
+  if (choice.name == "heun") s += fmt::format(", churn {}", choice.churn);
+  if (choice.threshold > 0.0) s += fmt::format(", threshold {}", choice.threshold);
+  return choice.no_clip ? s + ", no clipping" : s;
+}
+
+Tensor run_sampler(const SamplerPlan& plan, const GaussianDiffusion& process, const Denoiser& model,
+                   const Tensor& x_T, const Rng& rng, const Observer& observer) {
+  const SamplerChoice& c = plan.choice;
+  const X0Limit limit = c.no_clip           ? X0Limit{}
+                        : c.threshold > 0.0 ? dynamic_threshold(c.threshold)
+                                            : X0Limit{clip_x0};
+  if (c.name == "ddpm") {
+    return sample_ddpm(process, model, x_T, rng,
+                       {.steps = plan.steps,
+                        .spacing = plan.spacing,
+                        .variance = reverse_variance_from_name(c.variance),
+                        .limit_x0 = limit,
+                        .observer = observer,
+                        .graph = !c.no_graph});
+  }
+  if (c.name == "ddim") {
+    return sample_ddim(process, model, x_T, rng,
+                       {.steps = plan.steps,
+                        .spacing = plan.spacing,
+                        .eta = c.eta,
+                        .limit_x0 = limit,
+                        .observer = observer,
+                        .graph = !c.no_graph});
+  }
+  if (c.name == "heun") {
+    return sample_heun(process, model, x_T, rng,
+                       {.steps = plan.steps,
+                        .spacing = plan.spacing,
+                        .churn = c.churn,
+                        .limit_x0 = limit,
+                        .observer = observer,
+                        .graph = !c.no_graph});
+  }
+  const auto sample = c.name == "euler"     ? sample_euler
+                      : c.name == "dpmpp2m" ? sample_dpmpp_2m
+                                            : sample_unipc;
+  return sample(process, model, x_T, rng,
+                {.steps = plan.steps,
+                 .spacing = plan.spacing,
+                 .limit_x0 = limit,
+                 .observer = observer,
+                 .graph = !c.no_graph});
+}
+
+}  // namespace ito::app
