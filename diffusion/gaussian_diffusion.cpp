@@ -141,10 +141,9 @@ Tensor GaussianDiffusion::loss(const Denoiser& model, const Tensor& x0, const Te
 
 Denoised GaussianDiffusion::denoise(const Denoiser& model, const Tensor& x_t, const Tensor& t,
                                     const X0Limit& limit) const {
-  if (schedule.has_zero_terminal_snr() && prediction == Prediction::epsilon) {
-    fail<ValueError>(
-        "denoise: where alpha_bar is 0, eps says nothing about x_0; the model must predict v or "
-        "x0");
+  if (schedule.has_zero_terminal_snr() && needs_signal(prediction)) {
+    fail<ValueError>("denoise: where alpha_bar is 0, {} says nothing about x_0; predict v or x0",
+                     name_of(prediction));
   }
   const NoiseLevel level = noise_level(t, x_t);
   const auto [output, variance] = split_output(model(x_t, t), x_t);

@@ -355,7 +355,7 @@ TEST_CASE("process: without any signal left, v and x0 still denoise, and epsilon
   Rng rng(11, Purpose::test);
   const Tensor t = Tensor::from<std::int64_t>({0, 500, 999}, {3});
   const Tensor x_t = randn(rng, {3, 4}, DType::f64);
-  for (const auto prediction : {Prediction::x0, Prediction::v}) {
+  for (const auto prediction : {Prediction::x0, Prediction::v, Prediction::edm, Prediction::flow}) {
     const GaussianDiffusion process{schedule, prediction};
     const NoiseLevel level = process.noise_level(t, x_t);
     const Denoised d = process.denoise(exact_denoiser(process, 0.25), x_t, t);
@@ -363,6 +363,8 @@ TEST_CASE("process: without any signal left, v and x0 still denoise, and epsilon
     CHECK(max(abs(slice(d.x0, 0, 2, 3))).item() == 0.0);  // of pure noise: the mean of the data
     CHECK(max_difference(slice(d.eps, 0, 2, 3), slice(x_t, 0, 2, 3)) == 0.0);
   }
-  const GaussianDiffusion wrong{schedule, Prediction::epsilon};
-  CHECK_THROWS_AS(wrong.denoise(exact_denoiser(wrong, 0.25), x_t, t), ValueError);
+  for (const auto prediction : {Prediction::epsilon, Prediction::score}) {
+    const GaussianDiffusion wrong{schedule, prediction};
+    CHECK_THROWS_AS(wrong.denoise(exact_denoiser(wrong, 0.25), x_t, t), ValueError);
+  }
 }
