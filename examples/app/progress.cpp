@@ -27,8 +27,9 @@ std::string clock_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
-Progress::Progress(std::int64_t total, std::int64_t done, std::int64_t images, bool quiet)
-    : total_(total), done_(done), first_(done), images_(images), quiet_(quiet) {
+Progress::Progress(std::int64_t total, std::int64_t done, std::int64_t images, bool quiet,
+                   const char* unit)
+    : total_(total), done_(done), first_(done), images_(images), unit_(unit), quiet_(quiet) {
   terminal_ = ::isatty(STDERR_FILENO) == 1;
   color_ = terminal_ && std::getenv("NO_COLOR") == nullptr;
   started_ = drawn_ = Clock::now();
@@ -73,8 +74,8 @@ std::string Progress::text() const {
                        100.0 * static_cast<double>(done_) / static_cast<double>(total_),
                        clock_text(left));
   }
-  return fmt::format("step {}/{}  loss {:.4f}  |g| {:.3f}  lr {:.1e}  {:.0f} images/s  ETA {}",
-                     done_, total_, loss_, grad_norm_, lr_, images_per_second(), clock_text(left));
+  return fmt::format("step {}/{}  loss {:.4f}  |g| {:.3f}  lr {:.1e}  {:.0f} {}/s  ETA {}", done_,
+                     total_, loss_, grad_norm_, lr_, images_per_second(), unit_, clock_text(left));
 }
 
 void Progress::draw() {

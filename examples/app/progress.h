@@ -13,8 +13,10 @@ std::string clock_text(double seconds);
 
 class Progress {
  public:
-  /// `total` steps of which `done` were made by an earlier run. `images` per step, for images/s.
-  Progress(std::int64_t total, std::int64_t done, std::int64_t images, bool quiet);
+  /// `total` steps of which `done` were made by an earlier run. `images` per step, for images/s, or
+  /// what else `unit` says they are.
+  Progress(std::int64_t total, std::int64_t done, std::int64_t images, bool quiet,
+           const char* unit = "images");
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -40,6 +42,7 @@ class Progress {
   double training_seconds() const;
 
   std::int64_t total_, done_, first_, images_;
+  const char* unit_;
   bool quiet_, terminal_, color_;
   double loss_ = 0, grad_norm_ = 0, lr_ = 0;
   double weight_ = 0;  // of the smoothed loss, 1 - 0.98^n

@@ -1,0 +1,98 @@
+#include "examples/app/point_model.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "data/points.h"
+#include "examples/app/exit_codes.h"
+#include "examples/app/train_options.h"
+#include "nn/module.h"
+#include "nn/safetensors.h"
+
+namespace ito::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+PointModel load(const std::string& path) {
+  const nn::SafeTensors file = nn::load_safetensors(path);
+  const auto text = file.metadata.find("point_model");
+  if (text == file.metadata.end()) {
+    fail<FormatError>("{}: not a model of points; only files made by train_points can be used",
+                      path);
+  }
+  Rng init(0, Purpose::init);
+  PointModel model = make_point_model(PointModelCard::from_json(text->second, path), init);
+  nn::assign_parameters(nn::named_parameters(*model.network), file);
+  return model;
+}
+
+}  // namespace
+
+std::string PointModelCard::to_json() const {
+  return Json{{"network", Json::parse(network.to_json())},
+              {"points", points},
+              {"schedule", schedule},
+              {"timesteps", timesteps},
+              {"predict", predict}}
+      .dump();
+}
+
+PointModelCard PointModelCard::from_json(const std::string& text, const std::string& file) {
+  PointModelCard card;
+  try {
+    const Json j = Json::parse(text);
+    card.network = MlpConfig::from_json(j.at("network").dump());
+    card.points = j.at("points").get<std::string>();
+    card.schedule = j.at("schedule").get<std::string>();
+    card.timesteps = j.at("timesteps").get<std::int64_t>();
+    card.predict = j.at("predict").get<std::string>();
+    data::point_set_from_name(card.points);
+  } catch (const nlohmann::json::exception& e) {
+    fail<FormatError>("{}: its description cannot be read: {}", file, e.what());
+  } catch (const Error& e) {
+    fail<FormatError>("{}: its description cannot be used: {}", file, e.what());
+  }
+  if (card.timesteps < 1 || card.timesteps > 100'000) {
+    fail<FormatError>("{}: its timesteps must be from 1 to 100000; got {}", file, card.timesteps);
+  }
+  return card;
+}
+
+GaussianDiffusion PointModel::process() const {
+  GaussianDiffusion process = make_process(card.schedule, card.timesteps, card.predict);
+  process.sigma_data = edm().sigma_data;
+  return process;
+}
+
+Denoiser PointModel::denoiser() const {
+  const Mlp* mlp = network.get();
+  const auto apply = [mlp](const Tensor& x, const Tensor& t) { return (*mlp)(x, t); };
+  if (card.predict != "edm") return apply;
+  return edm_denoiser(edm(), apply, process().schedule);
+}
+
+PointModel make_point_model(const PointModelCard& card, Rng& init) {
+  return with_exit_code(ExitCode::usage, [&] {
+    PointModel model{card, std::make_unique<Mlp>(card.network, init)};
+    model.process();
+    return model;
+  });
+}
+
+void save_point_model(const std::string& path, const PointModel& model) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  std::error_code ignored;  // writing the file says what is wrong
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  nn::save_safetensors(path, nn::named_parameters(*model.network),
+                       {{"point_model", model.card.to_json()}});
+}
+
+PointModel load_point_model(const std::string& path) {
+  if (!std::filesystem::exists(path)) {
+    stop(ExitCode::checkpoint, "--load {}: no such file", path);
+  }
+  return with_exit_code(ExitCode::checkpoint, [&] { return load(path); });
+}
+
+}  // namespace ito::app

@@ -1,0 +1,111 @@
+// From points to points: a small network, trained in seconds, whose samples cannot be told from the
+// data by a distance whose floor is known.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "autograd/engine.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/reduce.h"
+#include "data/points.h"
+#include "diffusion/edm.h"
+#include "diffusion/evaluation/point_metrics.h"
+#include "diffusion/models/mlp.h"
+#include "diffusion/samplers.h"
+#include "nn/adam.h"
+#include "nn/ema.h"
+#include "nn/lr_schedule.h"
+
+using namespace ito;
+using data::PointSet;
+
+namespace {
+
+constexpr std::int64_t steps = 1000, batch = 256, T = 100, count = 2000;
+
+Mlp network() {
+  Rng init(1, Purpose::init);
+  return Mlp({.width = 64}, init);
+}
+
+// Trains on the set with the losses [batch] of (x0, eps, rng), and leaves averaged weights.
+void train(Mlp& mlp, PointSet set,
+           const std::function<Tensor(const Tensor& x0, const Tensor& eps, Rng& rng)>& losses) {
+  nn::FlatParameters flat(mlp);
+  nn::Adam adam(flat);
+  nn::Ema ema(flat, 0.99);
+  const auto lr = nn::LrSchedule::cosine(6e-3, /*warmup=*/0, steps);
+  Rng points(2, Purpose::data), noise(3, Purpose::noise), time(4, Purpose::timestep);
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const Tensor x0 = data::draw_points(set, points, batch, DType::f32);
+    flat.zero_grad();
+    backward(mean(losses(x0, randn(noise, x0.shape()), time)));
+    adam.step(lr(step));
+    ema.update();
+  }
+  flat.values.assign(ema.values);
+}
+
+// The squared MMD of samples to fresh data, in multiples of the limit between two draws of the data.
+class Distance {
+ public:
+  explicit Distance(PointSet set) : set_(set) {
+    Rng rng(5, Purpose::test);
+    std::vector<Tensor> draws;
+    for (int i = 0; i < 12; ++i) draws.push_back(data::draw_points(set, rng, count));
+    floor_ =
+        metric_floor([](const Tensor& a, const Tensor& b) { return squared_mmd(a, b); }, draws);
+    reference_ = data::draw_points(set, rng, count);
+  }
+  double operator()(const Tensor& x) const {
+    const double got = squared_mmd(x, reference_);
+    MESSAGE(std::string(data::name_of(set_)), ": floor ", floor_.mean, " +- ", floor_.deviation,
+            ", samples ", got);
+    return got / floor_.limit();
+  }
+
+ private:
+  PointSet set_;
+  MetricFloor floor_;
+  Tensor reference_;
+};
+
+Tensor noise() {
+  Rng rng(6, Purpose::sample);
+  return randn(rng, {count, 2});
+}
+
+}  // namespace
+
+TEST_CASE("points: the samples of a trained network are within the floor of the data") {
+  for (const PointSet set : {PointSet::swiss_roll, PointSet::gaussians}) {
+    Mlp mlp = network();
+    const Distance distance(set);
+    const GaussianDiffusion process{NoiseSchedule::cosine(T), Prediction::v};
+    train(mlp, set, [&](const Tensor& x0, const Tensor& eps, Rng& rng) {
+      return process.losses(std::cref(mlp), x0, randint(rng, 0, T, {batch}), eps);
+    });
+    CHECK(distance(sample_ddpm(process, std::cref(mlp), noise(), Rng(7))) < 1.0);
+    CHECK(distance(sample_unipc(process, std::cref(mlp), noise(), Rng(7))) < 1.0);
+    // The same network, told that it predicts eps.
+    const GaussianDiffusion wrong{NoiseSchedule::cosine(T), Prediction::epsilon};
+    CHECK(distance(sample_ddim(wrong, std::cref(mlp), noise(), Rng(7))) > 2.0);
+    CHECK(distance(noise()) > 2.0);
+  }
+}
+
+TEST_CASE("points: EDM's network, trained at levels of its own, samples on any schedule") {
+  Mlp mlp = network();
+  const Distance distance(PointSet::moons);
+  const Edm edm{.sigma_data = 1.0};
+  train(mlp, PointSet::moons, [&](const Tensor& x0, const Tensor& eps, Rng& rng) {
+    return edm.losses(std::cref(mlp), x0, edm.draw_sigma(rng, batch), eps);
+  });
+  for (const NoiseSchedule& schedule : {NoiseSchedule::karras(18), NoiseSchedule::cosine()}) {
+    const GaussianDiffusion process{schedule, Prediction::edm, edm.sigma_data};
+    const Denoiser model = edm_denoiser(edm, std::cref(mlp), schedule);
+    CHECK(distance(sample_heun(process, model, noise(), Rng(8))) < 1.0);
+    const GaussianDiffusion wrong{schedule, Prediction::edm, 0.5};  // of other data
+    CHECK(distance(sample_heun(wrong, model, noise(), Rng(8))) > 2.0);
+  }
+}
