@@ -88,7 +88,7 @@ bool parse(SampleOptions& o, int argc, char** argv) {
            "two PNG files; --count images in all, 10 if not given");
   line.add("--invert", o.invert, "FILE.png",
            "find the noise of this image; shows the image, its noise, and the image that comes of "
-           "it");
+           "it. Without --steps in 100 steps");
   line.heading("Output");
   line.add("--count", o.count, {1, 100'000}, "images");
   line.add("--out", o.out, "FILE.png", "grid of all images");
@@ -325,7 +325,11 @@ app::ExitCode run(const SampleOptions& o) {
   const app::LoadedModel model = app::load_model(
       o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device, dtype);
   const GaussianDiffusion process = model.process();
-  const Job job{o, model, process, app::plan_sampler(o.sampler, process.schedule), device};
+  app::SamplerChoice choice = o.sampler;
+  if (!o.invert.empty() && choice.steps == 0) {  // the way to x_T is of first order
+    choice.steps = std::min<std::int64_t>(100, process.schedule.timesteps());
+  }
+  const Job job{o, model, process, app::plan_sampler(choice, process.schedule), device};
   const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   if (one_path && !job.plan.deterministic) {
     app::stop(app::ExitCode::usage,

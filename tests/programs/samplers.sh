@@ -66,6 +66,7 @@ cmp "$work/ends.png" "$work/two.png" || fail "the ends of --interpolate are not 
 grep -q 'comes back with a mean squared error of' "$work/text" || fail "--invert says nothing"
 "$bin/sample" --checkpoint "$run" --steps 20 --sampler heun --class 2 --invert "$work/first.png" \
   --out "$work/back.png" --quiet
+"$bin/sample" --checkpoint "$run" --invert "$work/first.png" --out "$work/back.png" --quiet
 
 # What does not go together says so, and what would.
 refuse() { expect 2 "$1" "$bin/sample" --checkpoint "$run" "${@:2}"; }
