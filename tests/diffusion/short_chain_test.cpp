@@ -1,8 +1,10 @@
-// Chains over some of the timesteps, and what a sampler shows of x_0 on its way.
+// Chains over some of the timesteps, chains that end in nothing but noise, and what a sampler shows
+// of x_0 on its way.
 #include <doctest/doctest.h>
 
 #include <cmath>
 
+#include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/respaced.h"
 #include "diffusion/samplers.h"
@@ -88,4 +90,38 @@ TEST_CASE(
   CHECK(distance(0) > 0.1);
   CHECK(distance(900) < 0.5 * distance(0));
   CHECK(distance(990) < 0.01 * distance(0));
+}
+
+TEST_CASE("zero terminal SNR: the mean of the samples is that of the data, under every sampler") {
+  // Bright images: N(0.7, 0.25). From x_T = 0, the mean of the noise, each sampler follows the mean.
+  const auto bias = [](const NoiseSchedule& schedule, const auto& sample) {
+    const GaussianDiffusion bright{schedule, Prediction::v};
+    const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
+      const NoiseLevel level = bright.noise_level(t, x_t);
+      const Tensor centred = x_t - 0.7 * level.alpha;
+      const Tensor per_variance = centred / (0.25 * square(level.alpha) + square(level.sigma));
+      return output_for(Prediction::v,
+                        {0.7 + 0.25 * level.alpha * per_variance, level.sigma * per_variance},
+                        level);
+    };
+    return sample(bright, model, Tensor::zeros({1, 1}, DType::f64)).item() - 0.7;
+  };
+  const NoiseSchedule old = NoiseSchedule::named("stable-diffusion");
+  const NoiseSchedule shifted = old.with_zero_terminal_snr();
+  const OdeOptions ode{.steps = 20, .spacing = Spacing::even};
+  const auto check = [&](const char* name, const auto& sample) {
+    CAPTURE(name);
+    CHECK(std::abs(bias(shifted, sample)) < 1e-12);
+    CHECK(bias(old, sample) < -0.01);  // x_T keeps 7 % of the brightness, which nobody supplied
+  };
+  const auto process_and = [](const auto& sampler, const auto& options) {
+    return [&sampler, options](const auto& p, const auto& model, const Tensor& x_T) {
+      return sampler(p, model, x_T, Rng(4, Purpose::sample), options);
+    };
+  };
+  check("ddim", process_and(sample_ddim, DdimOptions{.steps = 20}));
+  check("euler", process_and(sample_euler, ode));
+  check("heun", process_and(sample_heun, HeunOptions{.steps = 20, .spacing = Spacing::even}));
+  check("dpmpp2m", process_and(sample_dpmpp_2m, ode));
+  check("unipc", process_and(sample_unipc, ode));
 }
