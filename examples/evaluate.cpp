@@ -17,7 +17,6 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "diffusion/guidance.h"
-#include "diffusion/samplers.h"
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
@@ -29,6 +28,7 @@
 #include "examples/app/model_file.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
+#include "examples/app/sampler_choice.h"
 #include "examples/app/signals.h"
 #include "examples/app/train_options.h"
 #include "nn/safetensors.h"
@@ -41,15 +41,15 @@ const std::vector<std::string> sets = {"fashion-mnist", "mnist", "cifar10", "syn
 
 struct Options {
   std::string checkpoint, classifier, samples, features, dataset, data, json, save, picture;
-  std::string variance = "beta-tilde", sampler = "ddim", device = "auto";
-  std::int64_t bound_images = 100, bound_steps = 0, count = 1000, reference = 10'000, steps = 0;
+  std::string bound_variance = "beta-tilde", device = "auto";
+  app::SamplerChoice sampler;
+  std::int64_t bound_images = 100, bound_steps = 0, count = 1000, reference = 10'000;
   std::int64_t seed = 0, batch = 100, threads = 0;
-  double eta = 0, guidance = 1;
+  double guidance = 1;
   bool raw = false, quiet = false;
 };
 
-bool parse(Options& o, int argc, char** argv) {
-  app::CommandLine line("evaluate", "Measures a trained diffusion model or a set of samples.");
+void add_flags(app::CommandLine& line, Options& o) {
   line.heading("What is measured");
   line.add("--checkpoint", o.checkpoint, "DIR|FILE",
            "run directory, checkpoint directory or safetensors file");
@@ -67,21 +67,20 @@ bool parse(Options& o, int argc, char** argv) {
            "images of the test split, T network calls each; 0: leave this out");
   line.add("--bound-steps", o.bound_steps, {0, 100'000},
            "the chain over so many of the timesteps, evenly spaced; 0: over all");
-  line.add_choice("--variance", o.variance, {"beta", "beta-tilde", "learned", "analytic"},
+  line.add_choice("--bound-variance", o.bound_variance,
+                  {"beta", "beta-tilde", "learned", "analytic"},
                   "of its steps; analytic is estimated from as many images of the train split");
   line.heading("Samples against real images (needs --classifier)");
   line.add("--classifier", o.classifier, "FILE.safetensors", "whose features are compared");
   line.add("--count", o.count, {10, 1'000'000}, "samples to draw");
   line.add("--reference", o.reference, {10, 1'000'000},
            "images of the train split to compare with");
-  line.add_choice("--sampler", o.sampler, {"ddpm", "ddim"}, "how to draw them");
-  line.add("--steps", o.steps, {0, 100'000},
-           "denoising steps; 0: 50 for ddim, for ddpm all timesteps of the model");
-  line.add("--eta", o.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
-  line.add(
-      "--guidance", o.guidance, {0.0, 100.0},
-      "for a model that knows classes: 0 ignores the class, 1 is the model itself, more insists");
+  line.add("--guidance", o.guidance, {0.0, 100.0},
+           "for a model that knows classes, which is asked for all in turn: 0 ignores the class, "
+           "1 is the model as trained, more insists");
   line.add("--seed", o.seed, {0, INT64_MAX}, "of the noise");
+  line.heading("Sampler");
+  app::add_sampler_flags(line, o.sampler);
   line.heading("Run");
   line.add("--json", o.json, "FILE.json", "everything, with the terms of all timesteps");
   line.add("--picture", o.picture, "FILE.png",
@@ -93,40 +92,42 @@ bool parse(Options& o, int argc, char** argv) {
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
   line.add_switch("--quiet", o.quiet, "print results only");
   line.allow_config_file();
-  if (!line.parse(argc, argv)) return false;
-  if (!o.features.empty()) {
-    for (const char* flag : {"--checkpoint", "--samples", "--classifier"}) {
-      if (line.given(flag)) {
-        app::stop(app::ExitCode::usage, "{} and --features exclude each other", flag);
-      }
-    }
-    return true;
+}
+
+void expect_none(const app::CommandLine& line, const std::vector<std::string>& flags,
+                 const std::string& why) {
+  for (const std::string& flag : flags) {
+    if (line.given(flag)) app::stop(app::ExitCode::usage, "{} {}", flag, why);
   }
-  if (o.checkpoint.empty() && o.samples.empty()) {
+}
+
+bool parse(Options& o, int argc, char** argv) {
+  app::CommandLine line("evaluate", "Measures a trained diffusion model or a set of samples.");
+  add_flags(line, o);
+  if (!line.parse(argc, argv)) return false;
+  if (o.checkpoint.empty() && o.samples.empty() && o.features.empty()) {
     app::stop(app::ExitCode::usage,
               "--checkpoint, --samples or --features is needed: nothing to evaluate");
   }
+  if (!o.features.empty()) {
+    expect_none(line, {"--checkpoint", "--samples", "--classifier"},
+                "and --features exclude each other");
+    return true;
+  }
+  const std::vector<std::string> of_drawing = {"--count", "--guidance", "--sampler",
+                                               "--steps", "--save",     "--picture"};
+  if (!o.samples.empty()) {
+    expect_none(line, of_drawing, "and --samples exclude each other: nothing is drawn");
+  }
   if (o.classifier.empty()) {
-    if (!o.samples.empty()) app::stop(app::ExitCode::usage, "--samples needs --classifier");
+    expect_none(line, {"--samples", "--reference"}, "needs --classifier");
+    expect_none(line, of_drawing, "needs --classifier");
     if (o.bound_images == 0) {
       app::stop(app::ExitCode::usage,
                 "--bound-images 0 without --classifier leaves nothing to evaluate");
     }
-    for (const char* flag :
-         {"--count", "--reference", "--guidance", "--sampler", "--save", "--picture"}) {
-      if (line.given(flag)) app::stop(app::ExitCode::usage, "{} needs --classifier", flag);
-    }
   }
-  for (const char* flag :
-       {"--count", "--sampler", "--steps", "--eta", "--guidance", "--save", "--picture"}) {
-    if (!o.samples.empty() && line.given(flag)) {
-      app::stop(app::ExitCode::usage, "{} and --samples exclude each other: nothing is drawn",
-                flag);
-    }
-  }
-  if (o.sampler == "ddpm" && line.given("--eta")) {
-    app::stop(app::ExitCode::usage, "--eta belongs to --sampler ddim");
-  }
+  app::check_sampler_flags(line, o.sampler);
   return true;
 }
 
@@ -145,10 +146,11 @@ data::Dataset real_images(const Options& o, const std::string& dataset, data::Sp
   return app::load_split(dataset, o.data, split);
 }
 
-Tensor draw(const Options& o, const app::LoadedModel& model, std::int64_t steps, Device device) {
+Tensor draw(const Options& o, const app::LoadedModel& model, const app::SamplerPlan& plan,
+            Device device) {
   const GaussianDiffusion process = model.process();
   const UNetConfig& net = model.card.network;
-  app::Progress progress(o.count * steps, 0, 0, o.quiet);
+  app::Progress progress(o.count * plan.steps, 0, 0, o.quiet);
   std::vector<Tensor> images;
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
     const std::int64_t n = std::min(o.batch, o.count - first);
@@ -158,19 +160,14 @@ Tensor draw(const Options& o, const app::LoadedModel& model, std::int64_t steps,
         randn(rng, {n, net.image_size, net.image_size, net.in_channels}, DType::f32, device);
     const Observer watch = [&](const SampleStep& s) {
       app::expect_no_signal();
-      progress.update(first * steps + s.step * n, NAN, 0, 0);
+      progress.update(first * s.steps + s.step * n, NAN, 0, 0);
     };
     const Denoiser denoiser = net.num_classes > 0
                                   ? guided(model.labelled_denoiser(),
                                            labels_in_turn(first, n, net.num_classes).to(device),
                                            net.num_classes, o.guidance)
                                   : model.denoiser();
-    const Tensor x0 =
-        o.sampler == "ddim"
-            ? sample_ddim(process, denoiser, x_T, rng,
-                          {.steps = steps, .eta = o.eta, .limit_x0 = clip_x0, .observer = watch})
-            : sample_ddpm(process, denoiser, x_T, rng,
-                          {.steps = steps, .limit_x0 = clip_x0, .observer = watch});
+    const Tensor x0 = app::run_sampler(plan, process, denoiser, x_T, rng, watch);
     images.push_back(x0.to(Device::cpu()));
   }
   progress.finish();
@@ -205,26 +202,19 @@ void write(const Options& o, const app::LoadedModel& model, const Samples& sampl
 }
 
 Samples drawn_samples(const Options& o, const app::LoadedModel& model, Device device) {
-  const std::int64_t usual = o.sampler == "ddim" ? 50 : model.card.timesteps;
-  const std::int64_t steps = o.steps > 0 ? o.steps : std::min(usual, model.card.timesteps);
-  if (steps > model.card.timesteps) {
-    app::stop(app::ExitCode::usage,
-              "--steps must be at most {}, the timesteps of this model; got {}",
-              model.card.timesteps, o.steps);
-  }
   const std::int64_t classes = model.card.network.num_classes;
   if (classes == 0 && o.guidance != 1.0) {
     app::stop(app::ExitCode::usage, "--guidance needs a model that knows classes; {} knows none",
               o.checkpoint);
   }
   Samples samples;
-  samples.name = fmt::format("samples, {} {} steps", o.sampler, steps);
-  if (o.eta > 0) samples.name += fmt::format(", eta {:g}", o.eta);
+  const app::SamplerPlan plan = app::plan_sampler(o.sampler, model.process().schedule);
+  samples.name = plan.text();
   if (classes > 0) {
     samples.name += fmt::format(", guidance {:g}", o.guidance);
     samples.labels = labels_in_turn(0, o.count, classes);
   }
-  samples.images = draw(o, model, steps, device);
+  samples.images = draw(o, model, plan, device);
   app::with_exit_code(app::ExitCode::resource, [&] { write(o, model, samples); });
   return samples;
 }
@@ -254,8 +244,8 @@ app::ProxyReport compare(const Options& o, const app::LoadedClassifier& classifi
           classifier.card.test_accuracy,
           net.features(),
           train.count(),
-          {judge.row(samples.name, made, samples.labels),
-           judge.row("floor: real images, test split", real.images, real.labels),
+          {judge.row("samples: " + samples.name, made, samples.labels),
+           judge.row("floor: real images of the test split", real.images, real.labels),
            judge.row("pure noise", noise)}};
 }
 
@@ -296,7 +286,7 @@ app::EvaluationReport evaluate(const Options& o) {
   report.facts.emplace_back("real images", dataset);
   app::catch_signals();
   if (model && o.bound_images > 0) {
-    const app::BoundRequest request{o.bound_images, o.bound_steps, o.variance,
+    const app::BoundRequest request{o.bound_images, o.bound_steps, o.bound_variance,
                                     o.seed,         o.batch,       o.quiet};
     report.bound = app::measure_bound(
         *model, [&](data::Split split) { return real_images(o, dataset, split); }, request, device);

@@ -57,11 +57,11 @@ std::string proxy_text(const ProxyReport& proxy) {
                 "FID\n"
                 "or KID as published; reference: {} images of the train split\n",
                 proxy.features, proxy.classifier, proxy.test_accuracy, proxy.reference);
-  text += fmt::format("  {:<34} {:>6}  {:>9}  {:>20}  {:>9}  {:>6}  {:>8}\n", "", "n", "Fréchet",
+  text += fmt::format("  {:<52} {:>5}  {:>8}  {:>18}  {:>9}  {:>6}  {:>8}\n", "", "n", "Fréchet",
                       "kernel x 1000", "precision", "recall", "accuracy");
   for (const ProxyRow& row : proxy.rows) {
     text += fmt::format(
-        "  {:<34} {:>6}  {:>9.4f}  {:>20}  {:>9.3f}  {:>6.3f}  {:>8}\n", row.name, row.count,
+        "  {:<52} {:>5}  {:>8.4f}  {:>18}  {:>9.3f}  {:>6.3f}  {:>8}\n", row.name, row.count,
         row.frechet,
         fmt::format("{:.3f} +- {:.3f}", 1e3 * row.kernel.value, 1e3 * row.kernel.standard_error),
         row.regions.precision, row.regions.recall,
