@@ -68,7 +68,7 @@ expect 2 "--classifier and --features exclude each other" \
   "$bin/evaluate" --features "$work/features.safetensors" "${judged[@]}"
 expect 3 "no tensor named samples" "$bin/evaluate" --features "$work/classifier.safetensors"
 expect 2 "--samples needs --classifier" "$bin/evaluate" --samples "$work/a.safetensors"
-expect 2 "--count needs --classifier" evaluate --checkpoint "$work/run"
+expect 2 "--reference needs --classifier" evaluate --checkpoint "$work/run"
 expect 2 "--guidance needs a model that knows classes" \
   evaluate --checkpoint "$work/run" "${judged[@]}" --guidance 2
 expect 2 "--bound-steps must be at most 20" evaluate --checkpoint "$work/run" "${judged[@]}" --bound-steps 21
