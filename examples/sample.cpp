@@ -4,6 +4,7 @@
 //   sample --checkpoint out/train_mnist --count 64 --out samples.png
 //   sample --checkpoint model.safetensors --sampler ddpm --trajectory denoising.png
 //   sample --checkpoint out/classes --class 3 --guidance 3 --out threes.png
+//   sample --checkpoint out/train_mnist --classifier noisy.safetensors --class 3 --out threes.png
 //   sample --checkpoint out/train_mnist --interpolate 0,5 --out between.png
 //   sample --checkpoint out/train_mnist --invert photo.png --out there_and_back.png
 //
@@ -17,6 +18,7 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "diffusion/interpolate.h"
+#include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
@@ -36,7 +38,7 @@ using namespace ito;
 struct SampleOptions {
   std::string checkpoint, out = "samples.png", trajectory, save;
   std::string device = "auto", dtype = "f32";
-  std::string asked_class, interpolate, invert;
+  std::string asked_class, classifier, interpolate, invert;
   app::SamplerChoice sampler;
   double guidance = 1.0;
   std::int64_t count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
@@ -49,6 +51,9 @@ void check(const app::CommandLine& line, const SampleOptions& o) {
   if (o.checkpoint.empty()) app::stop(app::ExitCode::usage, "--checkpoint is needed");
   if (line.given("--guidance") && o.asked_class.empty()) {
     app::stop(app::ExitCode::usage, "--guidance leads to a class: it needs --class");
+  }
+  if (!o.classifier.empty() && o.asked_class.empty()) {
+    app::stop(app::ExitCode::usage, "--classifier leads to a class: it needs --class");
   }
   if (!o.interpolate.empty() && !o.invert.empty()) {
     app::stop(app::ExitCode::usage, "--interpolate and --invert exclude each other");
@@ -79,10 +84,14 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.add_switch("--list", o.list, "explain the samplers and end");
   line.heading("What to draw");
   line.add("--class", o.asked_class, "CLASS",
-           "of a model trained on classes: a number, a name, or all in turn; without: any");
+           "of a model trained on classes, or of --classifier: a number, a name, or all in turn; "
+           "without: any");
   line.add("--guidance", o.guidance, {0.0, 100.0},
            "how strongly to keep to the class: 0 not at all, 1 as trained, above 1 more so "
            "(classifier-free guidance; w + 1 where papers write w)");
+  line.add("--classifier", o.classifier, "FILE.safetensors",
+           "lead a model by the gradients of this classifier of its noisy images (train_classifier "
+           "--inputs noisy) instead; --guidance is their scale");
   line.add("--interpolate", o.interpolate, "A,B",
            "go from image A to image B through their noise: two numbers of images of this seed, or "
            "two PNG files; --count images in all, 10 if not given");
@@ -124,29 +133,54 @@ struct Job {
   GaussianDiffusion process;
   app::SamplerPlan plan;
   Device device;
+  app::LoadedClassifier classifier;  // without a network unless --classifier was given
 
+  std::int64_t classes() const {
+    return classifier.network ? classifier.card.network.classes : model.card.network.num_classes;
+  }
+  const std::vector<std::string>& class_names() const {
+    return classifier.network ? classifier.card.class_names : model.card.class_names;
+  }
   Shape shape(std::int64_t n) const {
     const UNetConfig& net = model.card.network;
     return {n, net.image_size, net.image_size, net.in_channels};
   }
 };
 
+// What --classifier names, when it knows the noisy images of this model.
+app::LoadedClassifier load_classifier(const SampleOptions& o, const app::ModelCard& model,
+                                      Device device) {
+  if (o.classifier.empty()) return {};
+  app::LoadedClassifier loaded = app::load_classifier(o.classifier, device);
+  const app::ClassifierCard& card = loaded.card;
+  if (!card.noisy() || card.schedule != model.schedule || card.timesteps != model.timesteps ||
+      card.network.image_size != model.network.image_size ||
+      card.network.in_channels != model.network.in_channels) {
+    app::stop(app::ExitCode::checkpoint,
+              "--classifier {}: must know the noisy images of this model, {} x {} x {} with {} {} "
+              "timesteps; got {} images, {} x {} x {} with {} {}",
+              o.classifier, model.network.image_size, model.network.image_size,
+              model.network.in_channels, model.timesteps, model.schedule, card.inputs,
+              card.network.image_size, card.network.image_size, card.network.in_channels,
+              card.timesteps, card.schedule);
+  }
+  return loaded;
+}
+
 // --class as a number; -1: all in turn.
-std::int64_t class_number(const SampleOptions& o, const app::ModelCard& card) {
-  const std::int64_t classes = card.network.num_classes;
-  if (o.asked_class == "all") return -1;
-  const auto name = std::find(card.class_names.begin(), card.class_names.end(), o.asked_class);
-  if (name != card.class_names.end()) return name - card.class_names.begin();
+std::int64_t class_number(const Job& job) {
+  const std::string& asked = job.o.asked_class;
+  const std::vector<std::string>& names = job.class_names();
+  if (asked == "all") return -1;
+  const auto name = std::find(names.begin(), names.end(), asked);
+  if (name != names.end()) return name - names.begin();
   std::int64_t number = -1;
-  const char* end = o.asked_class.data() + o.asked_class.size();
-  const auto [rest, error] = std::from_chars(o.asked_class.data(), end, number);
-  if (error != std::errc{} || rest != end || number < 0 || number >= classes) {
+  const char* end = asked.data() + asked.size();
+  const auto [rest, error] = std::from_chars(asked.data(), end, number);
+  if (error != std::errc{} || rest != end || number < 0 || number >= job.classes()) {
     app::stop(app::ExitCode::usage, "--class must be all, a number from 0 to {}{}; got \"{}\"",
-              classes - 1,
-              card.class_names.empty()
-                  ? ""
-                  : fmt::format(" or one of {}", fmt::join(card.class_names, ", ")),
-              o.asked_class);
+              job.classes() - 1,
+              names.empty() ? "" : fmt::format(" or one of {}", fmt::join(names, ", ")), asked);
   }
   return number;
 }
@@ -154,14 +188,18 @@ std::int64_t class_number(const SampleOptions& o, const app::ModelCard& card) {
 // The network for images first .. first + n - 1.
 Denoiser denoiser_for(const Job& job, std::int64_t first, std::int64_t n) {
   if (job.o.asked_class.empty()) return job.model.denoiser();
-  const LabelledDenoiser network = job.model.labelled_denoiser();
-  const std::int64_t classes = job.model.card.network.num_classes;
-  const std::int64_t asked = class_number(job.o, job.model.card);
-  std::vector<std::int64_t> labels;
+  const Classifier* classifier = job.classifier.network.get();
+  const LabelledDenoiser network =
+      classifier ? LabelledDenoiser{} : job.model.labelled_denoiser();  // refuses without classes
+  const std::int64_t classes = job.classes(), asked = class_number(job);
+  std::vector<std::int64_t> numbers;
   for (std::int64_t i = first; i < first + n; ++i) {
-    labels.push_back(asked == -1 ? i % classes : asked);
+    numbers.push_back(asked == -1 ? i % classes : asked);
   }
-  return guided(network, Tensor::from(labels, {n}).to(job.device), classes, job.o.guidance);
+  const Tensor labels = Tensor::from(numbers, {n}).to(job.device);
+  if (!classifier) return guided(network, labels, classes, job.o.guidance);
+  return shifted(job.process, job.model.denoiser(),
+                 classifier_shift(std::cref(*classifier), labels, job.o.guidance));
 }
 
 // The noise of image `number` of this seed.
@@ -303,6 +341,7 @@ void write(const Job& job, const Drawn& drawn) {
     text.emplace_back("class", o.asked_class);
     text.emplace_back("guidance", fmt::format("{}", o.guidance));
   }
+  if (job.classifier.network) text.emplace_back("classifier", job.classifier.fingerprint);
   data::write_png(o.out, picture(o, o.invert.empty() ? drawn.images : there_and_back(job, drawn)),
                   text);
   if (!o.trajectory.empty()) {
@@ -329,7 +368,8 @@ app::ExitCode run(const SampleOptions& o) {
   if (!o.invert.empty() && choice.steps == 0) {  // the way to x_T is of first order
     choice.steps = std::min<std::int64_t>(100, process.schedule.timesteps());
   }
-  const Job job{o, model, process, app::plan_sampler(choice, process.schedule), device};
+  const app::SamplerPlan plan = app::plan_sampler(choice, process.schedule);
+  const Job job{o, model, process, plan, device, load_classifier(o, model.card, device)};
   const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   if (one_path && !job.plan.deterministic) {
     app::stop(app::ExitCode::usage,
