@@ -22,16 +22,17 @@ nn::GroupNorm norm(std::int64_t channels, const UNetConfig& c) {
 
 nn::AttentionBlock attention_block(std::int64_t channels, const UNetConfig& c, Rng& init) {
   return nn::AttentionBlock(channels, init,
-                            {.heads = static_cast<int>(c.heads),
+                            {.heads = static_cast<int>(c.heads_of(channels)),
                              .groups = static_cast<int>(c.norm_groups),
                              .eps = c.norm_eps});
 }
 
 // Resolution halved with one row and column of zeros below and to the right, as TensorFlow's SAME
-// does.
-Resample downsampler(std::int64_t channels, Rng& init) {
+// does, or with zeros all around.
+Resample downsampler(std::int64_t channels, const UNetConfig& c, Rng& init) {
   const Padding below_and_right{.top = 0, .bottom = 1, .left = 0, .right = 1};
-  return {nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = below_and_right}, init)};
+  const Padding padding = c.symmetric_padding ? Padding::all(1) : below_and_right;
+  return {nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = padding}, init)};
 }
 
 Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
@@ -112,7 +113,7 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
       skips.push_back(channels);
     }
     if (i + 1 < config.levels()) {
-      level.downsamplers.push_back(downsampler(channels, init));
+      level.downsamplers.push_back(downsampler(channels, config, init));
       skips.push_back(channels);
     }
   }

@@ -40,6 +40,8 @@ void for_each_field(Config& c, const F& f) {
   f("conditioning", c.conditioning, Added{});
   f("time_features", c.time_features, Added{});
   f("fine_details", c.fine_details, Added{});
+  f("head_channels", c.head_channels, Added{});
+  f("symmetric_padding", c.symmetric_padding, Added{});
 }
 
 void read(const char* key, const Json& value, std::int64_t& field) {
@@ -55,6 +57,13 @@ void read(const char* key, const Json& value, double& field) {
     fail<FormatError>("unet config: {} must be a number; got {}", key, value.dump());
   }
   field = value.get<double>();
+}
+
+void read(const char* key, const Json& value, bool& field) {
+  if (!value.is_boolean()) {
+    fail<FormatError>("unet config: {} must be true or false; got {}", key, value.dump());
+  }
+  field = value.get<bool>();
 }
 
 void read(const char* key, const Json& value, std::vector<std::int64_t>& field) {
@@ -102,6 +111,7 @@ void validate_ranges(const UNetConfig& c) {
   for (const auto m : c.channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
   expect_range("blocks_per_level", c.blocks_per_level, 1, 256);
   expect_range("heads", c.heads, 1, 65536);
+  expect_range("head_channels", c.head_channels, 0, 65536);
   expect_range("norm_groups", c.norm_groups, 1, 65536);
   expect_range("num_classes", c.num_classes, 0, 1 << 20);
   for (const auto n : c.fine_details) expect_range("each of fine_details", n, 0, 30);
@@ -147,7 +157,14 @@ void validate_channels(const UNetConfig& c) {
           (c.base_channels / c.norm_groups + 1) * c.norm_groups);
     }
     const bool attends = i >= 0 && (c.has_attention(i) || i == c.levels() - 1);
-    if (attends && channels % c.heads != 0) {
+    if (!attends) continue;
+    if (c.head_channels > 0 && channels % c.head_channels != 0) {
+      fail<ValueError>(
+          "unet: head_channels must divide the channels where there is attention; got "
+          "head_channels = {}, {} channels; use head_channels = {}",
+          c.head_channels, channels, std::gcd(c.head_channels, channels));
+    }
+    if (channels % c.heads_of(channels) != 0) {
       fail<ValueError>(
           "unet: heads must divide the channels where there is attention; got heads = {}, {} "
           "channels; use heads = {}",
@@ -183,6 +200,10 @@ std::int64_t UNetConfig::resolution(std::int64_t level) const { return image_siz
 
 bool UNetConfig::has_attention(std::int64_t level) const {
   return std::ranges::count(attention_resolutions, resolution(level)) > 0;
+}
+
+std::int64_t UNetConfig::heads_of(std::int64_t channels) const {
+  return head_channels > 0 ? channels / head_channels : heads;
 }
 
 void UNetConfig::validate() const {

@@ -46,6 +46,9 @@ struct UNetConfig {
   /// The network also sees sin(2^n pi x_t) and cos(2^n pi x_t) for these n, the details too fine for
   /// it otherwise (Kingma et al. 2021, arXiv 2107.00630, section 5.3, with {7, 8}); none: only x_t.
   std::vector<std::int64_t> fine_details;
+  std::int64_t head_channels = 0;  ///< > 0: channels of a head, in place of `heads`
+  /// Downsampling pads all four sides (improved DDPM, ADM), not only below and to the right (DDPM).
+  bool symmetric_padding = false;
 
   /// 28 x 28 grey images; 1,623,169 parameters. The 32 channels of the first level are 32 groups of
   /// one, so that its norms take away again what the timestep adds to a channel: time acts from the
@@ -59,6 +62,7 @@ struct UNetConfig {
   std::int64_t channels(std::int64_t level) const;    ///< base_channels times the multiplier
   std::int64_t resolution(std::int64_t level) const;  ///< image_size / 2^level
   bool has_attention(std::int64_t level) const;
+  std::int64_t heads_of(std::int64_t channels) const;  ///< of attention over so many channels
 
   /// Throws ValueError with the field, its value and a value that would do.
   void validate() const;

@@ -51,6 +51,10 @@ TEST_CASE("unet config: an error names the field, its value and a value that wou
       complaint([](auto& c) { c.heads = 3; }) ==
       "unet: heads must divide the channels where there is attention; got heads = 3, 64 channels; "
       "use heads = 1");
+  CHECK(
+      complaint([](auto& c) { c.head_channels = 48; }) ==
+      "unet: head_channels must divide the channels where there is attention; got head_channels = "
+      "48, 64 channels; use head_channels = 16");
   CHECK(complaint([](auto& c) { c.base_channels = 33; }) ==
         "unet: base_channels must be even (sines and cosines of t); got 33; use 34");
   CHECK(complaint([](auto& c) { c.dropout = 1.0; }) ==
@@ -85,12 +89,15 @@ TEST_CASE("unet config: JSON keeps every field") {
   c.conditioning = Conditioning::adagn;
   c.time_features = TimeFeatures::fourier;
   c.fine_details = {7, 8};
+  c.head_channels = 5;
+  c.symmetric_padding = true;
   CHECK(UNetConfig::from_json(c.to_json()) == c);
   CHECK(UNetConfig::mnist().to_json() ==
         R"({"image_size":28,"in_channels":1,"out_channels":1,"base_channels":32,)"
         R"("channel_multipliers":[1,2,2],"blocks_per_level":2,"attention_resolutions":[14],)"
         R"("heads":1,"dropout":0.0,"norm_groups":32,"norm_eps":1e-06,"num_classes":0,)"
-        R"("conditioning":"add","time_features":"sin_cos","fine_details":[]})");
+        R"("conditioning":"add","time_features":"sin_cos","fine_details":[],)"
+        R"("head_channels":0,"symmetric_padding":false})");
 }
 
 TEST_CASE(

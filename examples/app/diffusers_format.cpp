@@ -1,0 +1,379 @@
+#include "examples/app/diffusers_format.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "autograd/engine.h"
+#include "autograd/ops/layout.h"
+#include "examples/app/files.h"
+#include "examples/app/train_options.h"
+#include "nn/safetensors.h"
+
+namespace ito::app {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* version = "0.24.0";  // whose documentation the keys were taken from
+constexpr const char* weights_file = "diffusion_pytorch_model.safetensors";
+
+// ---- reading JSON of others
+// -----------------------------------------------------------------------
+
+Json parse_object(const std::string& text, const std::string& file) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) fail<FormatError>("{}: must be a JSON object", file);
+  return json;
+}
+
+// A key that is missing or null has the value that diffusers takes then.
+template <class T>
+T value(const Json& json, const char* key, const T& otherwise, const std::string& file) {
+  if (!json.contains(key) || json[key].is_null()) return otherwise;
+  try {
+    return json[key].get<T>();
+  } catch (const nlohmann::json::exception&) {
+    fail<FormatError>("{}: {} cannot be read; got {}", file, key, json[key].dump());
+  }
+}
+
+// What ito has no counterpart for must have its usual value.
+void expect_usual(const Json& json, const char* key, const Json& usual, const std::string& file) {
+  const Json got = json.contains(key) ? json[key] : usual;
+  if (got != usual) {
+    fail<FormatError>("{}: {} must be {} for a network of ito; got {}", file, key, usual.dump(),
+                      got.dump());
+  }
+}
+
+// ---- the network
+// ----------------------------------------------------------------------------------
+
+std::string block_type(const UNetConfig& c, std::int64_t level, const char* direction) {
+  return fmt::format("{}{}Block2D", c.has_attention(level) ? "Attn" : "", direction);
+}
+
+// Channels of a head, if it is the same wherever there is attention; null for one head.
+Json head_dim(const UNetConfig& c) {
+  if (c.head_channels > 0) return c.head_channels;
+  if (c.heads == 1) return nullptr;
+  std::int64_t channels = c.channels(c.levels() - 1);  // of the middle
+  for (std::int64_t i = 0; i < c.levels(); ++i) {
+    if (c.has_attention(i) && c.channels(i) != channels) {
+      fail<ValueError>(
+          "diffusers has as many channels in every head of a network; got heads = {} where there "
+          "are {} and {} channels; train with one head",
+          c.heads, c.channels(i), channels);
+    }
+  }
+  return channels / c.heads;
+}
+
+void read_shape(const Json& json, const std::string& file, UNetConfig& c) {
+  const auto widths = value<std::vector<std::int64_t>>(json, "block_out_channels",
+                                                       {224, 448, 672, 896}, file);
+  if (widths.empty() || widths[0] < 1) {
+    fail<FormatError>("{}: block_out_channels must not be empty", file);
+  }
+  c.base_channels = widths[0];
+  c.channel_multipliers.clear();
+  for (const std::int64_t width : widths) {
+    if (width % c.base_channels != 0) {
+      fail<FormatError>("{}: block_out_channels must be multiples of the first; got {} and {}",
+                        file, width, c.base_channels);
+    }
+    c.channel_multipliers.push_back(width / c.base_channels);
+  }
+  const auto usual = std::vector<std::string>{};
+  const auto down = value(json, "down_block_types", usual, file);
+  const auto up = value(json, "up_block_types", usual, file);
+  c.attention_resolutions.clear();
+  for (std::int64_t i = 0; i < c.levels(); ++i) {
+    const auto at = static_cast<std::size_t>(i), mirror = static_cast<std::size_t>(c.levels() - 1 - i);
+    const std::string type = at < down.size() ? down[at] : "nothing";
+    if (type == "AttnDownBlock2D") c.attention_resolutions.push_back(c.resolution(i));
+    if (type != block_type(c, i, "Down") || mirror >= up.size() ||
+        up[mirror] != block_type(c, i, "Up")) {
+      fail<FormatError>(
+          "{}: down_block_types must be DownBlock2D or AttnDownBlock2D, one for each of "
+          "block_out_channels, and up_block_types the same in reverse; got {} at level {}",
+          file, type, i);
+    }
+  }
+}
+
+// ---- the process
+// ----------------------------------------------------------------------------------
+
+std::vector<double> betas_of(const NoiseSchedule& schedule) {
+  std::vector<double> betas;
+  for (std::int64_t t = 0; t < schedule.timesteps(); ++t) betas.push_back(schedule.beta(t));
+  return betas;
+}
+
+std::vector<double> betas_of(const Json& json, const std::string& file) {
+  if (json.contains("trained_betas") && !json["trained_betas"].is_null()) {
+    return value<std::vector<double>>(json, "trained_betas", {}, file);
+  }
+  const auto steps = value<std::int64_t>(json, "num_train_timesteps", 1000, file);
+  if (steps < 1 || steps > 100'000) {
+    fail<FormatError>("{}: num_train_timesteps must be in [1, 100000]; got {}", file, steps);
+  }
+  const auto kind = value<std::string>(json, "beta_schedule", "linear", file);
+  const auto first = value(json, "beta_start", 1e-4, file);
+  const auto last = value(json, "beta_end", 0.02, file);
+  if (kind == "linear") return betas_of(NoiseSchedule::linear(steps, first, last));
+  if (kind == "scaled_linear") return betas_of(NoiseSchedule::quadratic(steps, first, last));
+  if (kind == "squaredcos_cap_v2") return betas_of(NoiseSchedule::cosine(steps));
+  fail<FormatError>("{}: beta_schedule must be linear, scaled_linear or squaredcos_cap_v2; got {}",
+                    file, kind);
+}
+
+// diffusers keeps betas in f32.
+bool same_betas(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::ranges::equal(a, b, [](double x, double y) { return std::abs(x - y) <= 1e-6 * y; });
+}
+
+std::string schedule_with(const std::vector<double>& betas, const std::string& file) {
+  const auto steps = std::ssize(betas);
+  for (const std::string& name : NoiseSchedule::names()) {
+    try {
+      if (same_betas(betas, betas_of(NoiseSchedule::named(name, steps)))) return name;
+    } catch (const ValueError&) {
+      continue;  // a schedule that cannot have so few steps
+    }
+  }
+  fail<FormatError>("{}: its betas, from {} to {} in {} steps, are those of no schedule of ito",
+                    file, betas.empty() ? 0.0 : betas.front(), betas.empty() ? 0.0 : betas.back(),
+                    steps);
+}
+
+// ---- the tensors
+// ----------------------------------------------------------------------------------
+
+Tensor permuted(const Tensor& x, const std::vector<int>& order) {
+  const NoGrad no_grad;
+  return x.rank() == 4 ? permute(x, order) : x;
+}
+
+fs::path first_existing(const std::vector<fs::path>& paths) {
+  const auto found = std::ranges::find_if(paths, [](const fs::path& p) { return fs::exists(p); });
+  return found == paths.end() ? fs::path{} : *found;
+}
+
+}  // namespace
+
+std::string diffusers_unet_config(const UNetConfig& c) {
+  if (c.time_features == TimeFeatures::fourier || !c.fine_details.empty()) {
+    fail<ValueError>("diffusers' UNet2DModel has no counterpart of {}",
+                     c.fine_details.empty() ? "fixed Fourier features of the time" : "fine_details");
+  }
+  std::vector<std::int64_t> widths;
+  std::vector<std::string> down, up;
+  for (std::int64_t i = 0; i < c.levels(); ++i) {
+    widths.push_back(c.channels(i));
+    down.push_back(block_type(c, i, "Down"));
+    up.insert(up.begin(), block_type(c, i, "Up"));
+  }
+  const bool cosines_first = c.time_features == TimeFeatures::cos_sin;
+  const Json classes = c.num_classes > 0 ? Json(c.num_classes + 1) : Json(nullptr);
+  const bool adagn = c.conditioning == Conditioning::adagn;
+  return Json{{"_class_name", "UNet2DModel"},
+              {"_diffusers_version", version},
+              {"act_fn", "silu"},
+              {"add_attention", true},
+              {"attention_head_dim", head_dim(c)},
+              {"attn_norm_num_groups", adagn ? Json(c.norm_groups) : Json(nullptr)},
+              {"block_out_channels", widths},
+              {"center_input_sample", false},
+              {"class_embed_type", nullptr},
+              {"down_block_types", down},
+              {"downsample_padding", c.symmetric_padding ? 1 : 0},
+              {"dropout", c.dropout},
+              {"flip_sin_to_cos", cosines_first},
+              {"freq_shift", cosines_first ? 0 : 1},
+              {"in_channels", c.in_channels},
+              {"layers_per_block", c.blocks_per_level},
+              {"mid_block_scale_factor", 1},
+              {"norm_eps", c.norm_eps},
+              {"norm_num_groups", c.norm_groups},
+              {"num_class_embeds", classes},
+              {"out_channels", c.out_channels},
+              {"resnet_time_scale_shift", adagn ? "scale_shift" : "default"},
+              {"sample_size", c.image_size},
+              {"time_embedding_type", "positional"},
+              {"up_block_types", up}}
+             .dump(2) +
+         "\n";
+}
+
+UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
+  const Json json = parse_object(text, file);
+  const std::pair<const char*, Json> usual[] = {
+      {"_class_name", "UNet2DModel"},   {"act_fn", "silu"},
+      {"add_attention", true},          {"center_input_sample", false},   {"class_embed_type", nullptr},
+      {"downsample_type", "conv"},      {"mid_block_scale_factor", 1},
+      {"time_embedding_type", "positional"}, {"upsample_type", "conv"}};
+  for (const auto& [key, wanted] : usual) expect_usual(json, key, wanted, file);
+  UNetConfig c;
+  c.image_size = value<std::int64_t>(json, "sample_size", 0, file);
+  c.in_channels = value<std::int64_t>(json, "in_channels", 3, file);
+  c.out_channels = value<std::int64_t>(json, "out_channels", 3, file);
+  c.blocks_per_level = value<std::int64_t>(json, "layers_per_block", 2, file);
+  c.norm_groups = value<std::int64_t>(json, "norm_num_groups", 32, file);
+  c.norm_eps = value(json, "norm_eps", 1e-5, file);
+  c.dropout = value(json, "dropout", 0.0, file);
+  read_shape(json, file, c);
+  const Json head = json.contains("attention_head_dim") ? json["attention_head_dim"] : Json(8);
+  c.head_channels = head.is_null() ? 0 : value<std::int64_t>(json, "attention_head_dim", 8, file);
+  c.symmetric_padding = value<std::int64_t>(json, "downsample_padding", 1, file) == 1;
+  const bool flipped = value(json, "flip_sin_to_cos", true, file);
+  c.time_features = flipped ? TimeFeatures::cos_sin : TimeFeatures::sin_cos;
+  if (value<std::int64_t>(json, "freq_shift", 0, file) != (flipped ? 0 : 1)) {
+    fail<FormatError>("{}: freq_shift must be 0 with flip_sin_to_cos and 1 without", file);
+  }
+  const auto shift = value<std::string>(json, "resnet_time_scale_shift", "default", file);
+  if (shift != "default" && shift != "scale_shift") {
+    fail<FormatError>("{}: resnet_time_scale_shift must be default or scale_shift; got {}", file,
+                      shift);
+  }
+  c.conditioning = shift == "default" ? Conditioning::add : Conditioning::adagn;
+  // The attention of the middle has no norm when blocks have AdaGN, unless its groups are given.
+  const std::int64_t groups = shift == "default" ? c.norm_groups : 0;
+  if (value(json, "attn_norm_num_groups", groups, file) != c.norm_groups) {
+    fail<FormatError>("{}: attn_norm_num_groups must be norm_num_groups, {}; got {}", file,
+                      c.norm_groups, json.value("attn_norm_num_groups", Json(nullptr)).dump());
+  }
+  c.num_classes = std::max<std::int64_t>(
+      value<std::int64_t>(json, "num_class_embeds", 0, file) - 1, 0);
+  try {
+    c.validate();
+  } catch (const ValueError& e) {
+    fail<FormatError>("{}: {}", file, e.what());
+  }
+  return c;
+}
+
+std::string diffusers_scheduler_config(const ModelCard& card) {
+  const char* predicts = card.predict == "epsilon" ? "epsilon"
+                         : card.predict == "x0"    ? "sample"
+                         : card.predict == "v"     ? "v_prediction"
+                                                   : nullptr;
+  if (predicts == nullptr) {
+    fail<ValueError>("diffusers predicts epsilon, x0 or v; got {}", card.predict);
+  }
+  const bool learned = card.network.out_channels == 2 * card.network.in_channels;
+  Json json = {{"_class_name", "DDPMScheduler"},
+               {"_diffusers_version", version},
+               {"num_train_timesteps", card.timesteps},
+               {"prediction_type", predicts},
+               {"variance_type", learned ? "learned_range" : "fixed_large"},
+               {"clip_sample", true},
+               {"beta_start", 1e-4},
+               {"beta_end", 0.02}};
+  if (card.schedule == "linear") {
+    json["beta_schedule"] = "linear";
+  } else if (card.schedule == "quadratic") {
+    json["beta_schedule"] = "scaled_linear";
+  } else if (card.schedule == "cosine") {
+    json["beta_schedule"] = "squaredcos_cap_v2";
+  } else {
+    json["trained_betas"] = betas_of(NoiseSchedule::named(card.schedule, card.timesteps));
+  }
+  return json.dump(2) + "\n";
+}
+
+void read_diffusers_scheduler(const std::string& text, const std::string& file, ModelCard& card) {
+  const Json json = parse_object(text, file);
+  const auto predicts = value<std::string>(json, "prediction_type", "epsilon", file);
+  if (predicts != "epsilon" && predicts != "sample" && predicts != "v_prediction") {
+    fail<FormatError>("{}: prediction_type must be epsilon, sample or v_prediction; got {}", file,
+                      predicts);
+  }
+  card.predict = predicts == "epsilon" ? "epsilon" : predicts == "sample" ? "x0" : "v";
+  try {
+    const std::vector<double> betas = betas_of(json, file);
+    card.timesteps = std::ssize(betas);
+    card.schedule = schedule_with(betas, file);
+  } catch (const ValueError& e) {
+    fail<FormatError>("{}: {}", file, e.what());
+  }
+}
+
+std::string name_of_diffusers(std::string name) {
+  constexpr std::pair<const char*, const char*> older[] = {
+      {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
+  for (const auto& [from, to] : older) {
+    const std::string part = from;
+    const std::size_t at = name.find(part);
+    if (at != name.npos) return name.replace(at, part.size(), to);
+  }
+  return name;
+}
+
+void save_diffusers(const fs::path& folder, const ModelCard& card,
+                    const std::vector<nn::NamedTensor>& parameters) {
+  const std::string network = diffusers_unet_config(card.network);
+  const std::string scheduler = diffusers_scheduler_config(card);
+  std::vector<nn::NamedTensor> tensors;
+  for (const auto& [name, tensor] : parameters) {
+    tensors.emplace_back(name, permuted(tensor.to(Device::cpu()), {0, 3, 1, 2}));
+  }
+  std::error_code error;
+  fs::create_directories(folder / "unet", error);
+  fs::create_directories(folder / "scheduler", error);
+  if (error) fail<IoError>("{}: cannot create this directory: {}", folder.string(), error.message());
+  // "pt" is what diffusers asks for; what it has no place for stands beside it.
+  nn::save_safetensors(folder / "unet" / weights_file, tensors,
+                       {{"format", "pt"}, {"ito", card.to_json()}});
+  write_text_atomic((folder / "unet" / "config.json").string(), network);
+  write_text_atomic((folder / "scheduler" / "scheduler_config.json").string(), scheduler);
+  const Json index = {{"_class_name", "DDPMPipeline"},
+                      {"_diffusers_version", version},
+                      {"scheduler", {"diffusers", "DDPMScheduler"}},
+                      {"unet", {"diffusers", "UNet2DModel"}}};
+  write_text_atomic((folder / "model_index.json").string(), index.dump(2) + "\n");
+}
+
+DiffusersModel load_diffusers(const fs::path& folder) {
+  const fs::path config = first_existing({folder / "unet" / "config.json", folder / "config.json"});
+  if (config.empty()) {
+    fail<IoError>("{}: no config.json in it, nor in its folder unet", folder.string());
+  }
+  const fs::path weights = config.parent_path() / weights_file;
+  if (!fs::exists(weights)) {
+    const bool pickled = fs::exists(config.parent_path() / "diffusion_pytorch_model.bin");
+    fail<IoError>("{}: no such file{}", weights.string(),
+                  pickled ? "; there is a .bin, which only PyTorch reads: load and save the model "
+                            "with diffusers to get a .safetensors"
+                          : "");
+  }
+  DiffusersModel model;
+  model.source = weights.string();
+  model.card.network = unet_of_diffusers(read_text(config.string()), config.string());
+  const nn::SafeTensors file = nn::load_safetensors(weights);
+  model.card.dataset = fs::weakly_canonical(folder).filename().string();
+  if (const auto own = file.metadata.find("ito"); own != file.metadata.end()) {
+    const ModelCard card = ModelCard::from_json(own->second, model.source);
+    model.card.dataset = card.dataset;
+    model.card.class_names = card.class_names;
+  }
+  const fs::path scheduler = first_existing(
+      {folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"});
+  if (!scheduler.empty()) {
+    read_diffusers_scheduler(read_text(scheduler.string()), scheduler.string(), model.card);
+  }
+  for (const auto& [name, tensor] : file.tensors) {
+    if (!is_floating(tensor.dtype())) {
+      fail<FormatError>("{}: {} must be floating; got {}", model.source, name, tensor.str());
+    }
+    model.tensors.emplace_back(name_of_diffusers(name),
+                               convert(permuted(tensor, {0, 2, 3, 1}), DType::f32));
+  }
+  return model;
+}
+
+}  // namespace ito::app

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# convert: to diffusers and back, and what it refuses. Where diffusers is installed, that it reads the
+# folder and computes the same: otherwise the fixtures of test_app stand for it.
+source "$(dirname "$0")/common.sh"
+fixtures=$(cd "$(dirname "$0")/../fixtures/diffusers" && pwd)
+"$bin/train_mnist" "${tiny[@]}" --class-conditional --conditioning adagn --predict v --schedule cosine \
+  --steps 4 --out "$work/run"
+
+# There and back: the same images.
+"$bin/convert" --to diffusers --checkpoint "$work/run" --out "$work/folder"
+"$bin/convert" --to ito --checkpoint "$work/folder" --out "$work/back.safetensors" --quiet
+draw() { "$bin/sample" --quiet --count 4 --steps 4 --seed 1 "$@"; }
+draw --checkpoint "$work/run" --out "$work/a.png" --save "$work/a.safetensors"
+draw --checkpoint "$work/back.safetensors" --out "$work/b.png" --save "$work/b.safetensors"
+"$bin/compare_tensors" "$work/a.safetensors" "$work/b.safetensors" samples samples 0
+"$bin/inspect" "$work/folder/unet/diffusion_pytorch_model.safetensors" >"$work/text"
+grep -q 'class_embedding.weight' "$work/text" || fail "no classes in the folder"
+# The last weights instead of their average are others.
+"$bin/convert" --to diffusers --checkpoint "$work/run" --raw --out "$work/raw" --quiet
+cmp -s "$work/folder/unet/diffusion_pytorch_model.safetensors" \
+  "$work/raw/unet/diffusion_pytorch_model.safetensors" && fail "--raw has no effect"
+
+# A folder of an older hub: what it lacks is DDPM's, and it can be sampled.
+"$bin/convert" --to ito --checkpoint "$fixtures/hub" --out "$work/hub.safetensors"
+draw --checkpoint "$work/hub.safetensors" --out "$work/c.png"
+
+expect 6 "no config.json in it" "$bin/convert" --to ito --checkpoint "$work" --out "$work/never"
+expect 6 "no such file or directory" \
+  "$bin/convert" --to diffusers --checkpoint "$work/none" --out "$work/never"
+expect 2 "--raw belongs to --to diffusers" \
+  "$bin/convert" --to ito --raw --checkpoint "$work/folder" --out "$work/never"
+expect 2 "--to must be one of" "$bin/convert" --to onnx --checkpoint "$work/folder" --out "$work/never"
+cp -r "$fixtures/hub" "$work/wrong"
+sed -i 's/"norm_num_groups": 2/"norm_num_groups": 4/; s/"layers_per_block": 1/"layers_per_block": 2/' \
+  "$work/wrong/config.json"
+expect 6 "does not fit the model" \
+  "$bin/convert" --to ito --checkpoint "$work/wrong" --out "$work/never"
+[[ ! -e $work/never ]] || fail "something was written for what was refused"
+
+# diffusers itself, where it is.
+python=/usr/bin/python3
+[[ -x $python ]] || python=python3
+if ! "$python" -c 'import diffusers' 2>/dev/null; then
+  echo "SKIPPED: diffusers is not installed; its fixtures were used"
+  echo "passed"
+  exit 0
+fi
+"$bin/train_mnist" "${tiny[@]}" --steps 60 --lr 0.01 --out "$work/plain"
+"$bin/convert" --to diffusers --checkpoint "$work/plain" --out "$work/plain_folder" --quiet
+"$bin/make_noise_input" "$work/plain" "$work/in.safetensors" "$work/expected.safetensors"
+"$python" - "$work" <<'END'
+import sys
+from diffusers import DDPMPipeline
+from safetensors.torch import load_file, save_file
+import torch
+work = sys.argv[1]
+pipeline = DDPMPipeline.from_pretrained(work + "/plain_folder")
+given = load_file(work + "/in.safetensors")
+with torch.no_grad():
+    y = pipeline.unet.eval()(given["x_t"].permute(0, 3, 1, 2), given["t"]).sample
+save_file({"eps_hat": y.permute(0, 2, 3, 1).contiguous()}, work + "/theirs.safetensors")
+image = pipeline(num_inference_steps=5).images[0]
+print("diffusers", image.size)
+END
+"$bin/compare_tensors" "$work/expected.safetensors" "$work/theirs.safetensors" eps_hat eps_hat 1e-4
+echo "passed"

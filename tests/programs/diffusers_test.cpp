@@ -1,0 +1,243 @@
+// Networks of diffusers: tests/fixtures/make_diffusers_fixture.py let it write two small ones, and what
+// they compute.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "examples/app/diffusers_format.h"
+#include "examples/app/files.h"
+#include "nn/safetensors.h"
+#include "tests/nn/temp_directory.h"
+
+using namespace ito;
+
+namespace {
+
+const std::string fixtures = ITO_FIXTURES "/diffusers/";
+
+UNet network_of(const app::DiffusersModel& model) {
+  Rng init(0, Purpose::init);
+  UNet unet(model.card.network, init);
+  nn::assign_parameters(nn::named_parameters(unet), {model.source, model.tensors, {}});
+  return unet;
+}
+
+// How far the network is from what diffusers computed with it, relative to the norm.
+double error_of(const UNet& unet, const std::string& folder) {
+  const nn::SafeTensors expected = nn::load_safetensors(folder + "/expected.safetensors");
+  const Tensor labels = expected.contains("labels") ? expected.at("labels") : Tensor{};
+  const Tensor y = unet(expected.at("x_t"), expected.at("t"), nullptr, labels);
+  const Tensor& wanted = expected.at("output");
+  return std::sqrt(sum(square(y - wanted)).item() / sum(square(wanted)).item());
+}
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+std::string refusal(std::string text, const std::string& from, const std::string& to) {
+  REQUIRE(text.find(from) != text.npos);
+  text.replace(text.find(from), from.size(), to);
+  return message_of([&] { app::unet_of_diffusers(text, "config.json"); });
+}
+
+// As published with google/ddpm-cifar10-32.
+const char* const cifar10_config = R"({
+  "_class_name": "UNet2DModel", "_diffusers_version": "0.0.4", "act_fn": "silu",
+  "attention_head_dim": null, "block_out_channels": [128, 256, 256, 256],
+  "center_input_sample": false,
+  "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
+  "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1, "in_channels": 3,
+  "layers_per_block": 2, "mid_block_scale_factor": 1, "norm_eps": 1e-06, "norm_num_groups": 32,
+  "out_channels": 3, "sample_size": 32, "time_embedding_type": "positional",
+  "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"]})";
+
+}  // namespace
+
+TEST_CASE("diffusers: its networks give in ito what they gave there") {
+  for (const char* name : {"adagn", "hub"}) {
+    const app::DiffusersModel model = app::load_diffusers(fixtures + name);
+    UNet unet = network_of(model);
+    const double error = error_of(unet, fixtures + name);
+    MESSAGE(std::string(name), ": relative error ", error);
+    CHECK(error < 1e-5);
+
+    // Each thing that the two programs could see differently is seen by this comparison.
+    for (const auto& change : std::initializer_list<std::function<void(UNet&)>>{
+             [](UNet& u) { u.down_blocks[0].resnets[0].norm2.eps = 1e-3; },
+             [](UNet& u) {
+               u.config.time_features = u.config.time_features == TimeFeatures::sin_cos
+                                            ? TimeFeatures::cos_sin
+                                            : TimeFeatures::sin_cos;
+             },
+             [](UNet& u) {
+               Padding& p = u.down_blocks[0].downsamplers[0].conv.options.padding;
+               p = p.top == 0 ? Padding::all(1)
+                              : Padding{.top = 0, .bottom = 1, .left = 0, .right = 1};
+             },
+             [](UNet& u) {
+               nn::AttentionBlock& a = u.mid_block.attentions[0];
+               std::swap(a.to_q, a.to_v);
+             }}) {
+      UNet other = network_of(model);
+      change(other);
+      CHECK(error_of(other, fixtures + name) > 1e-4);
+    }
+  }
+}
+
+TEST_CASE("diffusers: what its files say of the network and the process") {
+  const app::ModelCard adagn = app::load_diffusers(fixtures + "adagn").card;
+  CHECK(adagn.network.conditioning == Conditioning::adagn);
+  CHECK(adagn.network.time_features == TimeFeatures::cos_sin);
+  CHECK(adagn.network.num_classes == 3);
+  CHECK(adagn.network.out_channels == 2 * adagn.network.in_channels);
+  CHECK(adagn.network.symmetric_padding);
+  CHECK(adagn.schedule == "cosine");
+  CHECK(adagn.predict == "v");
+  CHECK(adagn.dataset == "adagn");
+  const app::ModelCard hub = app::load_diffusers(fixtures + "hub").card;
+  CHECK(hub.schedule == "linear");
+  CHECK(hub.timesteps == 1000);
+  CHECK(hub.predict == "epsilon");
+  CHECK(hub.network.num_classes == 0);
+}
+
+TEST_CASE("diffusers: to ito and back nothing is lost") {
+  for (const char* name : {"adagn", "hub"}) {
+    test::TempDirectory temp;
+    app::DiffusersModel model = app::load_diffusers(fixtures + name);
+    model.card.dataset = "shapes";
+    model.card.class_names = {"disc", "ring", "square"};
+    app::save_diffusers( temp.path() / "again", model.card, model.tensors);
+    const app::DiffusersModel again = app::load_diffusers( temp.path() / "again");
+    CHECK(again.card.to_json() == model.card.to_json());
+    REQUIRE(again.tensors.size() == model.tensors.size());
+    UNet a = network_of(model), b = network_of(again);
+    const auto one = nn::named_parameters(a), two = nn::named_parameters(b);
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      CHECK(one[i].second.to_vector<float>() == two[i].second.to_vector<float>());
+    }
+  }
+}
+
+TEST_CASE("diffusers: the published configuration of ddpm-cifar10-32 is the preset, and back") {
+  UNetConfig wanted = UNetConfig::cifar10();
+  wanted.dropout = 0.0;  // not written there
+  CHECK(app::unet_of_diffusers(cifar10_config, "config.json") == wanted);
+  CHECK(app::unet_of_diffusers(app::diffusers_unet_config(wanted), "config.json") == wanted);
+  // Its 328 tensors by their older names are those of the network.
+  std::ifstream golden(ITO_FIXTURES "/ddpm_cifar10_tensors.txt");
+  REQUIRE(golden);
+  std::int64_t attention = 0;
+  for (std::string line; std::getline(golden, line);) {
+    const std::string name = line.substr(0, line.find(' '));
+    std::string older = name;
+    for (const auto& [now, then] : {std::pair{".to_q.", ".query."},
+                                    {".to_k.", ".key."},
+                                    {".to_v.", ".value."},
+                                    {".to_out.0.", ".proj_attn."}}) {
+      const std::string part = now;
+      if (older.find(part) != older.npos) older.replace(older.find(part), part.size(), then);
+    }
+    attention += older != name;
+    CHECK(app::name_of_diffusers(older) == name);
+    CHECK(app::name_of_diffusers(name) == name);
+  }
+  CHECK(attention == 6 * 8);
+}
+
+TEST_CASE("diffusers: configurations of every kind survive the way there and back") {
+  UNetConfig c = UNetConfig::mnist();
+  c.num_classes = 10;
+  c.conditioning = Conditioning::adagn;
+  c.out_channels = 2;
+  c.head_channels = 16;
+  c.symmetric_padding = true;
+  c.time_features = TimeFeatures::cos_sin;
+  c.attention_resolutions = {28, 14};
+  c.dropout = 0.1;
+  CHECK(app::unet_of_diffusers(app::diffusers_unet_config(c), "f") == c);
+  // Four heads where all attention has 64 channels are heads of 16.
+  c = UNetConfig::mnist();
+  c.heads = 4;
+  const UNetConfig back = app::unet_of_diffusers(app::diffusers_unet_config(c), "f");
+  CHECK(back.heads_of(64) == 4);
+  c.attention_resolutions = {28, 14};
+  CHECK(message_of([&] { app::diffusers_unet_config(c); }) ==
+        "diffusers has as many channels in every head of a network; got heads = 4 where there are "
+        "32 and 64 channels; train with one head");
+  c = UNetConfig::mnist();
+  c.fine_details = {7, 8};
+  CHECK_THROWS_AS(app::diffusers_unet_config(c), ValueError);
+}
+
+TEST_CASE("diffusers: every schedule survives the way there and back") {
+  for (const std::string& name : NoiseSchedule::names()) {
+    for (const char* predict : {"epsilon", "x0", "v"}) {
+      app::ModelCard card, back;
+      card.schedule = name;
+      card.timesteps = 100;
+      card.predict = predict;
+      app::read_diffusers_scheduler(app::diffusers_scheduler_config(card), "f", back);
+      CHECK(back.schedule == name);
+      CHECK(back.timesteps == 100);
+      CHECK(back.predict == predict);
+    }
+  }
+  app::ModelCard card;
+  CHECK(message_of([&] {
+          app::read_diffusers_scheduler("{\"beta_start\": 0.00085, \"beta_end\": 0.012}", "f", card);
+        }).starts_with("f: its betas, from 0.00085 to 0.012"));
+  CHECK(message_of([&] { app::read_diffusers_scheduler("{\"beta_schedule\": 3}", "f", card); }) ==
+        "f: beta_schedule cannot be read; got 3");
+}
+
+TEST_CASE("diffusers: what ito has no counterpart for is refused, by name") {
+  const std::string config = cifar10_config;
+  CHECK(refusal(config, "\"silu\"", "\"gelu\"") ==
+        "config.json: act_fn must be \"silu\" for a network of ito; got \"gelu\"");
+  CHECK(refusal(config, "\"positional\"", "\"fourier\"")
+            .starts_with("config.json: time_embedding_type must be \"positional\""));
+  CHECK(refusal(config, "\"UNet2DModel\"", "\"UNet2DConditionModel\"")
+            .starts_with("config.json: _class_name must be \"UNet2DModel\""));
+  CHECK(refusal(config, "[\"DownBlock2D\"", "[\"SkipDownBlock2D\"")
+            .starts_with("config.json: down_block_types must be DownBlock2D or AttnDownBlock2D"));
+  CHECK(refusal(config, "\"AttnUpBlock2D\"", "\"UpBlock2D\"")
+            .starts_with("config.json: down_block_types must be"));
+  CHECK(refusal(config, "\"freq_shift\": 1", "\"freq_shift\": 0") ==
+        "config.json: freq_shift must be 0 with flip_sin_to_cos and 1 without");
+  CHECK(refusal(config, "[128, 256", "[128, 200") ==
+        "config.json: block_out_channels must be multiples of the first; got 200 and 128");
+  CHECK(refusal(config, "[128, 256, 256, 256]", "7") ==
+        "config.json: block_out_channels cannot be read; got 7");
+  CHECK(refusal(config, "\"sample_size\": 32", "\"sample_size\": 30")
+            .starts_with("config.json: unet: image_size must be a multiple of"));
+  CHECK(refusal(config, "{", "[") == "config.json: must be a JSON object");
+  const std::string adagn = app::read_text(fixtures + "adagn/unet/config.json");
+  CHECK(refusal(adagn, "\"attn_norm_num_groups\": 2", "\"attn_norm_num_groups\": null") ==
+        "config.json: attn_norm_num_groups must be norm_num_groups, 2; got null");
+}
+
+TEST_CASE("diffusers: a folder with missing files") {
+  test::TempDirectory temp;
+  CHECK(message_of([&] { app::load_diffusers(temp.path()); })
+            .ends_with("no config.json in it, nor in its folder unet"));
+  std::filesystem::copy(fixtures + "hub/config.json",  temp.path() / "config.json");
+  CHECK(message_of([&] { app::load_diffusers(temp.path()); })
+            .ends_with("diffusion_pytorch_model.safetensors: no such file"));
+  std::ofstream( temp.path() / "diffusion_pytorch_model.bin") << "pickle";
+  CHECK(message_of([&] { app::load_diffusers(temp.path()); }).find("only PyTorch reads") !=
+        std::string::npos);
+}
