@@ -1,0 +1,292 @@
+#include "diffusion/codec/diffusion_codec.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "autograd/engine.h"
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/reduce.h"
+#include "diffusion/codec/block_coder.h"
+#include "diffusion/codec/pixel_coder.h"
+#include "diffusion/codec/range_coder.h"
+#include "diffusion/samplers.h"
+#include "tensor/check.h"
+
+namespace ito::codec {
+namespace {
+
+constexpr int most_level = 15;  // of a variance, see Chain::deviation
+
+using Observer = std::function<void(const Progress&)>;
+
+// A normal distribution of images; the deviation broadcasts against the mean.
+struct Normal {
+  Tensor mean, deviation;
+};
+
+// The reverse process that both ends walk.
+struct Chain {
+  const GaussianDiffusion& process;
+  const Denoiser& model;
+  const Settings& settings;
+  Device device;
+
+  std::int64_t timesteps() const { return process.schedule.timesteps(); }
+  bool exact() const { return settings.last < 0; }
+  std::int64_t end() const { return std::max<std::int64_t>(settings.last, 0); }
+  Tensor scalar(double value) const { return Tensor::scalar(value, DType::f32, device); }
+
+  Tensor estimate(const Tensor& x_t, std::int64_t t) const {
+    return process.denoise(model, x_t, same_timestep(t, x_t), clip_x0).x0;
+  }
+  // sigma of p(x_{t-1} | x_t), `level` / most_level of the way from log beta_tilde to log beta.
+  double deviation(std::int64_t t, int level) const {
+    const double share = static_cast<double>(level) / most_level;
+    return std::exp(0.5 * (share * std::log(process.schedule.beta(t)) +
+                           (1.0 - share) * process.schedule.log_beta_tilde_clipped(t)));
+  }
+  // Of the last step, which gives bytes.
+  double last_deviation() const { return deviation(0, usual_level()); }
+  // What is not sent with the images.
+  int usual_level() const {
+    return settings.variance == ReverseVariance::beta_tilde ? 0 : most_level;
+  }
+  // p(x_{t-1} | x_t) for the estimate of x_0 from x_t and each image's level; with x_0 itself and
+  // level 0 it is q(x_{t-1} | x_t, x_0).
+  Normal step(const Tensor& x0, const Tensor& x_t, std::int64_t t,
+              const std::vector<int>& levels) const {
+    std::vector<float> sigma;
+    for (const int level : levels) sigma.push_back(static_cast<float>(deviation(t, level)));
+    const auto N = static_cast<std::int64_t>(sigma.size());
+    return {process.posterior(x0, x_t, same_timestep(t, x_t)).mean,
+            Tensor::from(sigma, {N, 1, 1, 1}).to(device)};
+  }
+  Normal prior() const { return {scalar(0.0), scalar(1.0)}; }
+  Normal exact_prior(const Tensor& x0) const {
+    const NoiseSchedule& s = process.schedule;
+    return {x0 * s.sqrt_alpha_bar(timesteps() - 1),
+            scalar(s.sqrt_one_minus_alpha_bar(timesteps() - 1))};
+  }
+  // Where the candidates of x_t lie, of the image with this number, of d elements.
+  std::uint64_t place(std::int64_t image, std::int64_t t, std::int64_t d) const {
+    return static_cast<std::uint64_t>((image * timesteps() + t + 1) * d);
+  }
+};
+
+// One end of the line: a RangeEncoder or a RangeDecoder, and what it has learned.
+template <class Coder>
+struct End {
+  Coder& coder;
+  BlockCoder<Coder> blocks;
+  std::array<NibbleModel, most_level + 1> level_after = {};  // by the level of the step before
+
+  End(Coder& c, const Settings& settings, std::int64_t elements, double block_bits = 1.0)
+      : coder(c), blocks(c, settings.seed, elements, block_bits) {}
+
+  // The levels of a group's images for the next step; `levels` are those of the step before, and
+  // `wanted` those to send.
+  void code_levels(const Chain& chain, std::vector<int>& levels, const std::vector<int>& wanted) {
+    if (chain.settings.variance != ReverseVariance::analytic) return;
+    for (std::size_t n = 0; n < levels.size(); ++n) {
+      NibbleModel& model = level_after[static_cast<std::size_t>(levels[n])];
+      levels[n] = code_nibble(coder, model, wanted.empty() ? 0 : wanted[n]);
+    }
+  }
+};
+
+// The level of each image whose variance v minimises KL(q || p): v = beta_tilde + the mean square of
+// the distance between the means of q and p (Bao et al. 2022, arXiv 2201.06503).
+std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Tensor& p_mean,
+                             std::int64_t t) {
+  const double low = std::log(chain.process.schedule.beta_tilde(t));
+  const double high = std::log(chain.process.schedule.beta(t));
+  std::vector<int> levels;
+  for (const float distance :
+       mean(square(q_mean - p_mean), {1, 2, 3}).to(Device::cpu()).to_vector<float>()) {
+    const double best = std::log(chain.process.schedule.beta_tilde(t) + double{distance});
+    const double share = std::clamp((best - low) / (high - low), 0.0, 1.0);
+    levels.push_back(static_cast<int>(std::lround(most_level * share)));
+  }
+  return levels;
+}
+
+// Algorithm 3 for a group of images, the first of which has number `first`.
+void send_group(const Chain& chain, End<RangeEncoder>& line, const Tensor& images,
+                std::int64_t first, const Observer& observe) {
+  const Tensor x0 = (convert(images, DType::f32) / 127.5 - 1.0).to(chain.device);
+  const std::int64_t N = x0.size(0), d = line.blocks.elements();
+  const double bits_before = line.coder.bits();
+  double divergence = 0.0;
+  std::vector<std::uint32_t> counts(static_cast<std::size_t>(N), 1);  // of blocks
+  const auto send = [&](const Normal& q, const Normal& p, std::int64_t t) {
+    const Tensor shift = ((q.mean - p.mean) / p.deviation).to(Device::cpu());
+    const Tensor scale = expand(q.deviation / p.deviation, x0.shape()).to(Device::cpu());
+    std::vector<float> z;
+    for (std::int64_t n = 0; n < N; ++n) {
+      const auto target =
+          line.blocks.target(shift.data<float>() + n * d, scale.data<float>() + n * d);
+      const auto one = line.blocks.sample(chain.place(first + n, t, d),
+                                          counts[static_cast<std::size_t>(n)], &target);
+      z.insert(z.end(), one.begin(), one.end());
+      divergence += target.divergence();
+    }
+    return p.mean + p.deviation * Tensor::from(z, x0.shape()).to(chain.device);
+  };
+  const auto report = [&](std::int64_t t, const Tensor& estimate) {
+    if (!observe) return;
+    const double error = mean(square(estimate - x0)).item();
+    observe({t, first, N, divergence, line.coder.bits() - bits_before, error});
+  };
+
+  const std::int64_t T = chain.timesteps();
+  std::vector<int> levels(static_cast<std::size_t>(N), chain.usual_level());
+  const std::vector<int> exact(static_cast<std::size_t>(N), 0);
+  Tensor x = send(chain.exact_prior(x0), chain.prior(), T - 1);
+  for (std::int64_t t = T - 1; t > chain.end(); --t) {
+    const Tensor estimate = chain.estimate(x, t);
+    report(t, estimate);
+    const Normal q = chain.step(x0, x, t, exact);
+    const Tensor p_mean = chain.step(estimate, x, t, levels).mean;
+    line.code_levels(chain, levels, best_levels(chain, q.mean, p_mean, t));
+    x = send(q, chain.step(estimate, x, t, levels), t - 1);
+  }
+  const Tensor estimate = chain.estimate(x, chain.end());
+  report(chain.end(), estimate);
+  if (!chain.exact()) return;
+  const std::vector<float> means = estimate.to_vector<float>();
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    const std::uint8_t byte = images.data<std::uint8_t>()[i];
+    const PixelCoder pixel(means[i], chain.last_deviation());
+    line.coder.symbol(pixel.interval(byte));
+    divergence += pixel.cost(byte);
+  }
+  report(-1, x0);
+}
+
+// Algorithm 4: fills `images`.
+void receive_group(const Chain& chain, End<RangeDecoder>& line, Tensor images, std::int64_t first) {
+  const std::int64_t N = images.size(0), d = line.blocks.elements();
+  std::vector<std::uint32_t> counts(static_cast<std::size_t>(N), 1);  // of blocks
+  const auto receive = [&](const Normal& p, std::int64_t t) {
+    std::vector<float> z;
+    for (std::int64_t n = 0; n < N; ++n) {
+      const auto one =
+          line.blocks.sample(chain.place(first + n, t, d), counts[static_cast<std::size_t>(n)]);
+      z.insert(z.end(), one.begin(), one.end());
+    }
+    return p.mean + p.deviation * Tensor::from(z, images.shape()).to(chain.device);
+  };
+
+  const std::int64_t T = chain.timesteps();
+  std::vector<int> levels(static_cast<std::size_t>(N), chain.usual_level());
+  Tensor x = receive(chain.prior(), T - 1);
+  for (std::int64_t t = T - 1; t > chain.end(); --t) {
+    const Tensor estimate = chain.estimate(x, t);
+    line.code_levels(chain, levels, {});
+    x = receive(chain.step(estimate, x, t, levels), t - 1);
+  }
+  const std::vector<float> means = chain.estimate(x, chain.end()).to_vector<float>();
+  std::uint8_t* byte = images.mutable_data<std::uint8_t>();
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    if (chain.exact()) {
+      const PixelCoder pixel(means[i], chain.last_deviation());
+      byte[i] = pixel.byte_at(line.coder.peek(PixelCoder::bits));
+      line.coder.symbol(pixel.interval(byte[i]));
+    } else {
+      byte[i] = static_cast<std::uint8_t>(std::lround((means[i] + 1.0f) * 127.5f));
+    }
+  }
+}
+
+void expect_settings(const GaussianDiffusion& process, const Settings& s, const Shape& images) {
+  const std::int64_t T = process.schedule.timesteps();
+  if (s.group < 1) fail<ValueError>("codec: images per group must be at least 1; got {}", s.group);
+  if (s.last < -1 || s.last >= T) {
+    fail<ValueError>("codec: the last timestep must be from -1 to {}; got {}", T - 1, s.last);
+  }
+  if (s.variance == ReverseVariance::learned) {
+    fail<ValueError>("codec: the variance must be beta, beta_tilde or analytic; got learned");
+  }
+  if (static_cast<double>(images.numel()) * static_cast<double>(T + 1) > 0x1p40) {
+    fail<ValueError>("codec: too many images for one message: {} with {} timesteps", images.str(),
+                     T);
+  }
+}
+
+}  // namespace
+
+Message send(const GaussianDiffusion& process, const Denoiser& model, const Tensor& images,
+             const Settings& settings, const SendOptions& options, Device device) {
+  expect_dtype("codec::send", "images", images, DType::u8);
+  if (images.rank() != 4 || images.numel() == 0) {
+    fail<ShapeError>("codec::send: images must be [N, H, W, C], not empty; got {}", images.str());
+  }
+  expect_settings(process, settings, images.shape());
+  const NoGrad no_grad;
+  const Chain chain{process, model, settings, device};
+  const std::int64_t N = images.size(0);
+  RangeEncoder coder;
+  End<RangeEncoder> line(coder, settings, images.numel() / N, options.block_bits);
+  for (std::int64_t n = 0; n < N; n += settings.group) {
+    const Tensor group = slice(images, 0, n, std::min(N, n + settings.group));
+    send_group(chain, line, group, n, options.observer);
+  }
+  return {settings, images.shape(), coder.finish()};
+}
+
+Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Message& message,
+               Device device) {
+  expect_settings(process, message.settings, message.shape);
+  const NoGrad no_grad;
+  const Chain chain{process, model, message.settings, device};
+  const std::int64_t N = message.shape[0], group = message.settings.group;
+  RangeDecoder coder(message.bytes, "codec::receive: the message");
+  End<RangeDecoder> line(coder, message.settings, message.shape.numel() / N);
+  std::vector<Tensor> parts;
+  for (std::int64_t n = 0; n < N; n += group) {
+    parts.push_back(Tensor::empty(message.shape.with(0, std::min(group, N - n)), DType::u8));
+    receive_group(chain, line, parts.back(), n);
+  }
+  coder.finish();
+  return concat(parts, 0);
+}
+
+std::vector<std::int64_t> timesteps_to_send(std::int64_t timesteps, std::int64_t steps) {
+  if (steps < 1 || steps > timesteps) {
+    fail<ValueError>("timesteps_to_send: steps must be from 1 to {}; got {}", timesteps, steps);
+  }
+  std::vector<std::int64_t> visited;
+  for (std::int64_t i = 0; i < steps; ++i) {
+    const double share = steps == 1 ? 1.0 : static_cast<double>(i) / static_cast<double>(steps - 1);
+    const auto t = std::llround(static_cast<double>(timesteps - 1) * share * share * share);
+    visited.push_back(std::clamp<std::int64_t>(t, i, timesteps - steps + i));
+    if (i > 0) visited.back() = std::max(visited.back(), visited[visited.size() - 2] + 1);
+  }
+  return visited;
+}
+
+std::uint32_t probe(const GaussianDiffusion& process, const Denoiser& model, const Shape& shape,
+                    Device device) {
+  const NoGrad no_grad;
+  const Settings settings;
+  const Chain chain{process, model, settings, device};
+  Rng rng(0, Purpose::codec);
+  const Tensor x = randn(rng, shape).to(device);
+  uLong sum = crc32(0, nullptr, 0);
+  for (const std::int64_t t : {chain.timesteps() - 1, chain.timesteps() / 2, std::int64_t{0}}) {
+    const Tensor estimate = chain.estimate(x, t).to(Device::cpu());
+    sum =
+        crc32(sum, static_cast<const Bytef*>(estimate.raw()), static_cast<uInt>(estimate.bytes()));
+    for (const float mean : estimate.to_vector<float>()) {
+      const std::uint32_t edge = PixelCoder(mean, 0.1).interval(128).begin;
+      sum = crc32(sum, reinterpret_cast<const Bytef*>(&edge), sizeof edge);
+    }
+  }
+  return static_cast<std::uint32_t>(sum);
+}
+
+}  // namespace ito::codec
