@@ -53,7 +53,7 @@ bool parse(CompressOptions& o, int argc, char** argv) {
   line.add("--steps", o.steps, {1, 100'000}, "denoising steps to send");
   line.add("--leave-out", o.leave_out, {0, 100'000},
            "send all but so many of the last steps: smaller and not exact; 0: exact");
-  line.add_choice("--variance", o.variance, {"analytic", "beta", "beta-tilde"},
+  line.add_choice("--variance", o.variance, {"analytic", "beta", "beta-tilde", "learned"},
                   "of the steps; analytic: the best for each image and step, sent with it");
   line.add("--block-bits", o.block_bits, {1.0, 16.0},
            "bits per block; each more is smaller and takes twice as long");
@@ -161,10 +161,10 @@ std::int64_t png_bytes(const Tensor& images) {
 
 app::ExitCode run(const CompressOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  const app::CodecModel model = app::over_sent_timesteps(
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device),
-      o.steps, device);
-  const UNetConfig& net = model.loaded.card.network;
+  const app::LoadedModel loaded =
+      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+  const Respaced model = app::over_sent_timesteps(loaded, o.steps, device);
+  const UNetConfig& net = loaded.card.network;
   const Shape one{1, net.image_size, net.image_size, net.in_channels};
   const Tensor images =
       app::with_exit_code(app::ExitCode::bad_data, [&] { return read_images(o, one); });
@@ -173,9 +173,7 @@ app::ExitCode run(const CompressOptions& o) {
   settings.seed = static_cast<std::uint64_t>(o.seed);
   settings.group = std::min(o.group, images.size(0));
   settings.last = o.leave_out - 1;
-  settings.variance = o.variance == "beta"         ? ReverseVariance::beta
-                      : o.variance == "beta-tilde" ? ReverseVariance::beta_tilde
-                                                   : ReverseVariance::analytic;
+  settings.variance = reverse_variance_from_name(o.variance);
   const std::int64_t left = o.leave_out == 0 ? -1 : settings.last;
   app::catch_signals();
   app::Progress progress(images.size(0) * (o.steps - left), 0, 0, o.quiet);
@@ -191,12 +189,12 @@ app::ExitCode run(const CompressOptions& o) {
     }
   };
   codec::Container file;
-  file.message = codec::send(model.process, model.denoiser, images, settings,
+  file.message = codec::send(model.process, model.model, images, settings,
                              {.block_bits = o.block_bits, .observer = watch}, device);
   progress.finish();
   file.steps = o.steps;
-  file.fingerprint = model.fingerprint;
-  file.probe = codec::probe(model.process, model.denoiser, one, device);
+  file.fingerprint = app::fingerprint_number(loaded);
+  file.probe = codec::probe(model.process, model.model, one, device);
   if (o.leave_out == 0) file.images_crc = codec::crc32_of(images);
 
   const auto bytes = file.bytes();

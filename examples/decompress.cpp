@@ -71,9 +71,9 @@ app::ExitCode run(const DecompressOptions& o) {
   app::LoadedModel loaded =
       app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
   const Tensor images = app::with_exit_code(app::ExitCode::bad_data, [&] {
-    codec::expect_network(file, std::strtoull(loaded.fingerprint.c_str(), nullptr, 16), o.input);
-    const app::CodecModel model = app::over_sent_timesteps(std::move(loaded), file.steps, device);
-    return codec::unpack(file, model.process, model.denoiser, o.input, device);
+    codec::expect_network(file, app::fingerprint_number(loaded), o.input);
+    const Respaced model = app::over_sent_timesteps(loaded, file.steps, device);
+    return codec::unpack(file, model.process, model.model, o.input, device);
   });
   app::with_exit_code(app::ExitCode::resource, [&] { write(o, images); });
   if (!o.quiet) {

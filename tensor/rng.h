@@ -40,7 +40,7 @@ enum class Purpose : std::uint32_t {
   data = 7,     ///< synthetic data sets
   test = 8,
   condition = 9,  ///< which labels are forgotten in training
-  codec = 10,  ///< what sender and receiver of compressed images draw alike
+  codec = 10,     ///< what sender and receiver of compressed images draw alike
 };
 
 class Rng {

@@ -125,8 +125,6 @@ Container Container::parse(std::span<const std::uint8_t> bytes, const std::strin
   s.last = in.number("the last timestep", 0, c.steps) - 1;
   s.variance = static_cast<ReverseVariance>(
       in.number("the variance", 0, static_cast<std::int64_t>(ReverseVariance::analytic)));
-  if (s.variance == ReverseVariance::learned)
-    fail<FormatError>("{}: its variance is learned", name);
   s.group = in.number("the number of images per group", 1, most_elements);
   s.seed = in.number();
   c.fingerprint = in.fixed(8);

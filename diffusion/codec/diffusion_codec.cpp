@@ -13,7 +13,8 @@
 #include "diffusion/codec/block_coder.h"
 #include "diffusion/codec/pixel_coder.h"
 #include "diffusion/codec/range_coder.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling_loop.h"
+#include "diffusion/variational_bound.h"
 #include "tensor/check.h"
 
 namespace ito::codec {
@@ -34,48 +35,73 @@ struct Chain {
   const Denoiser& model;
   const Settings& settings;
   Device device;
+  VariationalBound bound;
+
+  Chain(const GaussianDiffusion& p, const Denoiser& m, const Settings& s, Device where)
+      : process(p),
+        model(m),
+        settings(s),
+        device(where),
+        bound(p, bound_options(s), DType::f32, where) {}
 
   std::int64_t timesteps() const { return process.schedule.timesteps(); }
   bool exact() const { return settings.last < 0; }
   std::int64_t end() const { return std::max<std::int64_t>(settings.last, 0); }
-  Tensor scalar(double value) const { return Tensor::scalar(value, DType::f32, device); }
+  bool sends_levels() const { return settings.variance == ReverseVariance::analytic; }
 
-  Tensor estimate(const Tensor& x_t, std::int64_t t) const {
-    return process.denoise(model, x_t, same_timestep(t, x_t), clip_x0).x0;
+  ReverseStep reverse_step(const Tensor& x_t, std::int64_t t) const {
+    return bound.reverse_step(model, x_t, same_timestep(t, x_t));
   }
-  // sigma of p(x_{t-1} | x_t), `level` / most_level of the way from log beta_tilde to log beta.
-  double deviation(std::int64_t t, int level) const {
-    const double share = static_cast<double>(level) / most_level;
-    return std::exp(0.5 * (share * std::log(process.schedule.beta(t)) +
-                           (1.0 - share) * process.schedule.log_beta_tilde_clipped(t)));
-  }
-  // Of the last step, which gives bytes.
-  double last_deviation() const { return deviation(0, usual_level()); }
-  // What is not sent with the images.
-  int usual_level() const {
-    return settings.variance == ReverseVariance::beta_tilde ? 0 : most_level;
-  }
-  // p(x_{t-1} | x_t) for the estimate of x_0 from x_t and each image's level; with x_0 itself and
-  // level 0 it is q(x_{t-1} | x_t, x_0).
-  Normal step(const Tensor& x0, const Tensor& x_t, std::int64_t t,
-              const std::vector<int>& levels) const {
+  // p(x_{t-1} | x_t), with the variance of each image's level when levels are sent.
+  Normal p(const ReverseStep& step, std::int64_t t, const std::vector<int>& levels) const {
+    if (!sends_levels()) return {step.mean, exp(0.5 * step.log_variance)};
     std::vector<float> sigma;
-    for (const int level : levels) sigma.push_back(static_cast<float>(deviation(t, level)));
-    const auto N = static_cast<std::int64_t>(sigma.size());
-    return {process.posterior(x0, x_t, same_timestep(t, x_t)).mean,
-            Tensor::from(sigma, {N, 1, 1, 1}).to(device)};
+    for (const int level : levels) {
+      sigma.push_back(static_cast<float>(std::exp(0.5 * log_variance(t, level))));
+    }
+    return {step.mean, Tensor::from(sigma, {step.mean.size(0), 1, 1, 1}).to(device)};
   }
+  // level / most_level of the way from log beta_tilde to log beta.
+  double log_variance(std::int64_t t, int level) const {
+    const double share = static_cast<double>(level) / most_level;
+    return share * std::log(process.schedule.beta(t)) +
+           (1.0 - share) * std::log(process.schedule.beta_tilde(t));
+  }
+  // q(x_{t-1} | x_t, x_0).
+  Normal q(const Tensor& x0, const Tensor& x_t, std::int64_t t) const {
+    const Posterior posterior = process.posterior(x0, x_t, same_timestep(t, x_t));
+    return {posterior.mean, sqrt(posterior.variance)};
+  }
+  // p(x_T) and q(x_T | x_0).
   Normal prior() const { return {scalar(0.0), scalar(1.0)}; }
-  Normal exact_prior(const Tensor& x0) const {
+  Normal q_prior(const Tensor& x0) const {
     const NoiseSchedule& s = process.schedule;
-    return {x0 * s.sqrt_alpha_bar(timesteps() - 1),
-            scalar(s.sqrt_one_minus_alpha_bar(timesteps() - 1))};
+    const std::int64_t T = timesteps() - 1;
+    return {x0 * s.sqrt_alpha_bar(T), scalar(s.sqrt_one_minus_alpha_bar(T))};
   }
   // Where the candidates of x_t lie, of the image with this number, of d elements.
   std::uint64_t place(std::int64_t image, std::int64_t t, std::int64_t d) const {
     return static_cast<std::uint64_t>((image * timesteps() + t + 1) * d);
   }
+
+ private:
+  static BoundOptions bound_options(const Settings& s) {
+    const bool levels = s.variance == ReverseVariance::analytic;
+    return {.variance = levels ? ReverseVariance::beta_tilde : s.variance, .limit_x0 = clip_x0};
+  }
+  Tensor scalar(double value) const { return Tensor::scalar(value, DType::f32, device); }
 };
+
+// The bytes of x_0 as p(x_0 | x_1) tells them.
+std::vector<PixelCoder> pixels_of(const ReverseStep& step) {
+  const auto mean = step.mean.to_vector<float>();
+  const auto log_variance = expand(step.log_variance, step.mean.shape()).to_vector<float>();
+  std::vector<PixelCoder> pixels;
+  for (std::size_t i = 0; i < mean.size(); ++i) {
+    pixels.emplace_back(mean[i], std::exp(0.5 * double{log_variance[i]}));
+  }
+  return pixels;
+}
 
 // One end of the line: a RangeEncoder or a RangeDecoder, and what it has learned.
 template <class Coder>
@@ -90,7 +116,7 @@ struct End {
   // The levels of a group's images for the next step; `levels` are those of the step before, and
   // `wanted` those to send.
   void code_levels(const Chain& chain, std::vector<int>& levels, const std::vector<int>& wanted) {
-    if (chain.settings.variance != ReverseVariance::analytic) return;
+    if (!chain.sends_levels()) return;
     for (std::size_t n = 0; n < levels.size(); ++n) {
       NibbleModel& model = level_after[static_cast<std::size_t>(levels[n])];
       levels[n] = code_nibble(coder, model, wanted.empty() ? 0 : wanted[n]);
@@ -102,8 +128,7 @@ struct End {
 // the distance between the means of q and p (Bao et al. 2022, arXiv 2201.06503).
 std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Tensor& p_mean,
                              std::int64_t t) {
-  const double low = std::log(chain.process.schedule.beta_tilde(t));
-  const double high = std::log(chain.process.schedule.beta(t));
+  const double low = chain.log_variance(t, 0), high = chain.log_variance(t, most_level);
   std::vector<int> levels;
   for (const float distance :
        mean(square(q_mean - p_mean), {1, 2, 3}).to(Device::cpu()).to_vector<float>()) {
@@ -121,6 +146,7 @@ void send_group(const Chain& chain, End<RangeEncoder>& line, const Tensor& image
   const std::int64_t N = x0.size(0), d = line.blocks.elements();
   const double bits_before = line.coder.bits();
   double divergence = 0.0;
+  std::int64_t blocks = 0;
   std::vector<std::uint32_t> counts(static_cast<std::size_t>(N), 1);  // of blocks
   const auto send = [&](const Normal& q, const Normal& p, std::int64_t t) {
     const Tensor shift = ((q.mean - p.mean) / p.deviation).to(Device::cpu());
@@ -133,36 +159,33 @@ void send_group(const Chain& chain, End<RangeEncoder>& line, const Tensor& image
                                           counts[static_cast<std::size_t>(n)], &target);
       z.insert(z.end(), one.begin(), one.end());
       divergence += target.divergence();
+      blocks += counts[static_cast<std::size_t>(n)];
     }
     return p.mean + p.deviation * Tensor::from(z, x0.shape()).to(chain.device);
   };
   const auto report = [&](std::int64_t t, const Tensor& estimate) {
     if (!observe) return;
     const double error = mean(square(estimate - x0)).item();
-    observe({t, first, N, divergence, line.coder.bits() - bits_before, error});
+    observe({t, first, N, divergence, line.coder.bits() - bits_before, blocks, error});
   };
 
   const std::int64_t T = chain.timesteps();
-  std::vector<int> levels(static_cast<std::size_t>(N), chain.usual_level());
-  const std::vector<int> exact(static_cast<std::size_t>(N), 0);
-  Tensor x = send(chain.exact_prior(x0), chain.prior(), T - 1);
+  std::vector<int> levels(static_cast<std::size_t>(N), most_level);
+  Tensor x = send(chain.q_prior(x0), chain.prior(), T - 1);
   for (std::int64_t t = T - 1; t > chain.end(); --t) {
-    const Tensor estimate = chain.estimate(x, t);
-    report(t, estimate);
-    const Normal q = chain.step(x0, x, t, exact);
-    const Tensor p_mean = chain.step(estimate, x, t, levels).mean;
-    line.code_levels(chain, levels, best_levels(chain, q.mean, p_mean, t));
-    x = send(q, chain.step(estimate, x, t, levels), t - 1);
+    const ReverseStep step = chain.reverse_step(x, t);
+    report(t, step.x0);
+    const Normal q = chain.q(x0, x, t);
+    line.code_levels(chain, levels, best_levels(chain, q.mean, step.mean, t));
+    x = send(q, chain.p(step, t, levels), t - 1);
   }
-  const Tensor estimate = chain.estimate(x, chain.end());
-  report(chain.end(), estimate);
+  const ReverseStep last = chain.reverse_step(x, chain.end());
+  report(chain.end(), last.x0);
   if (!chain.exact()) return;
-  const std::vector<float> means = estimate.to_vector<float>();
-  for (std::size_t i = 0; i < means.size(); ++i) {
-    const std::uint8_t byte = images.data<std::uint8_t>()[i];
-    const PixelCoder pixel(means[i], chain.last_deviation());
-    line.coder.symbol(pixel.interval(byte));
-    divergence += pixel.cost(byte);
+  const std::uint8_t* byte = images.data<std::uint8_t>();
+  for (const PixelCoder& pixel : pixels_of(last)) {
+    line.coder.symbol(pixel.interval(*byte));
+    divergence += pixel.cost(*byte++);
   }
   report(-1, x0);
 }
@@ -182,22 +205,23 @@ void receive_group(const Chain& chain, End<RangeDecoder>& line, Tensor images, s
   };
 
   const std::int64_t T = chain.timesteps();
-  std::vector<int> levels(static_cast<std::size_t>(N), chain.usual_level());
+  std::vector<int> levels(static_cast<std::size_t>(N), most_level);
   Tensor x = receive(chain.prior(), T - 1);
   for (std::int64_t t = T - 1; t > chain.end(); --t) {
-    const Tensor estimate = chain.estimate(x, t);
+    const ReverseStep step = chain.reverse_step(x, t);
     line.code_levels(chain, levels, {});
-    x = receive(chain.step(estimate, x, t, levels), t - 1);
+    x = receive(chain.p(step, t, levels), t - 1);
   }
-  const std::vector<float> means = chain.estimate(x, chain.end()).to_vector<float>();
+  const ReverseStep last = chain.reverse_step(x, chain.end());
   std::uint8_t* byte = images.mutable_data<std::uint8_t>();
-  for (std::size_t i = 0; i < means.size(); ++i) {
-    if (chain.exact()) {
-      const PixelCoder pixel(means[i], chain.last_deviation());
-      byte[i] = pixel.byte_at(line.coder.peek(PixelCoder::bits));
-      line.coder.symbol(pixel.interval(byte[i]));
-    } else {
-      byte[i] = static_cast<std::uint8_t>(std::lround((means[i] + 1.0f) * 127.5f));
+  if (chain.exact()) {
+    for (const PixelCoder& pixel : pixels_of(last)) {
+      *byte = pixel.byte_at(line.coder.peek(PixelCoder::bits));
+      line.coder.symbol(pixel.interval(*byte++));
+    }
+  } else {
+    for (const float x0 : last.x0.to_vector<float>()) {
+      *byte++ = static_cast<std::uint8_t>(std::lround((x0 + 1.0f) * 127.5f));
     }
   }
 }
@@ -207,9 +231,6 @@ void expect_settings(const GaussianDiffusion& process, const Settings& s, const 
   if (s.group < 1) fail<ValueError>("codec: images per group must be at least 1; got {}", s.group);
   if (s.last < -1 || s.last >= T) {
     fail<ValueError>("codec: the last timestep must be from -1 to {}; got {}", T - 1, s.last);
-  }
-  if (s.variance == ReverseVariance::learned) {
-    fail<ValueError>("codec: the variance must be beta, beta_tilde or analytic; got learned");
   }
   if (static_cast<double>(images.numel()) * static_cast<double>(T + 1) > 0x1p40) {
     fail<ValueError>("codec: too many images for one message: {} with {} timesteps", images.str(),
@@ -227,7 +248,7 @@ Message send(const GaussianDiffusion& process, const Denoiser& model, const Tens
   }
   expect_settings(process, settings, images.shape());
   const NoGrad no_grad;
-  const Chain chain{process, model, settings, device};
+  const Chain chain(process, model, settings, device);
   const std::int64_t N = images.size(0);
   RangeEncoder coder;
   End<RangeEncoder> line(coder, settings, images.numel() / N, options.block_bits);
@@ -242,7 +263,7 @@ Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Me
                Device device) {
   expect_settings(process, message.settings, message.shape);
   const NoGrad no_grad;
-  const Chain chain{process, model, message.settings, device};
+  const Chain chain(process, model, message.settings, device);
   const std::int64_t N = message.shape[0], group = message.settings.group;
   RangeDecoder coder(message.bytes, "codec::receive: the message");
   End<RangeDecoder> line(coder, message.settings, message.shape.numel() / N);
@@ -255,33 +276,17 @@ Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Me
   return concat(parts, 0);
 }
 
-std::vector<std::int64_t> timesteps_to_send(std::int64_t timesteps, std::int64_t steps) {
-  if (steps < 1 || steps > timesteps) {
-    fail<ValueError>("timesteps_to_send: steps must be from 1 to {}; got {}", timesteps, steps);
-  }
-  std::vector<std::int64_t> visited;
-  for (std::int64_t i = 0; i < steps; ++i) {
-    const double share = steps == 1 ? 1.0 : static_cast<double>(i) / static_cast<double>(steps - 1);
-    const auto t = std::llround(static_cast<double>(timesteps - 1) * share * share * share);
-    visited.push_back(std::clamp<std::int64_t>(t, i, timesteps - steps + i));
-    if (i > 0) visited.back() = std::max(visited.back(), visited[visited.size() - 2] + 1);
-  }
-  return visited;
-}
-
 std::uint32_t probe(const GaussianDiffusion& process, const Denoiser& model, const Shape& shape,
                     Device device) {
   const NoGrad no_grad;
-  const Settings settings;
-  const Chain chain{process, model, settings, device};
+  const std::int64_t T = process.schedule.timesteps();
   Rng rng(0, Purpose::codec);
   const Tensor x = randn(rng, shape).to(device);
   uLong sum = crc32(0, nullptr, 0);
-  for (const std::int64_t t : {chain.timesteps() - 1, chain.timesteps() / 2, std::int64_t{0}}) {
-    const Tensor estimate = chain.estimate(x, t).to(Device::cpu());
-    sum =
-        crc32(sum, static_cast<const Bytef*>(estimate.raw()), static_cast<uInt>(estimate.bytes()));
-    for (const float mean : estimate.to_vector<float>()) {
+  for (const std::int64_t t : {T - 1, T / 2, std::int64_t{0}}) {
+    const Tensor x0 = process.denoise(model, x, same_timestep(t, x)).x0.to(Device::cpu());
+    sum = crc32(sum, static_cast<const Bytef*>(x0.raw()), static_cast<uInt>(x0.bytes()));
+    for (const float mean : x0.to_vector<float>()) {
       const std::uint32_t edge = PixelCoder(mean, 0.1).interval(128).begin;
       sum = crc32(sum, reinterpret_cast<const Bytef*>(&edge), sizeof edge);
     }

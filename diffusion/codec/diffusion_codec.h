@@ -34,7 +34,7 @@ struct Settings {
   std::uint64_t seed = 0;   ///< of the candidates, which both draw
   std::int64_t group = 16;  ///< images that the network is given at a time
   /// Of p(x_{t-1} | x_t). analytic: the best for each image and step, as one of 16 numbers from
-  /// beta_tilde to beta, which the sender finds out and sends. Not learned.
+  /// beta_tilde to beta, which the sender finds out and sends. For x_0 as in VariationalBound.
   ReverseVariance variance = ReverseVariance::analytic;
   /// The first timestep that is not sent: the result is the network's estimate of x_0 from x_last.
   /// -1: all is sent, and the result is exact.
@@ -53,6 +53,7 @@ struct Progress {
   std::int64_t first, count;  ///< which images
   double divergence;          ///< sum of KL(q || p) so far, with t = -1 also -log2 p of the bytes
   double bits;                ///< sent so far
+  std::int64_t blocks;        ///< of samples, sent so far
   double mean_square;         ///< error of the estimate of x_0 in [-1, 1], per element
 };
 
@@ -75,11 +76,6 @@ Message send(const GaussianDiffusion& process, const Denoiser& model, const Tens
 /// keeps the length gives wrong images (container.h adds checksums).
 Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Message& message,
                Device device = Device::cpu());
-
-/// The timesteps to visit, for NoiseSchedule::respaced: `steps` of them between 0 and T - 1, dense
-/// where there is little noise, since that is where most bits are: (T - 1) (i / (steps - 1))^3 to
-/// nearest, and all different. Throws ValueError unless 1 <= steps <= timesteps.
-std::vector<std::int64_t> timesteps_to_send(std::int64_t timesteps, std::int64_t steps);
 
 /// A number that differs when the network computes other bits: of another model, build, machine or
 /// device. `shape` is that of one image, [1, H, W, C].

@@ -1,23 +1,19 @@
-// A trained model as compress and decompress use it: over the few timesteps that are sent.
+// A trained model as compress and decompress use it.
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
+#include "diffusion/respaced.h"
 #include "examples/app/model_file.h"
 
 namespace ito::app {
 
-struct CodecModel {
-  LoadedModel loaded;
-  GaussianDiffusion process;  ///< over the timesteps that are sent
-  Denoiser denoiser;          ///< for those: asked at t it gives the network t-th of them
-  std::uint64_t fingerprint;  ///< of the weights
-};
+/// The chain over the `steps` timesteps that are sent, evenly spaced in log-SNR: there are most bits
+/// where there is little noise. Throws ProgramError (usage) when the model has fewer. The network
+/// must outlive it.
+Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Device device);
 
-/// The model over codec::timesteps_to_send(its timesteps, steps). Throws ProgramError (usage) when
-/// the model has fewer.
-CodecModel over_sent_timesteps(LoadedModel loaded, std::int64_t steps, Device device);
+/// The fingerprint of the weights as codec::Container holds it.
+std::uint64_t fingerprint_number(const LoadedModel& model);
 
 }  // namespace ito::app
