@@ -5,7 +5,8 @@
 namespace ito::codec {
 
 PixelCoder::PixelCoder(float mean, double sigma)
-    : mean_(std::isnan(mean) ? 0.0 : static_cast<double>(mean)), sigma_(sigma) {}
+    : mean_(std::isnan(mean) ? 0.0 : static_cast<double>(mean)),
+      sigma_(sigma >= 1e-9 ? sigma : 1.0) {}
 
 // 2 of the 2^24 places are given to each byte in advance: rounding may then move an edge by one
 // place and still leave every byte one.

@@ -18,7 +18,8 @@ class PixelCoder {
  public:
   static constexpr int bits = 24;
 
-  /// sigma > 0. A mean that is not a number counts as 0.
+  /// sigma >= 1e-9; anything else counts as 1, and a mean that is not a number as 0: what a network
+  /// put out of order still sends, at a price.
   PixelCoder(float mean, double sigma);
 
   Interval interval(std::uint8_t byte) const;

@@ -38,6 +38,17 @@ squeeze "$work/in" --leave-out 2 --out "$work/near.ito"
 restore "$work/near.ito" --out "$work/near"
 [[ $(stat -c %s "$work/near.ito") -lt $(stat -c %s "$work/a.ito") ]] || fail "--leave-out saves nothing"
 
+# On the device too; the CPU computes other bits and says so instead of decoding garbage.
+if squeeze "$work/in" --device cuda --out "$work/device.ito" 2>"$work/no_device"; then
+  restore "$work/device.ito" --device cuda --out "$work/there"
+  for n in 0 5; do
+    cmp "$work/back/00000$n.png" "$work/there/00000$n.png" || fail "image $n of the device is not what it was"
+  done
+  expect 3 "made by another build, machine or device" restore "$work/device.ito" --out "$work/never"
+else
+  echo "SKIPPED on the device: $(cat "$work/no_device")"
+fi
+
 # Other networks, damaged files and unsuitable images are refused.
 expect 3 "made with another network" \
   "$bin/decompress" --checkpoint "$work/other" "$work/a.ito" --out "$work/never"
