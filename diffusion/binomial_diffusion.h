@@ -42,7 +42,7 @@ struct BinomialDiffusion {
   double prior_kl() const;
 
   /// Bits of the given shape: x_T from coin tosses, then T steps back, each bit of each drawn with
-  /// its own probability. The step at timestep t is drawn at step t + 1 of `rng`.
+  /// its own probability. On the CPU. The step at timestep t is drawn at step t + 1 of `rng`.
   Tensor sample(const Denoiser& model, const Shape& shape, Rng rng, DType dtype = DType::f32) const;
 };
 

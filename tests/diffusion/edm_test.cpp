@@ -6,12 +6,15 @@
 
 #include <cmath>
 
+#include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "data/points.h"
+#include "diffusion/models/mlp.h"
 #include "diffusion/samplers.h"
+#include "nn/flat.h"
 #include "tensor/error.h"
+#include "tests/devices.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
@@ -189,6 +192,26 @@ TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
   const Tensor b =
       sample_ddim(with_v, oracle::exact_denoiser(with_v, mixture), x_T, rng, {.steps = 40});
   CHECK(max_difference(a, b) < 1e-9);  // the flow between components spreads rounding
+}
+
+TEST_CASE("edm_denoiser: a network of points samples on every device, a step recorded or not") {
+  const NoiseSchedule schedule = NoiseSchedule::karras(10);
+  const GaussianDiffusion process{schedule, Prediction::edm};
+  const auto samples = [&](Device device, bool graph) {
+    Rng init(6, Purpose::init), rng(7, Purpose::sample);
+    Mlp mlp({.width = 16}, init);
+    mlp.out.weight = parameter(0.1 * randn(init, mlp.out.weight.shape()));  // it starts at 0
+    nn::FlatParameters flat(mlp, device);
+    const Tensor x_T = randn(rng, {40, 2}, DType::f32, device);
+    const Denoiser model = edm_denoiser({}, std::cref(mlp), schedule);
+    return sample_heun(process, model, x_T, rng, {.steps = 10, .graph = graph}).to(Device::cpu());
+  };
+  const Tensor on_cpu = samples(Device::cpu(), true);
+  for (const Device device : testing::devices()) {
+    const Tensor recorded = samples(device, true);
+    CHECK(max_difference(recorded, on_cpu) < 1e-5);
+    CHECK(max_difference(recorded, samples(device, false)) == 0.0);
+  }
 }
 
 TEST_CASE("edm: what is refused") {
