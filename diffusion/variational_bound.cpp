@@ -66,6 +66,39 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+std::vector<double> values_of(const Tensor& x) {
+  return convert(x, DType::f64).to_vector<double>();
+}
+
+Tensor to_tensor(const std::vector<std::int64_t>& t, Device device) {
+  return Tensor::from(t, {std::ssize(t)}).to(device);
+}
+
+// A table without terms, for images whose prior is `prior` [N].
+BoundTable empty_table(std::int64_t timesteps, const Tensor& prior) {
+  const std::vector<double> zeros(static_cast<std::size_t>(timesteps), 0.0);
+  BoundTable table;
+  table.nats = table.x0_error = table.eps_error = zeros;
+  table.of_image = values_of(prior);
+  table.prior = mean_of(table.of_image);
+  return table;
+}
+
+// Adds the term at t[i] of each image i, times a weight.
+void accumulate(BoundTable& table, const BoundTerms& terms, const std::vector<std::int64_t>& t,
+                const std::vector<double>& weight) {
+  const std::vector<double> nats = values_of(terms.nats), x0_error = values_of(terms.x0_error);
+  const std::vector<double> eps_error = values_of(terms.eps_error);
+  for (std::size_t i = 0; i < t.size(); ++i) {
+    const auto at = static_cast<std::size_t>(t[i]);
+    const double share = weight[i] / static_cast<double>(t.size());
+    table.of_image[i] += weight[i] * nats[i];
+    table.nats[at] += share * nats[i];
+    table.x0_error[at] += share * x0_error[i];
+    table.eps_error[at] += share * eps_error[i];
+  }
+}
+
 }  // namespace
 
 VariationalBound::VariationalBound(GaussianDiffusion process, BoundOptions options, DType dtype,
@@ -149,21 +182,45 @@ BoundTerms VariationalBound::terms_of(const Tensor& output, const Tensor& x_t, c
 BoundTable VariationalBound::evaluate(const Denoiser& model, const Tensor& x0, Rng rng) const {
   const NoGrad no_grad;
   const std::uint64_t first_sample = rng.first_sample();
-  const auto values = [](const Tensor& x) { return convert(x, DType::f64).to_vector<double>(); };
-  BoundTable table;
-  table.of_image = values(prior(x0));
-  table.prior = mean_of(table.of_image);
+  BoundTable table = empty_table(process_.schedule.timesteps(), prior(x0));
   for (std::int64_t t = 0; t < process_.schedule.timesteps(); ++t) {
     rng.seek(static_cast<std::uint64_t>(t) + 1, first_sample);
     const Tensor eps = randn(rng, x0.shape(), x0.dtype(), x0.device());
-    const Tensor t_of_each =
-        Tensor::full({x0.size(0)}, static_cast<double>(t), DType::i64, x0.device());
-    const BoundTerms term = terms(model, x0, t_of_each, eps);
-    const std::vector<double> nats = values(term.nats);
-    for (std::size_t i = 0; i < nats.size(); ++i) table.of_image[i] += nats[i];
-    table.nats.push_back(mean_of(nats));
-    table.x0_error.push_back(mean_of(values(term.x0_error)));
-    table.eps_error.push_back(mean_of(values(term.eps_error)));
+    const std::vector<std::int64_t> of_each(table.of_image.size(), t);
+    accumulate(table, terms(model, x0, to_tensor(of_each, x0.device()), eps), of_each,
+               std::vector<double>(of_each.size(), 1.0));
+  }
+  return table;
+}
+
+BoundTable VariationalBound::estimate(const Denoiser& model, const Tensor& x0, Rng rng,
+                                      std::int64_t draws) const {
+  const NoGrad no_grad;
+  const std::int64_t T = process_.schedule.timesteps();
+  if (draws < 1 || T < 2) {
+    fail<ValueError>("VariationalBound: needs at least one draw of two timesteps; got {} of {}",
+                     draws, T);
+  }
+  // Timestep t >= 1 is drawn with a probability proportional to 1 / t.
+  std::vector<double> below = {0.0};  // the sum of these up to t
+  for (std::int64_t t = 1; t < T; ++t) below.push_back(below.back() + 1.0 / static_cast<double>(t));
+  const std::uint64_t first_sample = rng.first_sample();
+  const auto per_draw = 1.0 / static_cast<double>(draws);
+  BoundTable table = empty_table(T, prior(x0));
+  std::vector<std::int64_t> t(table.of_image.size(), 0);
+  std::vector<double> weight(t.size(), 1.0);
+  for (std::int64_t k = 0; k <= draws; ++k) {  // draw 0 is the decoder
+    rng.seek(static_cast<std::uint64_t>(k) + 1, first_sample);
+    const Tensor eps = randn(rng, x0.shape(), x0.dtype(), x0.device());
+    const std::vector<double> u = rand(rng, {x0.size(0)}, DType::f64).to_vector<double>();
+    for (std::size_t i = 0; k > 0 && i < t.size(); ++i) {
+      // Draw k lies in the k-th of equal parts: less noise than independent draws.
+      const double level = (static_cast<double>(k - 1) + u[i]) * per_draw * below.back();
+      const auto found = std::upper_bound(below.begin(), below.end() - 1, level);
+      t[i] = found - below.begin();
+      weight[i] = per_draw * static_cast<double>(t[i]) * below.back();
+    }
+    accumulate(table, terms(model, x0, to_tensor(t, x0.device()), eps), t, weight);
   }
   return table;
 }

@@ -96,6 +96,13 @@ class VariationalBound {
   /// of timestep t is drawn at step t + 1 of `rng`, for image i as sample rng.first_sample() + i.
   BoundTable evaluate(const Denoiser& model, const Tensor& x0, Rng rng) const;
 
+  /// The same from 1 + `draws` network calls, for schedules of many timesteps: the decoder's term,
+  /// and `draws` of the others for each image, early ones more often, weighted so that every number
+  /// of the table has the expectation of evaluate()'s. A single entry is noisy (0 where nobody was
+  /// drawn); sums are not: standard_error_bits() has the noise of both. The numbers of draw k are
+  /// those of step k + 1 of `rng`. Throws ValueError unless draws >= 1 and there are two timesteps.
+  BoundTable estimate(const Denoiser& model, const Tensor& x0, Rng rng, std::int64_t draws) const;
+
  private:
   Tensor log_variance(const Tensor& learned, const Tensor& t, const Tensor& x) const;
 

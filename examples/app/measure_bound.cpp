@@ -78,7 +78,7 @@ BoundReport measure_bound(const LoadedModel& model,
     for_batches(
         model, load(data::Split::train), count, request, device, progress, [&](const Batch& batch) {
           const auto part =
-              mean_squared_eps(batch.chain.process, batch.chain.model, batch.x0, batch.rng);
+              explained_noise(batch.chain.process, batch.chain.model, batch.x0, batch.rng);
           const double share = static_cast<double>(batch.x0.size(0)) / static_cast<double>(count);
           for (std::size_t i = 0; i < part.size(); ++i) {
             options.mean_squared_eps[i] += share * part[i];

@@ -227,6 +227,42 @@ TEST_CASE("bound: evaluate() is terms() at every t, whatever the batches") {
   CHECK(cut.images() == 5);
 }
 
+TEST_CASE("bound: an estimate from a few timesteps of each image has the mean of the whole") {
+  const GaussianDiffusion process{NoiseSchedule::linear(100, 0.002, 0.2)};
+  const oracle::GaussianMixture data{{.6, .4}, {{-.5}, {.7}}, {{.05}, {.02}}};
+  const Denoiser model = oracle::exact_denoiser(process, data);
+  const VariationalBound bound(process, {.decoder = Decoder::continuous}, DType::f64);
+  Rng rng(8, Purpose::test);
+  const std::int64_t n = 4000;
+  const Tensor x0 = data.draw(rng, n);
+  const BoundTable whole = bound.evaluate(model, x0, rng);
+  double spread_of_3 = 0.0;
+  for (const std::int64_t draws : {3, 12}) {
+    const BoundTable few = bound.estimate(model, x0, rng, draws);
+    // Nearly all of the difference is the estimate's noise, for the same images.
+    std::vector<double> difference;
+    for (std::size_t i = 0; i < few.of_image.size(); ++i) {
+      difference.push_back(few.of_image[i] - whole.of_image[i]);
+    }
+    const Tensor d = Tensor::from(difference, {n});
+    const double spread = std::sqrt(mean(square(d)).item()), error = spread / std::sqrt(double(n));
+    CHECK(std::abs(few.total() - whole.total()) < 4.0 * error);
+    CHECK(few.total() == doctest::Approx(mean(Tensor::from(few.of_image, {n})).item()));
+    for (const std::int64_t t : {0, 3, 20, 60}) {  // and so have sums of terms
+      CHECK(std::abs(few.rate(t) - whole.rate(t)) < 5.0 * error);
+    }
+    CHECK(std::abs(few.total() - few.nats[0] - whole.total()) > 4.0 * error);  // not without it
+    if (draws == 3) spread_of_3 = spread;
+    if (draws == 12) CHECK(spread < 0.75 * spread_of_3);
+  }
+  Rng later = rng;
+  later.seek(0, 1000);
+  BoundTable cut = bound.estimate(model, slice(x0, 0, 0, 1000), rng, 3);
+  cut.add(bound.estimate(model, slice(x0, 0, 1000, n), later, 3));
+  CHECK(cut.of_image == bound.estimate(model, x0, rng, 3).of_image);
+  CHECK_THROWS_AS(bound.estimate(model, x0, rng, 0), ValueError);
+}
+
 TEST_CASE("bound: f32 follows f64") {
   const GaussianDiffusion process{NoiseSchedule::linear()};
   Rng rng(7, Purpose::test);
