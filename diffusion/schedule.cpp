@@ -340,12 +340,16 @@ std::int64_t NoiseSchedule::nearest_timestep(double sigma) const {
   std::int64_t below = -1, above = timesteps();  // the level lies between these two
   while (above - below > 1) {
     const std::int64_t middle = below + (above - below) / 2;
-    (this->sigma(middle) <= sigma ? below : above) = middle;
+    if (this->sigma(middle) <= sigma) {
+      below = middle;
+    } else {
+      above = middle;
+    }
   }
   if (below == -1) return 0;
   if (above == timesteps()) return timesteps() - 1;
-  const bool nearer_below = std::log(sigma) + lambda(below) <= -lambda(above) - std::log(sigma);
-  return nearer_below ? below : above;
+  const double down = std::log(sigma) + lambda(below), up = -lambda(above) - std::log(sigma);
+  return down <= up ? below : above;
 }
 
 double NoiseSchedule::prior_kl(double second_moment) const {
