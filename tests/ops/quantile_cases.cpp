@@ -36,7 +36,7 @@ OpCase row_of(const std::string& variant, double q, const Sampler& sample) {
 }  // namespace
 
 void add_quantile_cases(Rows& rows) {
-  rows.push_back(row_of("", 0.7, distinct(-3, 2)));
+  rows.push_back(row_of("", 0.7, distinct(-1, 3)));  // not symmetric: nothing cancels
   rows.back().errors = {throws<ShapeError>("quantile: rows must have elements; got x f32[2, 0]",
                                            [] {
                                              quantile(Tensor::zeros({2, 0}), 0.5);
@@ -45,8 +45,8 @@ void add_quantile_cases(Rows& rows) {
                                            [] { quantile(Tensor::zeros({3}), 1.5); })};
   rows.back().benchmarks = {{.shapes = {{64, 784}}, .flops = 64.0 * 784},
                             {.shapes = {{64, 3072}}, .flops = 64.0 * 3072}};
-  rows.push_back(row_of(", smallest", 0.0, distinct(-3, 2)));
-  rows.push_back(row_of(", largest", 1.0, distinct(-3, 2)));
+  rows.push_back(row_of(", smallest", 0.0, distinct(-1, 3)));
+  rows.push_back(row_of(", largest", 1.0, distinct(-1, 3)));
   // Ties have no gradient to compare with differences: only the values are checked.
   rows.push_back(row_of(", of equal elements", 0.6, integers(-2, 3)));
   rows.back().inputs[0].kind = Input::Kind::constant;
