@@ -51,7 +51,8 @@ void to_diffusers(const ConvertOptions& o) {
   const app::LoadedModel model =
       app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average);
   const auto parameters = nn::named_parameters(*model.network);
-  app::with_exit_code(app::ExitCode::checkpoint, [&] { app::diffusers_unet_config(model.card.network); });
+  app::with_exit_code(app::ExitCode::checkpoint,
+                      [&] { app::diffusers_unet_config(model.card.network); });
   app::with_exit_code(app::ExitCode::resource,
                       [&] { app::save_diffusers(o.out, model.card, parameters); });
   describe_network(o, *model.network, model.card);
@@ -59,8 +60,8 @@ void to_diffusers(const ConvertOptions& o) {
 
 void to_ito(const ConvertOptions& o) {
   Rng init(0, Purpose::init);
-  const app::DiffusersModel model =
-      app::with_exit_code(app::ExitCode::checkpoint, [&] { return app::load_diffusers(o.checkpoint); });
+  const app::DiffusersModel model = app::with_exit_code(
+      app::ExitCode::checkpoint, [&] { return app::load_diffusers(o.checkpoint); });
   UNet network(model.card.network, init);
   app::with_exit_code(app::ExitCode::checkpoint, [&] {
     nn::assign_parameters(nn::named_parameters(network), {model.source, model.tensors, {}});

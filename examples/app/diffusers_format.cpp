@@ -73,8 +73,8 @@ Json head_dim(const UNetConfig& c) {
 }
 
 void read_shape(const Json& json, const std::string& file, UNetConfig& c) {
-  const auto widths = value<std::vector<std::int64_t>>(json, "block_out_channels",
-                                                       {224, 448, 672, 896}, file);
+  const auto widths =
+      value<std::vector<std::int64_t>>(json, "block_out_channels", {224, 448, 672, 896}, file);
   if (widths.empty() || widths[0] < 1) {
     fail<FormatError>("{}: block_out_channels must not be empty", file);
   }
@@ -92,7 +92,8 @@ void read_shape(const Json& json, const std::string& file, UNetConfig& c) {
   const auto up = value(json, "up_block_types", usual, file);
   c.attention_resolutions.clear();
   for (std::int64_t i = 0; i < c.levels(); ++i) {
-    const auto at = static_cast<std::size_t>(i), mirror = static_cast<std::size_t>(c.levels() - 1 - i);
+    const auto at = static_cast<std::size_t>(i),
+               mirror = static_cast<std::size_t>(c.levels() - 1 - i);
     const std::string type = at < down.size() ? down[at] : "nothing";
     if (type == "AttnDownBlock2D") c.attention_resolutions.push_back(c.resolution(i));
     if (type != block_type(c, i, "Down") || mirror >= up.size() ||
@@ -168,8 +169,9 @@ fs::path first_existing(const std::vector<fs::path>& paths) {
 
 std::string diffusers_unet_config(const UNetConfig& c) {
   if (c.time_features == TimeFeatures::fourier || !c.fine_details.empty()) {
-    fail<ValueError>("diffusers' UNet2DModel has no counterpart of {}",
-                     c.fine_details.empty() ? "fixed Fourier features of the time" : "fine_details");
+    fail<ValueError>(
+        "diffusers' UNet2DModel has no counterpart of {}",
+        c.fine_details.empty() ? "fixed Fourier features of the time" : "fine_details");
   }
   std::vector<std::int64_t> widths;
   std::vector<std::string> down, up;
@@ -213,10 +215,11 @@ std::string diffusers_unet_config(const UNetConfig& c) {
 UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
   const Json json = parse_object(text, file);
   const std::pair<const char*, Json> usual[] = {
-      {"_class_name", "UNet2DModel"},   {"act_fn", "silu"},
-      {"add_attention", true},          {"center_input_sample", false},   {"class_embed_type", nullptr},
-      {"downsample_type", "conv"},      {"mid_block_scale_factor", 1},
-      {"time_embedding_type", "positional"}, {"upsample_type", "conv"}};
+      {"_class_name", "UNet2DModel"}, {"act_fn", "silu"},
+      {"add_attention", true},        {"center_input_sample", false},
+      {"class_embed_type", nullptr},  {"downsample_type", "conv"},
+      {"mid_block_scale_factor", 1},  {"time_embedding_type", "positional"},
+      {"upsample_type", "conv"}};
   for (const auto& [key, wanted] : usual) expect_usual(json, key, wanted, file);
   UNetConfig c;
   c.image_size = value<std::int64_t>(json, "sample_size", 0, file);
@@ -247,8 +250,8 @@ UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
     fail<FormatError>("{}: attn_norm_num_groups must be norm_num_groups, {}; got {}", file,
                       c.norm_groups, json.value("attn_norm_num_groups", Json(nullptr)).dump());
   }
-  c.num_classes = std::max<std::int64_t>(
-      value<std::int64_t>(json, "num_class_embeds", 0, file) - 1, 0);
+  c.num_classes =
+      std::max<std::int64_t>(value<std::int64_t>(json, "num_class_embeds", 0, file) - 1, 0);
   try {
     c.validate();
   } catch (const ValueError& e) {
@@ -304,8 +307,10 @@ void read_diffusers_scheduler(const std::string& text, const std::string& file, 
 }
 
 std::string name_of_diffusers(std::string name) {
-  constexpr std::pair<const char*, const char*> older[] = {
-      {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
+  constexpr std::pair<const char*, const char*> older[] = {{".query.", ".to_q."},
+                                                           {".key.", ".to_k."},
+                                                           {".value.", ".to_v."},
+                                                           {".proj_attn.", ".to_out.0."}};
   for (const auto& [from, to] : older) {
     const std::string part = from;
     const std::size_t at = name.find(part);
@@ -325,7 +330,8 @@ void save_diffusers(const fs::path& folder, const ModelCard& card,
   std::error_code error;
   fs::create_directories(folder / "unet", error);
   fs::create_directories(folder / "scheduler", error);
-  if (error) fail<IoError>("{}: cannot create this directory: {}", folder.string(), error.message());
+  if (error)
+    fail<IoError>("{}: cannot create this directory: {}", folder.string(), error.message());
   // "pt" is what diffusers asks for; what it has no place for stands beside it.
   nn::save_safetensors(folder / "unet" / weights_file, tensors,
                        {{"format", "pt"}, {"ito", card.to_json()}});

@@ -66,11 +66,12 @@ double relative_error(const Tensor& got, const Tensor& wanted) {
 
 double tolerance() { return dtype() == DType::f64 ? 1e-12 : 1e-4; }
 
-// Files without a configuration are of the preset `mnist`.
+// Files without a configuration are of the preset `mnist`, or `cifar10` when images have colours.
 UNetConfig config() {
   const auto& metadata = fixture().metadata;
   const auto found = metadata.find("config");
-  return found == metadata.end() ? UNetConfig::mnist() : UNetConfig::from_json(found->second);
+  if (found != metadata.end()) return UNetConfig::from_json(found->second);
+  return fixture().at("x0").size(1) == 3 ? UNetConfig::cifar10() : UNetConfig::mnist();
 }
 
 std::vector<double> wanted_losses() {

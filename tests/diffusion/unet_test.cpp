@@ -34,6 +34,9 @@ TEST_CASE("unet: parameter counts are those of the published networks") {
   CHECK(count(c) == 6'469'889);
   c = UNetConfig::cifar10();
   CHECK(count(c) == 35'746'307);
+  c.out_channels = 6;  // with a learned variance
+  CHECK(count(c) == 35'749'766);
+  c.out_channels = 3;
   c.base_channels = 64;
   CHECK(count(c) == 8'952'067);
 }

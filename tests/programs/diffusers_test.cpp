@@ -120,8 +120,8 @@ TEST_CASE("diffusers: to ito and back nothing is lost") {
     app::DiffusersModel model = app::load_diffusers(fixtures + name);
     model.card.dataset = "shapes";
     model.card.class_names = {"disc", "ring", "square"};
-    app::save_diffusers( temp.path() / "again", model.card, model.tensors);
-    const app::DiffusersModel again = app::load_diffusers( temp.path() / "again");
+    app::save_diffusers(temp.path() / "again", model.card, model.tensors);
+    const app::DiffusersModel again = app::load_diffusers(temp.path() / "again");
     CHECK(again.card.to_json() == model.card.to_json());
     REQUIRE(again.tensors.size() == model.tensors.size());
     UNet a = network_of(model), b = network_of(again);
@@ -198,7 +198,8 @@ TEST_CASE("diffusers: every schedule survives the way there and back") {
   }
   app::ModelCard card;
   CHECK(message_of([&] {
-          app::read_diffusers_scheduler("{\"beta_start\": 0.00085, \"beta_end\": 0.012}", "f", card);
+          app::read_diffusers_scheduler("{\"beta_start\": 0.00085, \"beta_end\": 0.012}", "f",
+                                        card);
         }).starts_with("f: its betas, from 0.00085 to 0.012"));
   CHECK(message_of([&] { app::read_diffusers_scheduler("{\"beta_schedule\": 3}", "f", card); }) ==
         "f: beta_schedule cannot be read; got 3");
@@ -232,12 +233,14 @@ TEST_CASE("diffusers: what ito has no counterpart for is refused, by name") {
 
 TEST_CASE("diffusers: a folder with missing files") {
   test::TempDirectory temp;
-  CHECK(message_of([&] { app::load_diffusers(temp.path()); })
-            .ends_with("no config.json in it, nor in its folder unet"));
-  std::filesystem::copy(fixtures + "hub/config.json",  temp.path() / "config.json");
-  CHECK(message_of([&] { app::load_diffusers(temp.path()); })
-            .ends_with("diffusion_pytorch_model.safetensors: no such file"));
-  std::ofstream( temp.path() / "diffusion_pytorch_model.bin") << "pickle";
+  CHECK(message_of([&] {
+          app::load_diffusers(temp.path());
+        }).ends_with("no config.json in it, nor in its folder unet"));
+  std::filesystem::copy(fixtures + "hub/config.json", temp.path() / "config.json");
+  CHECK(message_of([&] {
+          app::load_diffusers(temp.path());
+        }).ends_with("diffusion_pytorch_model.safetensors: no such file"));
+  std::ofstream(temp.path() / "diffusion_pytorch_model.bin") << "pickle";
   CHECK(message_of([&] { app::load_diffusers(temp.path()); }).find("only PyTorch reads") !=
         std::string::npos);
 }
