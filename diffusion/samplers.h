@@ -5,7 +5,9 @@
 //   const Tensor x0 = sample_ddim(process, model, x_T, rng, {.steps = 50});
 //
 // sample_ddpm walks the Markov chain of DDPM and wants many steps; sample_ddim (eta = 0) is
-// deterministic and good from about 20 steps on: prefer it, unless the point is DDPM itself.
+// deterministic and good from about 20 steps on: prefer it, unless the point is DDPM itself. The
+// others solve the equation of which DDIM is the simplest solution, to a higher order:
+// sample_unipc is good from about 10 steps on. To write another, see sampling_loop.h.
 //
 // Common to all:
 // - x_T is [N, ...] in f32 or f64 and the caller's, so one can start from the same noise again.
