@@ -43,7 +43,8 @@ struct Options {
   std::string checkpoint, classifier, samples, features, dataset, data, json, save, picture;
   std::string bound_variance = "beta-tilde", device = "auto";
   app::SamplerChoice sampler;
-  std::int64_t bound_images = 100, bound_steps = 0, count = 1000, reference = 10'000;
+  std::int64_t bound_images = 100, bound_steps = 0, bound_draws = 0, count = 1000,
+               reference = 10'000;
   std::int64_t seed = 0, batch = 100, threads = 0;
   double guidance = 1;
   bool raw = false, quiet = false;
@@ -67,6 +68,9 @@ void add_flags(app::CommandLine& line, Options& o) {
            "images of the test split, T network calls each; 0: leave this out");
   line.add("--bound-steps", o.bound_steps, {0, 100'000},
            "the chain over so many of the timesteps, evenly spaced; 0: over all");
+  line.add("--bound-draws", o.bound_draws, {0, 100'000},
+           "estimate the sum from so many terms of each image and the decoder's, which takes so "
+           "many calls in the place of T; 0: all terms");
   line.add_choice("--bound-variance", o.bound_variance,
                   {"beta", "beta-tilde", "learned", "analytic"},
                   "of its steps; analytic is estimated from as many images of the train split");
@@ -286,7 +290,7 @@ app::EvaluationReport evaluate(const Options& o) {
   report.facts.emplace_back("real images", dataset);
   app::catch_signals();
   if (model && o.bound_images > 0) {
-    const app::BoundRequest request{o.bound_images, o.bound_steps, o.bound_variance,
+    const app::BoundRequest request{o.bound_images, o.bound_steps, o.bound_draws, o.bound_variance,
                                     o.seed,         o.batch,       o.quiet};
     report.bound = app::measure_bound(
         *model, [&](data::Split split) { return real_images(o, dataset, split); }, request, device);

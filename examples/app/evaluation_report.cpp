@@ -25,16 +25,19 @@ double denoising_nats(const BoundTable& table) {
 std::string bound_text(const BoundReport& bound) {
   const BoundTable& table = bound.table;
   std::string text = fmt::format(
-      "\nbits per dimension of {} images of the {} split, {} steps, variance {}\n"
+      "\nbits per dimension of {} images of the {} split, {} steps, variance {}{}\n"
       "  prior        {:8.4f}\n"
       "  denoising    {:8.4f}\n"
       "  decoder      {:8.4f}\n"
-      "  sum          {:8.4f} +- {:.4f}\n"
+      "  sum          {:8.4f} +- {:.4f}\n",
+      table.images(), bound.split, table.nats.size(), bound.variance,
+      bound.draws > 0 ? fmt::format(", estimated from {} of the terms of each", bound.draws) : "",
+      bits(table.prior), bits(denoising_nats(table)), bits(table.nats.front()),
+      table.bits_per_dimension(), table.standard_error_bits());
+  if (bound.draws > 0) return text;  // a single term is noise
+  text +=
       "\n  at some steps t: the term, the sum of terms up to it, the error of x_0 (rms, of 255)\n"
-      "       t    bits of term    bits up to it    error\n",
-      table.images(), bound.split, table.nats.size(), bound.variance, bits(table.prior),
-      bits(denoising_nats(table)), bits(table.nats.front()), table.bits_per_dimension(),
-      table.standard_error_bits());
+      "       t    bits of term    bits up to it    error\n";
   const auto timesteps = static_cast<std::int64_t>(table.nats.size());
   for (const std::int64_t t :
        evenly_spaced_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
@@ -82,6 +85,7 @@ Json bound_json(const BoundReport& bound) {
   return {{"images", table.images()},
           {"split", bound.split},
           {"variance", bound.variance},
+          {"draws", bound.draws},
           {"prior", bits(table.prior)},
           {"denoising", bits(denoising_nats(table))},
           {"decoder", bits(table.nats.front())},

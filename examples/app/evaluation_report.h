@@ -17,8 +17,9 @@ namespace ito::app {
 /// The bound on the likelihood of real images.
 struct BoundReport {
   BoundTable table;
-  std::string variance;  ///< of the reverse steps, by name
-  std::string split;     ///< the images' split of the data set
+  std::string variance;    ///< of the reverse steps, by name
+  std::string split;       ///< the images' split of the data set
+  std::int64_t draws = 0;  ///< > 0: estimated from so many terms of each image
 };
 
 /// One set of images against the reference.

@@ -37,7 +37,9 @@ struct Batch {
 // Calls f(batch) for the first `count` images of a set.
 template <class F>
 void for_batches(const LoadedModel& model, const data::Dataset& set, std::int64_t count,
-                 const BoundRequest& request, Device device, Progress& progress, const F& f) {
+                 std::int64_t calls_per_image, const BoundRequest& request, Device device,
+                 const F& f) {
+  Progress progress(count * calls_per_image, 0, 0, request.quiet);
   const std::int64_t steps = request.steps > 0 ? request.steps : model.card.timesteps;
   const auto visited = evenly_spaced_timesteps(model.card.timesteps, steps);
   for (std::int64_t first = 0; first < count; first += request.batch) {
@@ -48,7 +50,7 @@ void for_batches(const LoadedModel& model, const data::Dataset& set, std::int64_
         model.card.network.num_classes > 0
             ? conditional(model.labelled_denoiser(), data::gather_labels(set, images).to(device))
             : model.denoiser();
-    std::int64_t calls = first * steps;
+    std::int64_t calls = first * calls_per_image;
     const Denoiser watched = [&](const Tensor& x_t, const Tensor& t) {
       expect_no_signal();
       progress.update(calls += x_t.size(0), NAN, 0, 0);
@@ -73,10 +75,9 @@ BoundReport measure_bound(const LoadedModel& model,
   const std::int64_t count = std::min(request.images, test.count());
   BoundOptions options{.variance = reverse_variance_from_name(request.variance)};
   if (options.variance == ReverseVariance::analytic) {
-    Progress progress(count * steps, 0, 0, request.quiet);
     options.mean_squared_eps.assign(static_cast<std::size_t>(steps), 0.0);
     for_batches(
-        model, load(data::Split::train), count, request, device, progress, [&](const Batch& batch) {
+        model, load(data::Split::train), count, steps, request, device, [&](const Batch& batch) {
           const auto part =
               explained_noise(batch.chain.process, batch.chain.model, batch.x0, batch.rng);
           const double share = static_cast<double>(batch.x0.size(0)) / static_cast<double>(count);
@@ -85,11 +86,13 @@ BoundReport measure_bound(const LoadedModel& model,
           }
         });
   }
-  BoundReport report{{}, request.variance, "test"};
-  Progress progress(count * steps, 0, 0, request.quiet);
-  for_batches(model, test, count, request, device, progress, [&](const Batch& batch) {
+  BoundReport report{{}, request.variance, "test", request.draws};
+  const std::int64_t calls = request.draws > 0 ? request.draws + 1 : steps;
+  for_batches(model, test, count, calls, request, device, [&](const Batch& batch) {
     const VariationalBound bound(batch.chain.process, options, DType::f32, device);
-    const BoundTable table = bound.evaluate(batch.chain.model, batch.x0, batch.rng);
+    const BoundTable table =
+        request.draws > 0 ? bound.estimate(batch.chain.model, batch.x0, batch.rng, request.draws)
+                          : bound.evaluate(batch.chain.model, batch.x0, batch.rng);
     if (report.table.images() == 0) {
       report.table = table;
     } else {

@@ -14,6 +14,7 @@ namespace ito::app {
 struct BoundRequest {
   std::int64_t images = 100;            ///< of the test split, the first
   std::int64_t steps = 0;               ///< of the chain; 0: all timesteps
+  std::int64_t draws = 0;               ///< > 0: estimated from so many terms of each image
   std::string variance = "beta-tilde";  ///< of its steps, by name
   std::int64_t seed = 0;                ///< of the noise
   std::int64_t batch = 100;             ///< images computed at a time

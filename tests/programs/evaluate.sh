@@ -53,6 +53,14 @@ bits() { "$bin/evaluate" --quiet --checkpoint "$work/run" --bound-images 6 "$@" 
 awk -v all="$(bits)" -v few="$(bits --bound-steps 5)" -v best="$(bits --bound-steps 5 --bound-variance analytic)" \
   'BEGIN { exit !(all < few && best < few) }' || fail "bounds of shorter chains"
 
+# An estimate from a few terms of each image.
+"$bin/evaluate" --quiet --checkpoint "$work/run" --bound-images 60 --bound-draws 3 >"$work/estimate"
+grep -q 'estimated from 3 of the terms of each' "$work/estimate" || fail "the estimate is not named"
+"$bin/evaluate" --quiet --checkpoint "$work/run" --bound-images 60 >"$work/all"
+paste <(grep '^  sum' "$work/estimate") <(grep '^  sum' "$work/all") |
+  awk '{ d = $2 - $6; if (d < 0) d = -d; exit !(d > 0 && d < 4 * ($4 + $8)) }' ||
+  fail "estimate of the bound: $(cat "$work/estimate")"
+
 # A model that knows classes: its samples are judged by them too.
 evaluate --checkpoint "$work/classes" "${judged[@]}" --guidance 3 --json "$work/e.json" >"$work/e"
 grep -q 'samples: ddim, 20 steps, .*guidance 3' "$work/e" || fail "guidance is not named"
