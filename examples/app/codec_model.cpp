@@ -1,11 +1,28 @@
 #include "examples/app/codec_model.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <vector>
 
-#include "diffusion/timestep_spacing.h"
 #include "examples/app/exit_codes.h"
 
 namespace ito::app {
+namespace {
+
+// (T - 1) (i / (steps - 1))^3, to the nearest and all different; T - 1 for one step.
+std::vector<std::int64_t> cubic_timesteps(std::int64_t T, std::int64_t steps) {
+  std::vector<std::int64_t> visited;
+  for (std::int64_t i = 0; i < steps; ++i) {
+    const double share = steps == 1 ? 1.0 : static_cast<double>(i) / static_cast<double>(steps - 1);
+    const auto t = std::llround(static_cast<double>(T - 1) * share * share * share);
+    const std::int64_t least = visited.empty() ? 0 : visited.back() + 1;
+    visited.push_back(std::clamp<std::int64_t>(t, least, T - steps + i));
+  }
+  return visited;
+}
+
+}  // namespace
 
 Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Device device) {
   const GaussianDiffusion process = model.process();
@@ -13,8 +30,8 @@ Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Devic
     stop(ExitCode::usage, "--steps must be at most {}, the timesteps of this model; got {}",
          process.schedule.timesteps(), steps);
   }
-  return respaced(process, model.denoiser(),
-                  visited_timesteps(process.schedule, steps, Spacing::log_snr), device);
+  return respaced(process, model.denoiser(), cubic_timesteps(process.schedule.timesteps(), steps),
+                  device);
 }
 
 std::uint64_t fingerprint_number(const LoadedModel& model) {

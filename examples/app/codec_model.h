@@ -8,8 +8,8 @@
 
 namespace ito::app {
 
-/// The chain over the `steps` timesteps that are sent, evenly spaced in log-SNR: there are most bits
-/// where there is little noise. Throws ProgramError (usage) when the model has fewer. The network
+/// The chain over the `steps` timesteps that are sent: cubes, from 0 to T - 1, since there are most
+/// bits where there is little noise. Throws ProgramError (usage) when the model has fewer. The network
 /// must outlive it.
 Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Device device);
 
