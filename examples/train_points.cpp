@@ -8,7 +8,6 @@
 // The distances stand beside those of the data from other draws of themselves: no sampler can be
 // asked for less.
 #include <cmath>
-#include <filesystem>
 
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
@@ -122,12 +121,11 @@ struct Drawn {
 };
 
 // The same noise under every sampler.
-std::vector<Drawn> draw(const Options& o, const app::PointModel& model) {
+std::vector<Drawn> draw(const Options& o, const app::PointModel& model, const Tensor& x_T,
+                        const Rng& rng) {
   const GaussianDiffusion process = model.process();
   const Denoiser denoiser = model.denoiser();
-  Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
-  const Tensor x_T = randn(rng, {o.count, 2});
-  const std::int64_t T = process.schedule.timesteps(), steps = std::min(o.sample_steps, T);
+  const std::int64_t T = model.card.timesteps, steps = o.sample_steps;
   return {
       {"ddpm", T, sample_ddpm(process, denoiser, x_T, rng)},
       {"ddim", steps, sample_ddim(process, denoiser, x_T, rng, {.steps = steps})},
@@ -138,48 +136,69 @@ std::vector<Drawn> draw(const Options& o, const app::PointModel& model) {
   };
 }
 
-using Metric = std::function<double(const Tensor& a, const Tensor& b)>;
+struct Distances {
+  double mmd, sliced;  // squared MMD and squared sliced W2
+
+  std::string caption() const {
+    return fmt::format("MMD\u00b2 {:.1f}e-4, SW\u00b2 {:.1f}e-3", 1e4 * mmd, 1e3 * sliced);
+  }
+};
+
+// Measures how far points are from data, and what two draws of the data come to.
+class Judge {
+ public:
+  Judge(data::PointSet set, const Options& o)
+      : rng_(static_cast<std::uint64_t>(o.seed), Purpose::test) {
+    directions_ = random_directions(rng_, 64, 2);
+    reference = data::draw_points(set, rng_, o.count);
+    std::vector<Tensor> draws;
+    for (int i = 0; i < 16; ++i) draws.push_back(data::draw_points(set, rng_, o.count));
+    const auto sliced = [&](const Tensor& a, const Tensor& b) {
+      return sliced_wasserstein(a, b, directions_);
+    };
+    const auto mmd = [](const Tensor& a, const Tensor& b) { return squared_mmd(a, b); };
+    limit = {metric_floor(mmd, draws).limit(), metric_floor(sliced, draws).limit()};
+  }
+  Distances operator()(const Tensor& x) const {
+    return {squared_mmd(x, reference), sliced_wasserstein(x, reference, directions_)};
+  }
+
+  Tensor reference;  // points of the data
+  Distances limit;   // mean and three standard deviations
+
+ private:
+  Rng rng_;
+  Tensor directions_;
+};
 
 // A panel for data, noise and each sampler; a line of the table for each.
 std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& model) {
-  const data::PointSet set = data::point_set_from_name(model.card.points);
-  Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::test);
-  const Tensor directions = random_directions(rng, 64, 2);
-  const auto fresh = [&] { return data::draw_points(set, rng, o.count); };
-  const Metric mmd = [](const Tensor& a, const Tensor& b) { return squared_mmd(a, b); };
-  const Metric sliced = [&](const Tensor& a, const Tensor& b) {
-    return sliced_wasserstein(a, b, directions);
+  const Judge judge(data::point_set_from_name(model.card.points), o);
+  const auto line = [&](const std::string& name, const std::string& evaluations,
+                        const Distances& d) {
+    if (o.quiet) return;
+    app::print(stdout, "{:<20} {:>11}  {:12.2f}  {:18.2f}\n", name, evaluations, 1e4 * d.mmd,
+               1e3 * d.sliced);
   };
-  const Tensor reference = fresh();
-  std::vector<Tensor> draws;
-  for (int i = 0; i < 16; ++i) draws.push_back(fresh());
-  const MetricFloor mmd_floor = metric_floor(mmd, draws);
-  const MetricFloor sliced_floor = metric_floor(sliced, draws);
-
-  std::vector<Drawn> rows = {{"noise", 0, randn(rng, {o.count, 2}, DType::f64)}};
-  for (Drawn& drawn : draw(o, model)) rows.push_back(std::move(drawn));
   if (!o.quiet) {
-    app::print(stdout, "{} points each; distances to {} other points of the data\n", o.count,
-               o.count);
-    app::print(stdout, "            evaluations   MMD^2 * 1e4   sliced W2^2 * 1e3\n");
-    app::print(stdout, "data, mean + 3 sd     -  {:12.2f}  {:18.2f}\n", 1e4 * mmd_floor.limit(),
-               1e3 * sliced_floor.limit());
+    app::print(stdout, "{0} points each; distances to {0} other points of the data\n", o.count);
+    app::print(stdout, "{:<20} evaluations   MMD^2 * 1e4   sliced W2^2 * 1e3\n", "");
   }
-  std::vector<app::ScatterPanel> panels = {
-      {"data: " + model.card.points,
-       fmt::format("other draws: MMD\u00b2 {:.1f}e-4, SW\u00b2 {:.1f}e-3", 1e4 * mmd_floor.limit(),
-                   1e3 * sliced_floor.limit()),
-       "#222222", reference}};
-  for (const Drawn& row : rows) {
-    const double m = 1e4 * mmd(row.points, reference), w = 1e3 * sliced(row.points, reference);
-    if (!o.quiet) {
-      app::print(stdout, "{:<16} {:6}  {:12.2f}  {:18.2f}\n", row.name, row.evaluations, m, w);
-    }
-    panels.push_back({row.evaluations == 0
-                          ? row.name
-                          : fmt::format("{}, {} evaluations", row.name, row.evaluations),
-                      fmt::format("MMD\u00b2 {:.1f}e-4, SW\u00b2 {:.1f}e-3", m, w),
-                      row.evaluations == 0 ? "#999999" : "#1f5fa8", row.points});
+  line("data, mean + 3 sd", "", judge.limit);
+  std::vector<app::ScatterPanel> panels = {{"data: " + model.card.points,
+                                            "other draws: " + judge.limit.caption(), "#222222",
+                                            judge.reference}};
+
+  Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
+  const Tensor x_T = randn(rng, {o.count, 2});
+  const Distances of_noise = judge(x_T);
+  line("noise", "0", of_noise);
+  panels.push_back({"noise", of_noise.caption(), "#999999", x_T});
+  for (const Drawn& drawn : draw(o, model, x_T, rng)) {
+    const Distances distances = judge(drawn.points);
+    line(drawn.name, std::to_string(drawn.evaluations), distances);
+    panels.push_back({fmt::format("{}, {} evaluations", drawn.name, drawn.evaluations),
+                      distances.caption(), "#1f5fa8", drawn.points});
   }
   return panels;
 }
@@ -190,6 +209,11 @@ app::ExitCode run(const Options& o) {
   Rng init(static_cast<std::uint64_t>(o.seed), Purpose::init);
   const app::PointModel model =
       o.load.empty() ? app::make_point_model(o.card, init) : app::load_point_model(o.load);
+  if (o.sample_steps > model.card.timesteps) {
+    app::stop(app::ExitCode::usage,
+              "--sample-steps must be at most {}, the timesteps of the model; got {}",
+              model.card.timesteps, o.sample_steps);
+  }
   if (o.load.empty()) train(o, model);
   app::with_exit_code(app::ExitCode::resource, [&] {
     if (!o.save.empty()) app::save_point_model(o.save, model);

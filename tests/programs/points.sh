@@ -28,6 +28,10 @@ expect 2 "--points must be one of" "$bin/train_points" --points circle
 expect 2 "--steps belongs to training; --load brings a trained model" \
   "$bin/train_points" --load "$work/new/model.safetensors" --steps 5
 expect 2 "needs --predict v" "$bin/train_points" --schedule jsd --predict epsilon --out "$work/h.svg"
+expect 2 "--sample-steps must be at most 20, the timesteps of the model; got 21" \
+  "$bin/train_points" --load "$work/new/model.safetensors" --sample-steps 21
+expect 5 "$work/none/a.svg" "$bin/train_points" --load "$work/new/model.safetensors" \
+  --count 50 --out "$work/none/a.svg"
 expect 6 "no such file" "$bin/train_points" --load "$work/none"
 "$bin/train_mnist" "${tiny[@]}" --steps 1 --out "$work/run"
 expect 6 "not a model of points" \
