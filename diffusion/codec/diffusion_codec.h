@@ -36,8 +36,8 @@ struct Settings {
   /// Of p(x_{t-1} | x_t). analytic: the best for each image and step, as one of 16 numbers from
   /// beta_tilde to beta, which the sender finds out and sends. For x_0 as in VariationalBound.
   ReverseVariance variance = ReverseVariance::analytic;
-  /// The first timestep that is not sent: the result is the network's estimate of x_0 from x_last.
-  /// -1: all is sent, and the result is exact.
+  /// The last timestep whose x_t is sent: the result is the network's estimate of x_0 from it. -1:
+  /// x_0 itself is sent too, and the result is exact.
   std::int64_t last = -1;
 };
 

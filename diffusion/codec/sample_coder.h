@@ -34,10 +34,9 @@ double divergence(float shift, float scale);
 /// independent candidates. The step of `shared` is not used.
 Tensor candidate(Rng shared, std::uint64_t place, std::uint32_t k, std::int64_t n);
 
-/// The k in [1, limit] whose candidate is sent. The result is exact when a later candidate cannot
-/// win; where q is nowhere narrower than p none of the two can be sure, and with a limit the sample
-/// has the law of q but for its values with q / p above about `limit`: those come out too rarely.
-/// About 2^KL candidates are looked at, or `limit`.
+/// The k in [1, limit] whose candidate is sent, after about 2^KL of them. Where q is narrower than p
+/// everywhere, q / p has a maximum, and the search ends when no later candidate can win: the sample
+/// has the law of q. When `limit` ends it, values with q / p above about `limit` come out too rarely.
 std::uint32_t choose_candidate(Rng shared, std::uint64_t place, const Target& q,
                                std::uint32_t limit);
 
