@@ -44,7 +44,8 @@ std::vector<std::int64_t> best_timesteps(const NoiseSchedule& schedule,
     }
   }
 
-  // best[t]: the least cost of a chain of k timesteps from t down to 0; before[k][t]: where it goes.
+  // best[t]: the least cost of a chain of k timesteps from t down to 0; before[k][t]: where it
+  // goes.
   std::vector<double> best(n, std::numeric_limits<double>::infinity());
   best[0] = 0.0;
   std::vector<std::vector<std::size_t>> before(static_cast<std::size_t>(steps));

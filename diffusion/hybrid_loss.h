@@ -1,7 +1,8 @@
 // Training a network that learns the variance of the reverse steps (Nichol & Dhariwal 2021, arXiv
 // 2102.09672). It puts out twice the channels: see split_output.
 //
-//   const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f32, device);
+//   const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f32,
+//                                device);
 //   const Tensor output = unet(x_t, t);                              // [N, H, W, 2 C]
 //   const Tensor losses = process.losses_of(output, x0, t, eps) +    // L_hybrid, eq. 16:
 //                         variance_losses(bound, output, x_t, x0, t, eps);

@@ -55,8 +55,8 @@ double variance_of_x0(const NoiseSchedule& schedule, std::int64_t t, double mean
 double analytic_variance(const NoiseSchedule& schedule, std::int64_t t, std::int64_t s,
                          double lambda2, double mean_squared_eps);
 
-/// log sigma^2 of a network with a learned variance: between log beta_tilde where `output` is -1 and
-/// log beta where it is 1, and beyond (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
+/// log sigma^2 of a network with a learned variance: between log beta_tilde where `output` is -1
+/// and log beta where it is 1, and beyond (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
 /// `output` is NetworkOutput::variance; the other two broadcast against it. Differentiated.
 Tensor learned_log_variance(const Tensor& output, const Tensor& log_beta,
                             const Tensor& log_beta_tilde);

@@ -32,7 +32,8 @@ class TimestepSampler {
   /// n timesteps, on the CPU: one uniform number each.
   Draw draw(Rng& rng, std::int64_t n) const;
 
-  /// p(t), proportional to sqrt(E[L_t^2]) (eq. 18); uniform until every timestep has a full history.
+  /// p(t), proportional to sqrt(E[L_t^2]) (eq. 18); uniform until every timestep has a full
+  /// history.
   std::vector<double> probabilities() const;
 
   /// Remembers losses [n] at timesteps i64 [n], unweighted and from any device; what is not finite
