@@ -22,8 +22,8 @@ namespace ito {
 /// of noise each: the estimate of the paper. It needs a few thousand images, and says nothing where
 /// x_t keeps little of x_0: how far it is from 1 is then less than its own noise. One call of the
 /// network per timestep; for a chain over few timesteps pass that chain (respaced.h). The noise of
-/// timestep t is drawn at step t + 1 of `rng`, for image i as sample rng.first_sample() + i, so that
-/// batches can be averaged.
+/// timestep t is drawn at step t + 1 of `rng`, for image i as sample rng.first_sample() + i, so
+/// that batches can be averaged.
 std::vector<double> mean_squared_eps(const GaussianDiffusion& process, const Denoiser& model,
                                      const Tensor& x0, Rng rng);
 
