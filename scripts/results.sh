@@ -5,9 +5,9 @@
 #   usage: scripts/results.sh [--out DIR] [--docs]
 #     --out DIR    where everything goes (default: out/results)
 #     --docs       then put pictures and numbers into docs/
-#   ITO_RESULTS_STEPS=N      trains N steps instead of the default
-#   ITO_RESULTS_SAMPLES=N    compares N samples instead of 1000
-#   ITO_RESULTS_IMAGES=N     measures the bits of N images instead of 100
+#   ITO_RESULTS_STEPS=N      trains both models N steps instead of 2000 and 3000
+#   ITO_RESULTS_SAMPLES=N    compares N samples instead of 500
+#   ITO_RESULTS_IMAGES=N     measures the bits of N images instead of 50
 #   ITO_RESULTS_THREADS=N    uses N threads instead of all
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,10 +22,9 @@ while (($#)); do
   esac
   shift
 done
-steps=${ITO_RESULTS_STEPS:-8000}
-samples=${ITO_RESULTS_SAMPLES:-1000}
+samples=${ITO_RESULTS_SAMPLES:-500}
 bin=build/release/bin
-images=${ITO_RESULTS_IMAGES:-100}
+images=${ITO_RESULTS_IMAGES:-50}
 threads=(--threads "${ITO_RESULTS_THREADS:-0}")
 mkdir -p "$out"
 say() { printf '\n== %s\n' "$*"; }
@@ -48,25 +47,25 @@ scripts/install_packages.sh data
 cmake --build build/release --target train_mnist train_classifier sample evaluate
 
 # The classifier sees clean images only: it judges.
-once classifier.safetensors "$bin/train_classifier" --dataset fashion-mnist --steps 3000 "${threads[@]}" \
+once classifier.safetensors "$bin/train_classifier" --dataset fashion-mnist "${threads[@]}" \
   --out "$out/classifier.safetensors"
 
-# train RUN FLAG...: a run that was stopped goes on.
+# train RUN STEPS FLAG...: a run that was stopped goes on.
 train() {
-  local run=$1
-  shift
-  once "$run/finished" train_to_the_end "$out/$run" "$@"
+  local run=$1 steps=${ITO_RESULTS_STEPS:-$2}
+  shift 2
+  once "$run/finished" train_to_the_end "$out/$run" "$steps" "$@"
 }
 train_to_the_end() {
-  local run=$1 resume=()
-  shift
+  local run=$1 steps=$2 resume=()
+  shift 2
   [[ -d $run/checkpoints ]] && resume=(--resume auto)
   "$bin/train_mnist" --dataset fashion-mnist --out "$run" --steps "$steps" --batch 64 --predict v \
     --schedule cosine --groups 8 --sample-every 1000 "${threads[@]}" "${resume[@]}" "$@"
   touch "$run/finished"
 }
-train unconditional
-train conditional --class-conditional --drop-class 0.1
+train unconditional 2000 --ema 0.999
+train conditional 3000 --ema 0.999 --class-conditional --drop-class 0.1
 
 # grid NAME RUN FLAG...: 64 images from the same noise.
 grid() {
@@ -97,7 +96,7 @@ measured() {
   mv "$out/$name.part" "$out/$name.txt"
 }
 for n in 5 10 20 50; do measure "distance_ddim_$n" unconditional --sampler ddim --steps "$n"; done
-for g in 0 1 3; do measure "guidance_$g" conditional --sampler ddim --steps 50 --guidance "$g"; done
+for g in 0 1 3; do measure "guidance_$g" conditional --sampler ddim --steps 25 --guidance "$g"; done
 for run in unconditional conditional; do
   once "bound_$run.txt" measured "bound_$run" --checkpoint "$out/$run" --bound-images "$images"
 done
