@@ -15,9 +15,6 @@ configure_arguments=()
 ctest_wrapper=()
 export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may not be skipped
 
-# What the emulated device runs (docs/kernels.md). A test that does not touch the device would only repeat
-# the release run.
-emulate_skips='^(layering|layering_negative|get_data|fuzz_.*|test_docs.*|test_unet_parity.*|first_program)$'
 # Everything in tests/cuda, whose programs are named test_cuda_*.
 cuda_tests=tests/cuda/all
 # The programs in which threads of the host meet, or threads of a kernel on the emulated device.
@@ -66,7 +63,11 @@ stage_tsan() {
     run_ctest emulate-tsan -R "^(test_cuda.*|$(IFS='|'; echo "${threaded[*]}"))\$"
 }
 stage_fuzz() { configure_and_build fuzz fuzzers && run_ctest fuzz -L fuzz; }
-stage_emulate() { configure_and_build emulate && run_ctest emulate -LE 'install|fuzz' -E "$emulate_skips"; }
+# What is too slow for sanitizers on the emulated device: the programs, and the benchmarks of the kernels.
+stage_emulate() {
+  configure_and_build emulate examples/all tests/programs/all "$cuda_tests" bench_kernels &&
+    run_ctest emulate -R '^(programs_|test_cuda|bench_kernels)'
+}
 # Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs.
 stage_nvcc() {
   if ! command -v nvcc >/dev/null; then
