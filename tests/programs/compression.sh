@@ -9,8 +9,7 @@ run=$work/run
 "$bin/sample" --checkpoint "$run" --quiet --count 6 --seed 3 --save "$work/six.safetensors" --out "$work/six.png"
 mkdir "$work/in"
 for seed in 1 2 3 4 5 6; do
-  "$bin/sample" --checkpoint "$run" --quiet --count 1 --seed $seed --scale 1 --columns 1 --out "$work/framed.png"
-  "$bin/crop_png" "$work/framed.png" 2 8 "$work/in/$seed.png"
+  "$bin/sample" --checkpoint "$run" --quiet --count 1 --seed $seed --scale 1 --out "$work/in/$seed.png"
 done
 squeeze() { "$bin/compress" --checkpoint "$run" --quiet --steps 6 --block-bits 6 "$@"; }
 restore() { "$bin/decompress" --checkpoint "$run" --quiet "$@"; }
@@ -55,7 +54,7 @@ expect 3 "made with another network" \
 head -c 60 "$work/a.ito" >"$work/short.ito"
 expect 3 "damaged: its checksum does not agree" restore "$work/short.ito" --out "$work/never"
 expect 3 "not an .ito file" restore "$work/six.png" --out "$work/never"
-expect 3 "the model's images are 8 x 8 with 1 channels" squeeze "$work/framed.png" --out "$work/never.ito"
+expect 3 "the model's images are 8 x 8 with 1 channels" squeeze "$work/six.png" --out "$work/never.ito"
 expect 3 "no such file or directory" squeeze "$work/nothing.png" --out "$work/never.ito"
 expect 2 "either IMAGES or --dataset" squeeze --out "$work/never.ito"
 expect 2 "--steps must be at most 20" squeeze "$work/in" --steps 21 --out "$work/never.ito"

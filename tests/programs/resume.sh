@@ -18,8 +18,9 @@ done
 "${train[@]}" --out "$work/half" --resume auto
 same_run "$work/whole" "$work/half"
 
-# kill -9 after a random time, again and again, until the run gets to its end. The first three times add up
-# to less than the whole takes; later ones are longer, so that there is an end.
+# kill -9 again and again, until the run gets to its end: four times a random moment after it has come past
+# a checkpoint, however fast this machine is today, then after random times that grow, so that there is an end.
+last_checkpoint() { basename "$(readlink "$work/killed/checkpoints/latest" || echo step_0)" | sed 's/step_0*\(.\)/\1/'; }
 RANDOM=7
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}
 kills=0
@@ -28,6 +29,10 @@ for attempt in $(seq 1 200); do
     >/dev/null 2>"$work/killed.log" &
   pid=$!
   limit=$((10 + RANDOM % (whole_ms / 6 + whole_ms * attempt / 30)))
+  if ((attempt <= 4)); then
+    while kill -0 "$pid" 2>/dev/null && (($(last_checkpoint) < 8 * attempt)); do :; done
+    limit=$((RANDOM % 30))
+  fi
   for ((ms = 0; ms < limit; ms += 10)); do
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.01

@@ -43,7 +43,7 @@ done
 for made in docs/images/results/*; do
   grep -q "${made#docs/}" docs/results.md || fail "$made is not on the page"
 done
-for text in '  samples 5' '  samples 50' '  samples 50 3' 'unipc_20.png'; do
+for text in '  samples 5' '  samples 50' '  samples 25 3' 'unipc_20.png'; do
   grep -qx -- "$text\( .*\)\?" docs/results.md || fail "the page lacks: $text"
 done
 [[ $(grep -c '^<!-- results: ' docs/results.md) == $(grep -c '^```text' docs/results.md) ]] ||
