@@ -184,9 +184,7 @@ app::ExitCode run(const CompressOptions& o) {
     point.bits += p.bits;
     point.square += p.mean_square * static_cast<double>(p.count);
     progress.update(p.first * (o.steps - left) + p.count * (o.steps - p.t), NAN, 0, 0);
-    if (app::stop_requested()) {
-      throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
-    }
+    app::expect_no_signal();
   };
   codec::Container file;
   file.message = codec::send(model.process, model.model, images, settings,

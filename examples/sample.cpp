@@ -298,10 +298,7 @@ Drawn draw(const Job& job, app::Progress& progress) {
     const Observer watch = [&](const SampleStep& s) {
       if (is_frame(s.step, s.steps)) keep(frame++, s.x_next);
       progress.update(first * s.steps + s.step * n, NAN, 0, 0);
-      if (app::stop_requested()) {
-        throw app::ProgramError(app::signal_exit_code(),
-                                "stopped by a signal; nothing was written");
-      }
+      app::expect_no_signal();
     };
     images.push_back(
         app::run_sampler(job.plan, job.process, denoiser_for(job, first, n), start, rng, watch)

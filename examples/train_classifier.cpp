@@ -138,9 +138,7 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
   app::Progress progress(o.steps, 0, o.batch, o.quiet);
   double shown = NAN, norm = NAN;
   for (std::int64_t step = 0; step < o.steps; ++step) {
-    if (app::stop_requested()) {
-      throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
-    }
+    app::expect_no_signal();
     const std::vector<std::int64_t> indices = batches.indices_at(step);
     images.assign(Tensor::from(indices, images.shape()));
     labels.assign(data::gather_labels(set, indices));

@@ -86,9 +86,7 @@ void train(const Options& o, const app::PointModel& model) {
 
   app::Progress progress(o.steps, 0, o.batch, o.quiet, "points");
   for (std::int64_t step = 0; step < o.steps; ++step) {
-    if (app::stop_requested()) {
-      throw app::ProgramError(app::signal_exit_code(), "stopped by a signal; nothing was written");
-    }
+    app::expect_no_signal();
     for (Rng* rng : {&points, &timesteps, &noise}) rng->seek(static_cast<std::uint64_t>(step));
     const Tensor x0 = data::draw_points(set, points, o.batch, DType::f32);
     const Tensor eps = randn(noise, x0.shape());
