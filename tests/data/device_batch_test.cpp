@@ -2,16 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "data/batch.h"
 #include "tensor/graph.h"
+#include "tests/compare.h"
 #include "tests/data/support.h"
 #include "tests/devices.h"
 
 using namespace ito;
+using test::same_bits;
 using namespace ito::data;
 
 namespace {
@@ -24,12 +25,6 @@ Dataset numbered(const Shape& shape, Device device = Device::cpu()) {
 
 Tensor integers(const std::vector<std::int64_t>& values, Device device) {
   return Tensor::from(values, {static_cast<std::int64_t>(values.size())}).to(device);
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.to(Device::cpu()), y = b.to(Device::cpu());
-  return x.shape() == y.shape() && x.dtype() == y.dtype() &&
-         std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
 }
 
 bool all_nan(const Tensor& x) {

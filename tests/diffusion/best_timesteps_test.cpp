@@ -12,7 +12,7 @@
 #include "diffusion/timestep_spacing.h"
 #include "diffusion/variational_bound.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;

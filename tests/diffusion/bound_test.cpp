@@ -11,17 +11,17 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/variational_bound.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
 using test::marginal_variance;
+using test::max_difference;
 
 namespace {
 
 const double pi = std::numbers::pi, ln2 = std::numbers::ln2;
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 Tensor same_t(std::int64_t n, std::int64_t t) {
   return Tensor::full({n}, static_cast<double>(t), DType::i64);

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
@@ -12,12 +11,15 @@
 #include "diffusion/samplers.h"
 #include "tensor/error.h"
 #include "tensor/graph.h"
+#include "tests/compare.h"
 #include "tests/devices.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 using test::exact_denoiser;
 using test::marginal_variance;
+using test::max_difference;
+using test::same_bits;
 
 namespace {
 
@@ -25,15 +27,6 @@ constexpr double unit_roundoff = 0x1p-24;  // of f32
 
 Tensor on_cpu(const Tensor& x) { return x.to(Device::cpu()); }
 Tensor in_f64(const Tensor& x) { return convert(on_cpu(x), DType::f64); }
-
-double max_difference(const Tensor& a, const Tensor& b) {
-  return max(abs(in_f64(a) - in_f64(b))).item();
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  const Tensor x = on_cpu(a), y = on_cpu(b);
-  return x.shape() == y.shape() && std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
-}
 
 Tensor drawn(std::uint64_t step, const Shape& shape) {
   Rng rng(31, Purpose::test);

@@ -14,15 +14,15 @@
 #include "diffusion/samplers.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
+#include "tests/compare.h"
 #include "tests/devices.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
 using oracle::GaussianMixture;
+using test::max_difference;
 
 namespace {
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 // x0 and eps at (+-sigma_data, +-1): the four points have the second moments of N(0, sigma_data^2)
 // and N(0, 1), so the mean of a square of anything linear in them is its expectation.

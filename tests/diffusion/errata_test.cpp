@@ -13,11 +13,13 @@
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/samplers.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
 using oracle::GaussianMixture;
+using test::max_difference;
 
 namespace {
 
@@ -28,8 +30,6 @@ Tensor number(double value) { return Tensor::scalar(value, DType::f64); }
 Tensor row(const std::vector<double>& values) {
   return Tensor::from(values, {static_cast<std::int64_t>(values.size()), 1});
 }
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
-
 // One step of a sampler of scalars, from x at timestep t with the noise z. For data N(0, s2) and
 // the exact network it is linear in both, so that the variance of a run is known exactly.
 using Step = std::function<double(std::int64_t t, double x, double z)>;

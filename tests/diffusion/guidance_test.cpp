@@ -17,24 +17,21 @@
 #include "diffusion/samplers.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
+#include "tests/compare.h"
 #include "tests/devices.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
 using oracle::exact_denoiser;
 using oracle::GaussianMixture;
+using test::max_difference;
+using test::same_bits;
 
 namespace {
 
 const GaussianMixture mixture{
     {.5, .3, .2}, {{-1, 0}, {1, 1}, {.5, -1.5}}, {{.5, 1}, {1, .3}, {.4, .4}}};
 constexpr std::int64_t null_label = 3;
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
-}
 
 // The best class-conditional network: each row that of its component, or of the whole mixture.
 LabelledDenoiser exact_labelled(const GaussianDiffusion& process, const GaussianMixture& data) {

@@ -17,7 +17,7 @@
 #include "nn/flat.h"
 #include "nn/lr_schedule.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 using test::marginal_variance;

@@ -14,7 +14,7 @@
 #include "nn/flat.h"
 #include "nn/layers.h"
 #include "nn/lr_schedule.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "autograd/ops/elementwise.h"
@@ -14,14 +13,12 @@
 #include "autograd/ops/reduce.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
+#include "tests/compare.h"
 
 using namespace ito;
+using test::same_bits;
 
 namespace {
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
-}
 
 Tensor images(double scale, DType dtype = DType::f64) {
   Rng rng(4, Purpose::test);

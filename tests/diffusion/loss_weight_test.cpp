@@ -10,9 +10,11 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/variational_bound.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::max_difference;
 
 namespace {
 
@@ -20,8 +22,6 @@ const NoiseSchedule linear = NoiseSchedule::linear();
 const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb_beta,
                                      LossWeight::vlb_beta_tilde, LossWeight::snr,
                                      LossWeight::min_snr,        LossWeight::likelihood};
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 }  // namespace
 

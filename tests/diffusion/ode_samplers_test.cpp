@@ -10,7 +10,7 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/samplers.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;

@@ -10,9 +10,11 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::max_difference;
 
 namespace {
 
@@ -20,8 +22,6 @@ constexpr Prediction kinds[] = {Prediction::epsilon, Prediction::x0,  Prediction
                                 Prediction::score,   Prediction::edm, Prediction::flow};
 
 Tensor number(double value) { return Tensor::scalar(value, DType::f64); }
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 // x_0 = D(x; sigma) as Karras et al. 2022 print it (eq. 7 and table 1), for an image that is not
 // scaled: x = x_t / alpha.

@@ -10,11 +10,13 @@
 #include "diffusion/gaussian_diffusion.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 using test::all_timesteps;
 using test::exact_denoiser;
+using test::max_difference;
 
 namespace {
 
@@ -24,8 +26,6 @@ const GaussianDiffusion cosine_process{NoiseSchedule::cosine()};
 Tensor constant(std::int64_t n, double value) { return Tensor::full({n, 1}, value, DType::f64); }
 
 std::vector<double> values(const Tensor& x) { return x.to_vector<double>(); }
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 }  // namespace
 

@@ -15,7 +15,7 @@
 #include "diffusion/respaced.h"
 #include "diffusion/variational_bound.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 using test::marginal_variance;

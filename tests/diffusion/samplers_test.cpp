@@ -5,25 +5,21 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/error.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
 using test::exact_denoiser;
 using test::marginal_variance;
+using test::max_difference;
+using test::same_bits;
 
 namespace {
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
-}
 
 using Sampler = std::function<Tensor(const GaussianDiffusion&, const Denoiser&, const Tensor& x_T,
                                      Rng, std::int64_t steps, const Observer&)>;

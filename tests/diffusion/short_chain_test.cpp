@@ -8,15 +8,15 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/respaced.h"
 #include "diffusion/samplers.h"
-#include "tests/diffusion/gaussian_data.h"
+#include "tests/compare.h"
+#include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::max_difference;
 
 namespace {
 
 const GaussianDiffusion process{NoiseSchedule::cosine(), Prediction::v};
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 // Not linear: a stand-in for a network.
 Tensor network(const Tensor& x_t, const Tensor& t) {

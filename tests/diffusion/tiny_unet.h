@@ -6,6 +6,7 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/unet.h"
 #include "nn/module.h"
+#include "tests/compare.h"
 
 namespace ito::test {
 
@@ -40,7 +41,5 @@ inline void randomize(UNet& unet, double scale) {
 inline Tensor timesteps(const std::vector<std::int64_t>& t) {
   return Tensor::from(t, {static_cast<std::int64_t>(t.size())});
 }
-
-inline double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 }  // namespace ito::test

@@ -76,10 +76,4 @@ double normalised_error(const Array& a, const Array& b) {
   return error == 0.0 ? 0.0 : error / scale;
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) {
-  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
-  const Tensor x = a.to(Device::cpu()), y = b.to(Device::cpu());
-  return std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
-}
-
 }  // namespace ito::optable

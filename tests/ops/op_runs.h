@@ -1,9 +1,12 @@
 // Running a row of the op table and comparing what comes out: what the checks share.
 #pragma once
 
+#include "tests/compare.h"
 #include "tests/ops/op_case.h"
 
 namespace ito::optable {
+
+using test::same_bits;
 
 /// "softmax, axis 0 [2, 3][3]"
 std::string label(const OpCase& row, const std::vector<Shape>& shapes);
@@ -26,6 +29,5 @@ Tensor shifted(const Tensor& t, std::int64_t offset);
 
 /// sum (a - b)^2 / sum b^2; 0 for equal arrays, NaN when either has one that the other has not.
 double normalised_error(const Array& a, const Array& b);
-bool same_bits(const Tensor& a, const Tensor& b);
 
 }  // namespace ito::optable

@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include "autograd/engine.h"
+#include "tests/compare.h"
 
 using namespace ito;
 using oracle::GaussianMixture;
+using test::max_difference;
 
 namespace {
 
@@ -13,8 +15,6 @@ const GaussianMixture mixture{
     {.5, .3, .2}, {{-2, 0, 1}, {3, 1, -1}, {0, 0, 0}}, {{.25, .5, 1}, {1, 4, .01}, {0, 1, 2}}};
 
 Tensor scalar(double value) { return Tensor::scalar(value, DType::f64); }
-
-double max_difference(const Tensor& a, const Tensor& b) { return max(abs(a - b)).item(); }
 
 }  // namespace
 
