@@ -8,7 +8,8 @@ install(TARGETS ito EXPORT ito_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDI
 install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/ito.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ito)
 foreach(folder tensor autograd nn data diffusion)
   install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ito
-          FILES_MATCHING PATTERN "*.h")
+          FILES_MATCHING PATTERN "*.h"
+          PATTERN "config_json.h" EXCLUDE)  # private: the only one with nlohmann-json
 endforeach()
 
 set(ito_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ito)

@@ -1,17 +1,12 @@
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "diffusion/models/classifier.h"
-#include "tensor/error.h"
+#include "diffusion/models/config_json.h"
 
 namespace ito {
 namespace {
 
-using Json = nlohmann::ordered_json;  // keys in the order of the fields
-
-// Calls f(key, field) for every field: the one list that reading and writing share.
-template <class Config, class F>
-void for_each_field(Config& c, const F& f) {
+constexpr auto fields = [](auto& c, const auto& f) {
   f("image_size", c.image_size);
   f("in_channels", c.in_channels);
   f("classes", c.classes);
@@ -19,23 +14,7 @@ void for_each_field(Config& c, const F& f) {
   f("channel_multipliers", c.channel_multipliers);
   f("blocks_per_level", c.blocks_per_level);
   f("norm_groups", c.norm_groups);
-}
-
-void read(const char* key, const Json& value, std::int64_t& field) {
-  if (!value.is_number_integer()) {
-    fail<FormatError>("classifier config: {} must be an integer; got {}", key, value.dump());
-  }
-  field = value.get<std::int64_t>();
-}
-
-void read(const char* key, const Json& value, std::vector<std::int64_t>& field) {
-  if (!value.is_array()) {
-    fail<FormatError>("classifier config: {} must be a list of integers; got {}", key,
-                      value.dump());
-  }
-  field.clear();
-  for (const Json& element : value) read(key, element, field.emplace_back());
-}
+};
 
 void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value < low || value > high) {
@@ -65,30 +44,10 @@ void ClassifierConfig::validate() const {
   }
 }
 
-std::string ClassifierConfig::to_json() const {
-  Json json;
-  for_each_field(*this, [&](const char* key, const auto& field) { json[key] = field; });
-  return json.dump();
-}
+std::string ClassifierConfig::to_json() const { return config_to_json(*this, fields); }
 
 ClassifierConfig ClassifierConfig::from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) fail<FormatError>("classifier config: must be a JSON object");
-  ClassifierConfig config;
-  std::vector<std::string> known;
-  for_each_field(config, [&](const char* key, auto& field) {
-    known.emplace_back(key);
-    if (!json.contains(key)) fail<FormatError>("classifier config: {} is missing", key);
-    read(key, json[key], field);
-  });
-  for (const auto& item : json.items()) {
-    if (std::ranges::count(known, item.key()) == 0) {
-      fail<FormatError>("classifier config: unknown key \"{}\"; known are {}", item.key(),
-                        fmt::join(known, ", "));
-    }
-  }
-  config.validate();
-  return config;
+  return config_from_json<ClassifierConfig>("classifier", text, fields);
 }
 
 }  // namespace ito

@@ -1,28 +1,29 @@
 #include "diffusion/models/mlp.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
+#include "diffusion/models/config_json.h"
 #include "diffusion/models/time_embedding.h"
 #include "tensor/check.h"
 
 namespace ito {
 namespace {
 
-using Json = nlohmann::ordered_json;
+constexpr auto fields = [](auto& c, const auto& f) {
+  f("dimensions", c.dimensions);
+  f("width", c.width);
+  f("layers", c.layers);
+  f("octaves", c.octaves);
+  f("time_features", c.time_features);
+  f("outputs", c.outputs);
+};
 
-// Calls f(key, field, low, high) for every field: the one list that reading, writing and checking
-// share.
-template <class Config, class F>
-void for_each_field(Config& c, const F& f) {
-  f("dimensions", c.dimensions, 1, 65536);
-  f("width", c.width, 1, 65536);
-  f("layers", c.layers, 0, 1024);
-  f("octaves", c.octaves, 0, 16);
-  f("time_features", c.time_features, 4, 65536);
-  f("outputs", c.outputs, 0, 65536);
+void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    fail<ValueError>("mlp: {} must be in [{}, {}]; got {}", field, low, high, value);
+  }
 }
 
 // sin(f x) and cos(f x) at frequencies from `low` to `high`, in equal ratios: [N, 2 count d].
@@ -53,41 +54,21 @@ Tensor time_features(const Tensor& t, std::int64_t features, DType dtype) {
 }  // namespace
 
 void MlpConfig::validate() const {
-  for_each_field(*this,
-                 [](const char* key, std::int64_t value, std::int64_t low, std::int64_t high) {
-                   if (value < low || value > high) {
-                     fail<ValueError>("mlp: {} must be in [{}, {}]; got {}", key, low, high, value);
-                   }
-                 });
+  expect_range("dimensions", dimensions, 1, 65536);
+  expect_range("width", width, 1, 65536);
+  expect_range("layers", layers, 0, 1024);
+  expect_range("octaves", octaves, 0, 16);
+  expect_range("time_features", time_features, 4, 65536);
+  expect_range("outputs", outputs, 0, 65536);
   if (time_features % 2 != 0) {
     fail<ValueError>("mlp: time_features must be even; got {}", time_features);
   }
 }
 
-std::string MlpConfig::to_json() const {
-  Json json;
-  for_each_field(*this,
-                 [&](const char* key, std::int64_t value, auto, auto) { json[key] = value; });
-  return json.dump();
-}
+std::string MlpConfig::to_json() const { return config_to_json(*this, fields); }
 
 MlpConfig MlpConfig::from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) fail<FormatError>("mlp config: not a JSON object: {}", text);
-  MlpConfig config;
-  std::size_t known = 0;
-  for_each_field(config, [&](const char* key, std::int64_t& field, auto, auto) {
-    const auto found = json.find(key);
-    if (found == json.end() || !found->is_number_integer()) {
-      fail<FormatError>("mlp config: {} must be an integer; got {}", key,
-                        found == json.end() ? "nothing" : found->dump());
-    }
-    field = found->template get<std::int64_t>();
-    ++known;
-  });
-  if (json.size() != known) fail<FormatError>("mlp config: unknown keys in {}", text);
-  config.validate();
-  return config;
+  return config_from_json<MlpConfig>("mlp", text, fields);
 }
 
 Mlp::Mlp(const MlpConfig& c, Rng& init) : config(c) {

@@ -3,28 +3,21 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
-#include <type_traits>
 
-#include "tensor/error.h"
+#include "diffusion/models/config_json.h"
 
 namespace ito {
-namespace {
-
-using Json = nlohmann::ordered_json;  // keys in the order of the fields
 
 // Words for enumerators, in their order.
-constexpr std::array<const char*, 2> words(Conditioning) { return {"add", "adagn"}; }
-constexpr std::array<const char*, 3> words(TimeFeatures) {
+static constexpr std::array<const char*, 2> words(Conditioning) { return {"add", "adagn"}; }
+static constexpr std::array<const char*, 3> words(TimeFeatures) {
   return {"sin_cos", "cos_sin", "fourier"};
 }
 
-// Calls f(key, field) for every field: the one list that reading and writing share. Files may lack
-// a field for which f(key, field, Added{}) is called: older versions did not write it.
-struct Added {};
-template <class Config, class F>
-void for_each_field(Config& c, const F& f) {
+namespace {
+
+constexpr auto fields = [](auto& c, const auto& f) {
   f("image_size", c.image_size);
   f("in_channels", c.in_channels);
   f("out_channels", c.out_channels);
@@ -42,58 +35,7 @@ void for_each_field(Config& c, const F& f) {
   f("fine_details", c.fine_details, Added{});
   f("head_channels", c.head_channels, Added{});
   f("symmetric_padding", c.symmetric_padding, Added{});
-}
-
-void read(const char* key, const Json& value, std::int64_t& field) {
-  if (!value.is_number_integer() ||
-      (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX)) {
-    fail<FormatError>("unet config: {} must be an integer; got {}", key, value.dump());
-  }
-  field = value.get<std::int64_t>();
-}
-
-void read(const char* key, const Json& value, double& field) {
-  if (!value.is_number()) {
-    fail<FormatError>("unet config: {} must be a number; got {}", key, value.dump());
-  }
-  field = value.get<double>();
-}
-
-void read(const char* key, const Json& value, bool& field) {
-  if (!value.is_boolean()) {
-    fail<FormatError>("unet config: {} must be true or false; got {}", key, value.dump());
-  }
-  field = value.get<bool>();
-}
-
-void read(const char* key, const Json& value, std::vector<std::int64_t>& field) {
-  if (!value.is_array()) {
-    fail<FormatError>("unet config: {} must be a list of integers; got {}", key, value.dump());
-  }
-  field.clear();
-  for (const Json& element : value) read(key, element, field.emplace_back());
-}
-
-template <class Enum>
-requires std::is_enum_v<Enum>
-void read(const char* key, const Json& value, Enum& field) {
-  const auto known = words(field);
-  const auto found = std::ranges::find(known, value.is_string() ? value.get<std::string>() : "");
-  if (found == known.end()) {
-    fail<FormatError>("unet config: {} must be one of {}; got {}", key, fmt::join(known, ", "),
-                      value.dump());
-  }
-  field = static_cast<Enum>(found - known.begin());
-}
-
-template <class T>
-Json written(const T& field) {
-  if constexpr (std::is_enum_v<T>) {
-    return words(field)[static_cast<std::size_t>(field)];
-  } else {
-    return field;
-  }
-}
+};
 
 void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value < low || value > high) {
@@ -212,31 +154,10 @@ void UNetConfig::validate() const {
   validate_channels(*this);
 }
 
-std::string UNetConfig::to_json() const {
-  Json json;
-  for_each_field(*this,
-                 [&](const char* key, const auto& field, auto...) { json[key] = written(field); });
-  return json.dump();
-}
+std::string UNetConfig::to_json() const { return config_to_json(*this, fields); }
 
 UNetConfig UNetConfig::from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) fail<FormatError>("unet config: must be a JSON object");
-  UNetConfig config;
-  std::vector<std::string> known;
-  for_each_field(config, [&](const char* key, auto& field, auto... added) {
-    known.emplace_back(key);
-    if (json.contains(key)) return read(key, json[key], field);
-    if (sizeof...(added) == 0) fail<FormatError>("unet config: {} is missing", key);
-  });
-  for (const auto& item : json.items()) {
-    if (std::ranges::count(known, item.key()) == 0) {
-      fail<FormatError>("unet config: unknown key \"{}\"; known are {}", item.key(),
-                        fmt::join(known, ", "));
-    }
-  }
-  config.validate();
-  return config;
+  return config_from_json<UNetConfig>("unet", text, fields);
 }
 
 }  // namespace ito

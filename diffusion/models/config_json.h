@@ -1,0 +1,116 @@
+// A network's configuration as a JSON object, there and back. Private to the library: nlohmann-json
+// is no dependency of those who use it.
+//
+// A configuration names its fields once, in a function that reading and writing share:
+//
+//   constexpr auto fields = [](auto& config, const auto& f) {
+//     f("width", config.width);
+//     f("heads", config.heads, Added{});  // files written before there was the field lack it
+//   };
+//   config_to_json(config, fields);
+//   config_from_json<MlpConfig>("mlp", text, fields);
+//
+// Fields are std::int64_t, double, bool, lists of integers, and enumerations for which there is
+// `words(Enum)`, an array with a word for each enumerator.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace ito {
+
+using ConfigJson = nlohmann::ordered_json;  // keys in the order of the fields
+
+struct Added {};
+
+/// One value of the JSON object of a `kind` ("unet") of configuration.
+struct ConfigValue {
+  const char* kind;
+  const char* key;
+  const ConfigJson& json;
+
+  void expect(bool right, const std::string& wanted) const {
+    if (!right) {
+      fail<FormatError>("{} config: {} must be {}; got {}", kind, key, wanted, json.dump());
+    }
+  }
+};
+
+inline void read(const ConfigValue& value, std::int64_t& field) {
+  const ConfigJson& json = value.json;
+  const bool too_large = json.is_number_unsigned() && json.get<std::uint64_t>() > INT64_MAX;
+  value.expect(json.is_number_integer() && !too_large, "an integer");
+  field = json.get<std::int64_t>();
+}
+
+inline void read(const ConfigValue& value, double& field) {
+  value.expect(value.json.is_number(), "a number");
+  field = value.json.get<double>();
+}
+
+inline void read(const ConfigValue& value, bool& field) {
+  value.expect(value.json.is_boolean(), "true or false");
+  field = value.json.get<bool>();
+}
+
+inline void read(const ConfigValue& value, std::vector<std::int64_t>& field) {
+  value.expect(value.json.is_array(), "a list of integers");
+  field.clear();
+  for (const ConfigJson& element : value.json) {
+    read({value.kind, value.key, element}, field.emplace_back());
+  }
+}
+
+template <class Enum>
+requires std::is_enum_v<Enum>
+void read(const ConfigValue& value, Enum& field) {
+  const auto known = words(field);
+  const std::string word = value.json.is_string() ? value.json.get<std::string>() : "";
+  const auto found = std::ranges::find(known, word);
+  value.expect(found != known.end(), fmt::format("one of {}", fmt::join(known, ", ")));
+  field = static_cast<Enum>(found - known.begin());
+}
+
+template <class Config, class Fields>
+std::string config_to_json(const Config& config, const Fields& fields) {
+  ConfigJson json;
+  fields(config, [&]<class T>(const char* key, const T& field, auto...) {
+    if constexpr (std::is_enum_v<T>) {
+      json[key] = words(field)[static_cast<std::size_t>(field)];
+    } else {
+      json[key] = field;
+    }
+  });
+  return json.dump();
+}
+
+/// Throws FormatError for text that is not a JSON object, a missing or unknown key and a value of
+/// another type, and what `Config::validate` throws.
+template <class Config, class Fields>
+Config config_from_json(const char* kind, const std::string& text, const Fields& fields) {
+  const ConfigJson json = ConfigJson::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) fail<FormatError>("{} config: must be a JSON object", kind);
+  Config config;
+  std::vector<std::string> known;
+  fields(config, [&](const char* key, auto& field, auto... added) {
+    known.emplace_back(key);
+    if (json.contains(key)) return read({kind, key, json[key]}, field);
+    if (sizeof...(added) == 0) fail<FormatError>("{} config: {} is missing", kind, key);
+  });
+  for (const auto& item : json.items()) {
+    if (std::ranges::count(known, item.key()) == 0) {
+      fail<FormatError>("{} config: unknown key \"{}\"; known are {}", kind, item.key(),
+                        fmt::join(known, ", "));
+    }
+  }
+  config.validate();
+  return config;
+}
+
+}  // namespace ito
