@@ -43,7 +43,7 @@ struct Conv2d {
   Conv2d(std::int64_t in, std::int64_t out, int kernel, Conv2dOptions options, Rng& init,
          double scale = 1.0);
   Tensor operator()(const Tensor& x) const;
-  /// (*this)(concat({x, x2})), on the device without a copy.
+  /// (*this)(concat({x, x2})), without a copy.
   Tensor operator()(const Tensor& x, const Tensor& x2) const;
   /// (*this)(x) + addend in one pass; addend [N, P, Q, out], or [N, 1, 1, out] for every pixel.
   Tensor plus(const Tensor& x, const Tensor& addend) const;

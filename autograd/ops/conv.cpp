@@ -100,8 +100,6 @@ Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight, co
   expect_shape(op, "x2", x2, {a[0], a[1], a[2], b[3]});
   const auto s = conv_shape(op, {a[0], a[1], a[2], a[3] + b[3]}, weight.shape(), options);
   if (bias.defined()) expect_shape(op, "bias", bias, {s.out});
-  if (x.device().is_cpu()) return conv2d(concat({x, x2}), weight, bias, options);
-
   Tensor y = Tensor::empty({s.n, s.p, s.q, s.out}, x.dtype(), x.device());
   launch<kernel::Conv2d>(x.device(),
                          {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, nullptr,

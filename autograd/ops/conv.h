@@ -36,8 +36,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
 Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& addend,
                   const Conv2dOptions& options = {});
 
-/// conv2d(concat({x, x2}), weight, bias, options). On the device the concatenation is never written:
-/// the kernel reads from two images.
+/// conv2d(concat({x, x2}), weight, bias, options). The concatenation is never written: the kernel
+/// reads from two images.
 ///   x [N, H, W, A], x2 [N, H, W, B], weight [O, kh, kw, A + B]. Otherwise as conv2d.
 Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight,
                      const Tensor& bias = {}, const Conv2dOptions& options = {});

@@ -69,7 +69,7 @@ ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig
 Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng,
                                  const Tensor& skip) const {
   const bool two = skip.defined();
-  if (two && (x.device().is_cpu() || !conv_shortcut)) {  // one copy serves both its readers
+  if (two && !conv_shortcut) {  // one copy serves both its readers
     return (*this)(concat({x, skip}), emb, dropout_rng);
   }
   const Tensor told = time_emb_proj(emb);  // [N, C] or [N, 2 C], the same for every pixel

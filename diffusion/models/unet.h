@@ -46,7 +46,7 @@ struct ResidualBlock {
 
   ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init);
   /// x [N, H, W, in], emb [N, 4 base_channels] with the SiLU applied; returns [N, H, W, out].
-  /// With skip, the same of concat({x, skip}), which on the device is never written.
+  /// With skip, the same of concat({x, skip}), which is never written where a shortcut reads both.
   Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng,
                     const Tensor& skip = {}) const;
 

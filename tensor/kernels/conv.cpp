@@ -40,6 +40,13 @@ struct Correlation {
   const T* bias = nullptr;
   const T* addend = nullptr;
   bool addend_per_image = false;
+  const T* x2 = nullptr;  // the last `second` of the channels, when x has only the others
+  Index second = 0;
+
+  Image<T> image(Index i) const {
+    const Index pixels = i * h * w, first = in - second;
+    return {x + pixels * first, second > 0 ? x2 + pixels * second : nullptr, h, w, first, second};
+  }
 };
 
 /// G rows of M neighbouring pixels and one block of output channels.
@@ -210,8 +217,8 @@ void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, cons
   const Index p0 = slab_index % cut.row_slabs * cut.rows;
   const Index n0 = slab_index / cut.row_slabs * cut.images;
   const Index p1 = std::min(c.p, p0 + cut.rows), n1 = std::min(c.n, n0 + cut.images);
-  const bool inside = c.top == 0 && c.left == 0 && (c.p - 1) * c.stride + c.kh <= c.h &&
-                      (c.q - 1) * c.stride + c.kw <= c.w;
+  const bool inside = c.second == 0 && c.top == 0 && c.left == 0 &&
+                      (c.p - 1) * c.stride + c.kh <= c.h && (c.q - 1) * c.stride + c.kw <= c.w;
   const Index pixel = inside ? c.in : padded_channels<T>(c.in);
   const Index rows = (p1 - p0 - 1) * c.stride + c.kh, columns = (c.q - 1) * c.stride + c.kw;
   Scratch<T> copy(inside ? 0 : (n1 - n0) * rows * columns * pixel);
@@ -220,8 +227,8 @@ void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, cons
     slab = {c.x + (n0 * c.h + p0 * c.stride) * c.w * c.in, c.h * c.w * c.in, c.w * c.in, c.in};
   } else {
     for (Index n = n0; n < n1; ++n) {
-      copy_padded(c.x + n * c.h * c.w * c.in, c.h, c.w, c.in, p0 * c.stride - c.top, -c.left, rows,
-                  columns, pixel, copy.data() + (n - n0) * slab.image_step);
+      copy_padded(c.image(n), p0 * c.stride - c.top, -c.left, rows, columns, pixel,
+                  copy.data() + (n - n0) * slab.image_step);
     }
   }
   const Index taps = c.kh * c.kw * c.in;
@@ -261,7 +268,8 @@ void correlate_pixels(Correlation<T> c) {
   const Index total = c.n * c.p * c.q;
   const auto run = [&](Index first, Index rows, Index columns) {
     Correlation<T> part = c;
-    part.x += first * c.in;
+    part.x += first * (c.in - c.second);
+    if (part.second > 0) part.x2 += first * c.second;
     part.y += first * c.out;
     if (part.addend != nullptr) part.addend += first * c.out;
     part.n = rows, part.h = part.p = 1, part.w = part.q = columns;
@@ -327,6 +335,7 @@ void Conv2d::cpu(const Args& args) {
     c.bias = static_cast<const T*>(args.bias);
     c.addend = static_cast<const T*>(args.addend);
     c.addend_per_image = args.addend_per_image;
+    c.x2 = static_cast<const T*>(args.x2), c.second = args.second;
     const bool pixels = s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w &&
                         s.top == 0 && s.left == 0 && !(c.addend != nullptr && c.addend_per_image);
     pixels ? correlate_pixels(c) : correlate(c);

@@ -24,7 +24,7 @@ struct ConvShape {
 
 /// Forward. Accumulates in the dtype of the arrays, bf16 in f32.
 ///
-/// On the device x may come in two arrays, as the concatenation of their channels would be: x
+/// x may come in two arrays, read as the concatenation of their channels would be: x
 /// [n, h, w, in - second] and x2 [n, h, w, second].
 struct Conv2d {
   static constexpr const char* name = "conv2d";
@@ -38,7 +38,7 @@ struct Conv2d {
     bool addend_per_image;
     DType dtype;
     const void* x2 = nullptr;
-    std::int64_t second = 0;  ///< channels of x2; 0 on the CPU
+    std::int64_t second = 0;  ///< channels of x2; 0: x is whole
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

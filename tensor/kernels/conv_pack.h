@@ -17,24 +17,50 @@ Index padded_channels(Index channels) {
   return (lines | 1) * line;
 }
 
-/// Rows of one image with zeros around: to[r][s][c] = x[first_row + r][first_column + s][c], and 0
-/// outside the image. x is [h, w, c], `to` is [rows, columns, pixel] with pixel >= c.
+/// to[i][c] = from[i][c] for i < count: pixels of c channels that stand `pixel` apart in `to`.
 template <class T>
-void copy_padded(const T* x, Index h, Index w, Index c, Index first_row, Index first_column,
-                 Index rows, Index columns, Index pixel, T* to) {
+void copy_pixels(const T* from, Index c, Index count, Index pixel, T* to) {
+  if (c == pixel) {
+    std::copy_n(from, count * c, to);
+    return;
+  }
+  for (Index i = 0; i < count; ++i, from += c, to += pixel) {
+    for (Index j = 0; j < c; ++j) to[j] = from[j];
+  }
+}
+
+/// An image [h, w, c] whose pixels come from one array or two: channels 0 .. first - 1 from x
+/// [h, w, first], the other `second` from x2 [h, w, second].
+template <class T>
+struct Image {
+  const T* x;
+  const T* x2;
+  Index h, w, first, second;
+};
+
+/// Rows of an image with zeros around: to[r][s][c] = image[first_row + r][first_column + s][c], and
+/// 0 outside the image. `to` is [rows, columns, pixel] with pixel >= c; what lies behind the
+/// channels of a pixel inside the image is not written.
+template <class T>
+void copy_padded(const Image<T>& image, Index first_row, Index first_column, Index rows,
+                 Index columns, Index pixel, T* to) {
   const Index before = std::clamp<Index>(-first_column, 0, columns);
-  const Index inside = std::clamp<Index>(w - std::max<Index>(first_column, 0), 0, columns - before);
+  const Index inside =
+      std::clamp<Index>(image.w - std::max<Index>(first_column, 0), 0, columns - before);
   for (Index r = 0; r < rows; ++r, to += columns * pixel) {
     const Index row = first_row + r;
-    if (row < 0 || row >= h || inside == 0) {
+    if (row < 0 || row >= image.h || inside == 0) {
       std::fill_n(to, columns * pixel, T(0));
       continue;
     }
     std::fill_n(to, before * pixel, T(0));
-    const T* from = x + (row * w + first_column + before) * c;
-    T* at = to + before * pixel;
-    for (Index s = 0; s < inside; ++s, from += c, at += pixel) std::copy_n(from, c, at);
-    std::fill_n(at, (columns - before - inside) * pixel, T(0));
+    const Index at = row * image.w + first_column + before;
+    copy_pixels(image.x + at * image.first, image.first, inside, pixel, to + before * pixel);
+    if (image.second > 0) {
+      copy_pixels(image.x2 + at * image.second, image.second, inside, pixel,
+                  to + before * pixel + image.first);
+    }
+    std::fill_n(to + (before + inside) * pixel, (columns - before - inside) * pixel, T(0));
   }
 }
 

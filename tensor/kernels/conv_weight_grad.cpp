@@ -86,8 +86,9 @@ void add_group(const WeightGrad<T>& g, Index n0, Index n1, Index p0, Index p1, I
   const Index rows = (p1 - p0 - 1) * s.stride + s.kh, columns = (s.q - 1) * s.stride + s.kw;
   T* dense = dy_copy;
   for (Index n = n0; n < n1; ++n) {
-    copy_padded(g.x + n * s.h * s.w * s.in, s.h, s.w, s.in, p0 * s.stride - s.top, -s.left, rows,
-                columns, pixel, x_copy + (n - n0) * rows * columns * pixel);
+    const Image<T> image{g.x + n * s.h * s.w * s.in, nullptr, s.h, s.w, s.in, 0};
+    copy_padded(image, p0 * s.stride - s.top, -s.left, rows, columns, pixel,
+                x_copy + (n - n0) * rows * columns * pixel);
     const T* dy = g.dy + (n * s.p + p0) * s.q * s.out + b * block_width<T>;
     for (Index i = 0; i < (p1 - p0) * s.q; ++i, dy += s.out, dense += room) {
       std::copy_n(dy, valid, dense);
