@@ -6,8 +6,6 @@
 // prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py. The step is
 // that of the training programs: on a GPU it is one recorded graph, and nothing is read back within
 // the timed steps.
-#include <sys/resource.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -17,6 +15,8 @@
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
+#include "benchmarks/presets.h"
+#include "benchmarks/process.h"
 #include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/models/unet.h"
@@ -44,34 +44,13 @@ struct Options {
 
 struct Result {
   std::int64_t parameters;
-  double step_ms;    // median of wall time
-  double cpu_ms;     // mean of processor time, all threads together
-  std::size_t peak;  // bytes of live tensors, at most
-  double loss;       // of the last step: the optimiser works
+  double step_ms;         // median of wall time
+  double cpu_ms;          // mean of processor time, all threads together
+  double faults;          // page faults of a step, mean
+  std::size_t peak;       // bytes of live tensors, at most
+  std::int64_t resident;  // bytes of memory that model and steps took of the system, at most
+  double loss;            // of the last step: the optimiser works
 };
-
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-UNetConfig config_of(const std::string& preset) {
-  if (preset == "cifar10") return UNetConfig::cifar10();
-  UNetConfig config = UNetConfig::mnist();
-  if (preset == "tiny") {  // to see that the program runs
-    config.image_size = 8;
-    config.base_channels = 8;
-    config.channel_multipliers = {1, 2};
-    config.blocks_per_level = 1;
-    config.attention_resolutions = {4};
-    config.norm_groups = 4;
-  }
-  return config;
-}
 
 // Everything that a step needs, and the step.
 class Training {
@@ -80,7 +59,7 @@ class Training {
       : device_(o.device()),
         dtype_(o.dtype()),
         batch_(o.batch),
-        config_(config_of(o.preset)),
+        config_(bench::unet_config(o.preset)),
         unet_(config_, init_),
         flat_(unet_, device_, dtype_),
         adam_(flat_),
@@ -143,6 +122,7 @@ class Training {
 };
 
 Result measure(const Options& options) {
+  const bench::ResidentMemory resident;
   Training training(options);
   std::int64_t number = 0;
   for (int i = 0; i < options.warmup; ++i) training.step(number++);
@@ -153,7 +133,8 @@ Result measure(const Options& options) {
   const int stretches = options.device().is_cpu() ? options.steps : std::min(5, options.steps);
   const int per_stretch = options.steps / stretches;
   std::vector<double> times;
-  const double cpu_begin = cpu_seconds();
+  const double cpu_begin = bench::processor_seconds();
+  const std::int64_t faults_begin = bench::page_faults();
   for (int i = 0; i < stretches; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     for (int k = 0; k < per_stretch; ++k) training.step(number++);
@@ -161,10 +142,17 @@ Result measure(const Options& options) {
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
     times.push_back(time.count() / per_stretch);
   }
-  const double cpu = (cpu_seconds() - cpu_begin) / (stretches * per_stretch);
+  const double steps = stretches * per_stretch;
+  const double cpu = (bench::processor_seconds() - cpu_begin) / steps;
+  const double faults = static_cast<double>(bench::page_faults() - faults_begin) / steps;
   std::sort(times.begin(), times.end());
-  return {training.parameters(), 1e3 * times[times.size() / 2], 1e3 * cpu,
-          memory::usage(options.device()).peak, training.loss()};
+  return {training.parameters(),
+          1e3 * times[times.size() / 2],
+          1e3 * cpu,
+          faults,
+          memory::usage(options.device()).peak,
+          resident.peak(),
+          training.loss()};
 }
 
 void print(const Options& o, const Result& r) {
@@ -177,17 +165,19 @@ void print(const Options& o, const Result& r) {
         "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"{}\", \"dtype\": \"{}\", "
         "\"graph\": \"{}\", \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
         "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"images_per_s\": {:.1f}, "
-        "\"peak_bytes\": {}, \"loss\": {:.6f}}}\n",
+        "\"peak_bytes\": {}, \"resident_bytes\": {}, \"page_faults\": {:.1f}, \"loss\": {:.6f}}}\n",
         o.preset, device, o.dtype_name, graph, num_threads(), o.batch, r.parameters, r.step_ms,
-        r.cpu_ms, images_per_s, r.peak, r.loss);
+        r.cpu_ms, images_per_s, r.peak, r.resident, r.faults, r.loss);
   } else {
     fmt::print(
         "{} preset, {} parameters, batch {}, {} on {}{}, {} threads: {:.2f} ms per step ({:.1f} ms "
-        "of processor time), {:.1f} images/s, {:.1f} MB at most, loss {:.4f}{}\n",
+        "of processor time), {:.1f} images/s, {:.1f} MB of tensors and {:.1f} MB of memory at "
+        "most, "
+        "{:.0f} page faults per step, loss {:.4f}{}\n",
         o.preset, r.parameters, o.batch, o.dtype_name, device,
         graph == "graph" ? " as a graph" : "", num_threads(), r.step_ms, r.cpu_ms, images_per_s,
-        1e-6 * static_cast<double>(r.peak), r.loss,
-        device == "emulated" ? " (times of the emulated device mean nothing)" : "");
+        1e-6 * static_cast<double>(r.peak), 1e-6 * static_cast<double>(r.resident), r.faults,
+        r.loss, device == "emulated" ? " (times of the emulated device mean nothing)" : "");
   }
 }
 
