@@ -12,10 +12,12 @@
 #include "diffusion/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
+#include "tests/diffusion/sampler_probe.h"
 #include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::bent_noise;
 using test::marginal_variance;
 using test::max_difference;
 
@@ -62,12 +64,6 @@ double expected_bound(const GaussianDiffusion& process, const Denoiser& model, d
 double excess(const GaussianDiffusion& process, double s2, const BoundOptions& options) {
   return expected_bound(process, test::exact_denoiser(process, s2), s2, options) - entropy(s2) -
          kl_of_the_end(process.schedule, s2);
-}
-
-// Not linear, and different at every t: a stand-in for a network.
-Tensor bent_noise(const Tensor& x_t, const Tensor& t) {
-  const Tensor phase = reshape(convert(t, x_t.dtype()), Shape{t.size(0), 1});
-  return tanh(0.7 * x_t + sin(0.3 * phase));
 }
 
 Tensor log_normal(const Tensor& x, const Tensor& mean_of, const Tensor& log_variance) {

@@ -10,6 +10,7 @@
 #include "tests/diffusion/tiny_unet.h"
 
 using namespace ito;
+using test::gradient_errors;
 using test::make_unet;
 using test::max_difference;
 using test::randomize;
@@ -29,29 +30,6 @@ UNet exact_unet(const UNetConfig& config) {
   nn::to_dtype(unet, DType::f64);
   randomize(unet, 0.1);
   return unet;
-}
-
-// The largest relative error of derivatives along random directions, one for each tensor, against
-// central differences.
-double gradient_error(const std::function<Tensor()>& loss, const std::vector<Tensor>& inputs) {
-  const std::vector<Tensor> gradients = grad(loss(), inputs);
-  Rng rng(8, Purpose::test);
-  const double h = 1e-5;
-  double worst = 0;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    Tensor p = inputs[i];
-    const NoGrad no_grad;
-    const Tensor direction = randn(rng, p.shape(), DType::f64), start = p.clone();
-    p.assign(start + h * direction);
-    const double above = loss().item();
-    p.assign(start - h * direction);
-    const double below = loss().item();
-    p.assign(start);
-    const double wanted = (above - below) / (2 * h);
-    const double got = sum(gradients[i] * direction).item();
-    worst = std::max(worst, std::abs(got - wanted) / (1.0 + std::abs(wanted)));
-  }
-  return worst;
 }
 
 }  // namespace
@@ -83,7 +61,8 @@ TEST_CASE("AdaGN: gradients through scale and shift equal finite differences") {
   const Tensor h = parameter(randn(rng, {2, 3, 3, 4}, DType::f64));
   const Tensor told = parameter(randn(rng, {2, 8}, DType::f64));
   const Tensor weight = randn(rng, {2, 3, 3, 4}, DType::f64);
-  CHECK(gradient_error([&] { return sum(weight * scale_and_shift(h, told)); }, {h, told}) < 1e-9);
+  const auto loss = [&] { return sum(weight * scale_and_shift(h, told)); };
+  for (const double error : gradient_errors(loss, {h, told})) CHECK(error < 1e-9);
 }
 
 TEST_CASE("unet with AdaGN: told nothing it is the network with addition") {
@@ -123,7 +102,8 @@ TEST_CASE("unet: gradients equal finite differences with AdaGN, classes, feature
   const Tensor weight = randn(rng, {2, 6, 6, 3}, DType::f64);
   std::vector<Tensor> inputs = nn::parameters(unet);
   inputs.push_back(x);
-  CHECK(gradient_error([&] { return sum(weight * unet(x, t, nullptr, y)); }, inputs) < 1e-6);
+  const auto loss = [&] { return sum(weight * unet(x, t, nullptr, y)); };
+  for (const double error : gradient_errors(loss, inputs)) CHECK(error < 1e-6);
 }
 
 TEST_CASE("sinusoidal_embedding: improved DDPM has cosines first, and slower frequencies") {

@@ -13,9 +13,11 @@
 #include "tensor/graph.h"
 #include "tests/compare.h"
 #include "tests/devices.h"
+#include "tests/diffusion/sampler_probe.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::bent_noise;
 using test::exact_denoiser;
 using test::marginal_variance;
 using test::max_difference;
@@ -32,12 +34,6 @@ Tensor drawn(std::uint64_t step, const Shape& shape) {
   Rng rng(31, Purpose::test);
   rng.seek(step);
   return randn(rng, shape);
-}
-
-// Not linear, and different at every t: a stand-in for a network.
-Tensor bent_noise(const Tensor& x_t, const Tensor& t) {
-  const Tensor phase = reshape(convert(t, x_t.dtype()), Shape{t.size(0), 1});
-  return tanh(0.7 * x_t + sin(0.01 * phase));
 }
 
 struct Run {

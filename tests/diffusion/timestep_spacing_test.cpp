@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tensor/error.h"
@@ -15,6 +16,30 @@ constexpr Spacing all_spacings[] = {Spacing::even, Spacing::quadratic, Spacing::
                                     Spacing::log_snr};
 
 }  // namespace
+
+TEST_CASE("spacing: even timesteps visit both ends, and their gaps differ by at most one") {
+  CHECK(evenly_spaced_timesteps(1000, 1) == V{999});
+  CHECK(evenly_spaced_timesteps(1000, 2) == V{0, 999});
+  CHECK(evenly_spaced_timesteps(1000, 4) == V{0, 333, 666, 999});
+  CHECK(evenly_spaced_timesteps(10, 4) == V{0, 3, 6, 9});
+  CHECK(evenly_spaced_timesteps(4, 4) == V{0, 1, 2, 3});
+  CHECK(evenly_spaced_timesteps(1, 1) == V{0});
+  for (std::int64_t steps = 2; steps <= 1000; ++steps) {
+    const V t = evenly_spaced_timesteps(1000, steps);
+    REQUIRE(static_cast<std::int64_t>(t.size()) == steps);
+    REQUIRE(t.front() == 0);
+    REQUIRE(t.back() == 999);
+    std::int64_t shortest = 1000, longest = 0;
+    for (std::size_t i = 1; i < t.size(); ++i) {
+      shortest = std::min(shortest, t[i] - t[i - 1]);
+      longest = std::max(longest, t[i] - t[i - 1]);
+    }
+    REQUIRE(shortest >= 1);
+    REQUIRE(longest - shortest <= 1);
+  }
+  CHECK_THROWS_AS(evenly_spaced_timesteps(10, 0), ValueError);
+  CHECK_THROWS_AS(evenly_spaced_timesteps(10, 11), ValueError);
+}
 
 TEST_CASE("spacing: quadratic timesteps are the squares up to 0.8 T, rounded down") {
   const NoiseSchedule schedule = NoiseSchedule::linear();
