@@ -57,8 +57,7 @@ Times measure(const ConvShape& s, int rounds) {
   const double flops = 2.0 * static_cast<double>(s.n * s.p * s.q * s.kh * s.kw * s.in * s.out);
   Times t;
   t.forward = best_seconds(rounds, flops, [&] {
-    Conv2d::cpu(
-        {x.raw(), w.raw(), bias.raw(), nullptr, y.mutable_raw(), s, false, DType::f32});
+    Conv2d::cpu({x.raw(), w.raw(), bias.raw(), nullptr, y.mutable_raw(), s, false, DType::f32});
   });
   t.input = best_seconds(rounds, flops, [&] {
     Conv2dInputGrad::cpu({dy.raw(), w.raw(), dx.mutable_raw(), s, DType::f32});
@@ -71,7 +70,10 @@ Times measure(const ConvShape& s, int rounds) {
 
 std::string name_of(const ConvShape& s) {
   return fmt::format("{}x{} {}x{}{} {} > {}", s.p, s.q, s.kh, s.kw,
-                     s.kh == 4 ? " of upsampling" : s.stride == 2 ? " stride 2" : "", s.in, s.out);
+                     s.kh == 4       ? " of upsampling"
+                     : s.stride == 2 ? " stride 2"
+                                     : "",
+                     s.in, s.out);
 }
 
 void run(const std::string& preset, std::int64_t batch, const std::string& filter, int rounds) {

@@ -43,7 +43,7 @@ struct Probe {
 // Two runs with the same z differ by products of m alone; what m does not explain of one run is
 // sqrt(v) z, and z is known from the contract of the generator.
 inline Probe probe(const Sampler& sampler, const GaussianDiffusion& process, double s2,
-            std::int64_t steps) {
+                   std::int64_t steps) {
   const Shape shape{1, 1};
   Probe p;
   const auto path_from = [&](double start) {
