@@ -1,59 +1,81 @@
 #!/bin/bash
-# Times a training step of ito and of PyTorch in turn, several rounds, and prints both and the ratio.
+# Times ito and PyTorch in turn on the same work and prints how many times as fast ito is, and how much
+# memory it needs of what PyTorch does. Without --preset all three comparisons: training steps of mnist
+# (batch 64) and cifar10 (batch 8), and 64 images of mnist drawn with DDIM in 50 steps.
 #
-#   benchmarks/compare_torch.sh [--preset mnist|cifar10] [--batch N] [--threads N] [--rounds N] [--steps N]
-#                               [--bin DIR] [--json FILE]
+#   benchmarks/compare_torch.sh [--python PATH]... [--preset mnist|cifar10] [--task train|sample] [--batch N]
+#                               [--threads N] [--rounds N] [--steps N] [--bin DIR] [--json FILE]
 #
-# Needs a build with benchmarks (--bin: where bench_train_step is; default build/release/bin) and
-# Debian's python3-torch. The rounds alternate, so that other load on the machine meets both alike. The
-# ratio of processor times is the one to trust when there is such load.
+#   --python   a Python with PyTorch (default /usr/bin/python3: apt-get install python3-torch); give it several
+#              times to compare with several, such as Debian's and a current one
+#   --preset   compare only this network, at --task (train, the default, or sample)
+#   --steps    steps to time: of training (default 4, cifar10 2), or of DDIM (default 50)
+#   --rounds   how often each program runs (default 3); the figures are medians
+#   --bin      where bench_train_step and bench_sample are (default build/release/bin)
+#   --json     also write all figures and all runs to this file
+#
+# The programs alternate, so that other load on the machine meets all alike. The ratio of processor
+# times is the one to trust when there is such load. Memory is what the process had resident at its peak
+# above what it had before it made the network: the program itself and its libraries do not count.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=mnist batch= threads=2 rounds=3 steps=3 bin=build/release/bin json=
+preset= task=train batch= threads=2 rounds=3 steps= bin=build/release/bin json=
+pythons=()
 while (($#)); do
   case $1 in
-    --preset | --batch | --threads | --rounds | --steps | --bin | --json)
+    --python | --preset | --task | --batch | --threads | --rounds | --steps | --bin | --json)
       (($# > 1)) || { echo "compare_torch.sh: $1 needs a value" >&2; exit 2; }
-      declare "${1#--}=$2"
+      if [[ $1 == --python ]]; then pythons+=("$2"); else declare "${1#--}=$2"; fi
       shift 2
       ;;
     -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit ;;
     *) echo "compare_torch.sh: unknown option $1; see --help" >&2; exit 2 ;;
   esac
 done
-[[ -n $batch ]] || batch=$([[ $preset == cifar10 ]] && echo 8 || echo 64)
-[[ -x $bin/bench_train_step ]] || {
-  echo "compare_torch.sh: there is no $bin/bench_train_step; build with: cmake --preset release && cmake --build --preset release" >&2
-  exit 1
-}
-/usr/bin/python3 -c 'import torch' 2>/dev/null || {
-  echo "compare_torch.sh: PyTorch is missing; on Debian: apt-get install python3-torch" >&2
-  exit 1
-}
+[[ $task == train || $task == sample ]] || { echo "compare_torch.sh: --task is train or sample" >&2; exit 2; }
+for program in bench_train_step bench_sample; do
+  [[ -x $bin/$program ]] || {
+    echo "compare_torch.sh: there is no $bin/$program; build with: cmake --preset release && cmake --build --preset release" >&2
+    exit 1
+  }
+done
+((${#pythons[@]})) || pythons=(/usr/bin/python3)
+peers=()
+for python in "${pythons[@]}"; do
+  if "$python" -W ignore -c 'import torch' 2>/dev/null; then
+    peers+=("$python")
+  else
+    echo "compare_torch.sh: $python has no PyTorch: left out" >&2
+  fi
+done
+((${#peers[@]})) || { echo "compare_torch.sh: PyTorch is missing; on Debian: apt-get install python3-torch" >&2; exit 1; }
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
-options=(--preset "$preset" --batch "$batch" --threads "$threads" --steps "$steps" --warmup 1)
-for ((round = 1; round <= rounds; ++round)); do
-  "$bin/bench_train_step" "${options[@]}" --json | tee -a "$lines"
-  /usr/bin/python3 benchmarks/torch_ddpm_unet.py "${options[@]}" | tee -a "$lines"
-done
 
-/usr/bin/python3 - "$lines" "$json" <<'PYTHON'
-import json, statistics, sys
-runs = [json.loads(line) for line in open(sys.argv[1])]
-mine = [r for r in runs if r["peer"] == "ito"]
-theirs = [r for r in runs if r["peer"] != "ito"]
-assert len({r["parameters"] for r in runs}) == 1, "the networks differ"
-median = lambda rows, key: statistics.median(r[key] for r in rows)
-result = {"preset": mine[0]["preset"], "batch": mine[0]["batch"], "threads": mine[0]["threads"],
-          "rounds": len(mine), "peer": theirs[0]["peer"]}
-for key, what in (("step_ms", "a step"), ("cpu_ms", "processor time of a step")):
-    a, b = median(mine, key), median(theirs, key)
-    result[key] = {"ito": a, "torch": b, "ratio": round(b / a, 2)}
-    print(f"{what}: ito {a:.0f} ms, {theirs[0]['peer']} {b:.0f} ms: ito is {b / a:.2f} times as fast")
-if sys.argv[2]:
-    with open(sys.argv[2], "w") as f:
-        json.dump({**result, "runs": runs}, f, indent=1)
-PYTHON
+# compare TASK PRESET BATCH STEPS: every program in turn, their lines of JSON to $lines.
+compare() {
+  local options=(--preset "$2" --batch "$3" --threads "$threads" --steps "$4" --warmup 1) round
+  for ((round = 1; round <= rounds; ++round)); do
+    echo "$1 $2, batch $3, round $round of $rounds" >&2
+    if [[ $1 == sample ]]; then
+      "$bin/bench_sample" "${options[@]}" --count "$3" --json
+      for python in "${peers[@]}"; do "$python" -W ignore benchmarks/torch_ddpm_unet.py "${options[@]}" --sample; done
+    else
+      "$bin/bench_train_step" "${options[@]}" --json
+      for python in "${peers[@]}"; do "$python" -W ignore benchmarks/torch_ddpm_unet.py "${options[@]}"; done
+    fi
+  done >>"$lines"
+}
+
+if [[ -n $preset ]]; then
+  [[ $task == sample ]] && usual=50 || { [[ $preset == cifar10 ]] && usual=2 || usual=4; }
+  [[ -n $batch ]] || { [[ $preset == cifar10 ]] && batch=8 || batch=64; }
+  compare "$task" "$preset" "$batch" "${steps:-$usual}"
+else
+  compare train mnist "${batch:-64}" "${steps:-4}"
+  compare train cifar10 "${batch:-8}" "${steps:-2}"
+  compare sample mnist "${batch:-64}" "${steps:-50}"
+fi
+python3 benchmarks/torch_ratios.py "$lines" ${json:+--json "$json"}

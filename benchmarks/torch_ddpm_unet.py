@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""The same network in PyTorch, to compare the time of a training step with bench_train_step.
+"""The same network in PyTorch, to compare with bench_train_step and bench_sample.
 
     torch_ddpm_unet.py --preset mnist --batch 64 --threads 2 --steps 5
     torch_ddpm_unet.py --preset cifar10 --batch 128 --device cuda --dtype bf16 --compile default
+    torch_ddpm_unet.py --sample --preset mnist --batch 64 --threads 2 --steps 50
 
 prints one line of JSON with the fields of `bench_train_step --json`.  A step is noise, forward, backward, clipping,
-Adam and an exponential moving average of the parameters, as there.  Debian: apt-get install python3-torch.
+Adam and an exponential moving average of the parameters, as there.  With --sample a batch of images is drawn by
+deterministic DDIM in --steps steps, and the fields are those of `bench_sample --json`.  Debian: apt-get install
+python3-torch.
 
-On a GPU: images in channels-last order; bf16 by autocast, or with bf16_pure all of the network in bf16 and a copy of its
+Images are in channels-last order where that is faster: on a GPU, and on a CPU from PyTorch 2 on.  bf16 by autocast, or with bf16_pure all of the network in bf16 and a copy of its
 parameters in f32 for Adam, as in ito; TF32 off in f32 unless --tf32; one fused Adam kernel where PyTorch has it; no wait
 for the device within the timed steps.  Exit code 77: PyTorch sees no GPU.
 """
@@ -161,16 +164,84 @@ def make_adam(parameters, device):
         return torch.optim.Adam(parameters, lr=2e-4)
 
 
-def measure(options):
-    torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    on_gpu = device.type == "cuda"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
-    torch.backends.cudnn.benchmark = True
-    channels, size = PRESETS[options.preset][:2]
-    order = torch.channels_last if on_gpu else torch.contiguous_format
-    model = UNet(*PRESETS[options.preset]).to(device, memory_format=order)
+def processor_seconds():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class ResidentMemory:
+    """Bytes of RAM, at most, above those when this was made; as benchmarks/process.h."""
+
+    def __init__(self):
+        try:
+            with open("/proc/self/clear_refs", "w") as f:
+                f.write("5\n")  # sets VmHWM back to what is resident now (proc(5))
+        except OSError:
+            pass
+        self.begin = self.status("VmRSS")
+
+    def peak(self):
+        return max(0, self.status("VmHWM") - self.begin)
+
+    @staticmethod
+    def status(name):
+        try:
+            with open("/proc/self/status") as lines:
+                return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+        except (OSError, StopIteration):
+            return 0
+
+
+class Bench:
+    """What training and sampling share: the device, the network, the order of images, the fields that say so."""
+
+    def __init__(self, options):
+        torch.manual_seed(0)
+        torch.set_num_threads(options.threads)
+        self.options = options
+        self.resident = ResidentMemory()
+        self.device = torch.device(options.device)
+        self.on_gpu = self.device.type == "cuda"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
+        torch.backends.cudnn.benchmark = True
+        channels, size = PRESETS[options.preset][:2]
+        self.shape = (options.batch, channels, size, size)
+        if options.order == "auto":
+            recent = int(torch.__version__.split(".")[0]) >= 2
+            options.order = "channels_last" if self.on_gpu or recent else "contiguous"
+        self.order = torch.channels_last if options.order == "channels_last" else torch.contiguous_format
+        self.model = UNet(*PRESETS[options.preset]).to(self.device, memory_format=self.order)
+        beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+        self.alpha_bar = torch.cumprod(1 - beta, 0).float().to(self.device)
+
+    def network(self):
+        compile_mode = self.options.compile
+        return self.model if compile_mode == "no" else torch.compile(self.model, mode=compile_mode)
+
+    def autocast(self):
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.dtype == "bf16")
+
+    def wait(self):
+        if self.on_gpu:
+            torch.cuda.synchronize()
+
+    def fields(self):
+        """The fields that both tasks report."""
+        o, on_gpu = self.options, self.on_gpu
+        peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "peer": "torch " + torch.__version__, "preset": o.preset,
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu", "dtype": o.dtype, "order": o.order,
+            "compile": o.compile, "tf32": o.tf32, "threads": o.threads, "batch": o.batch,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "peak_bytes": peak,  # on a CPU: of the process
+            "resident_bytes": self.resident.peak(),
+        }
+
+
+def measure_training(options):
+    bench = Bench(options)
+    model, device, on_gpu = bench.model, bench.device, bench.on_gpu
     parameters = list(model.parameters())
     master = parameters  # what Adam changes
     if options.dtype == "bf16_pure":
@@ -181,18 +252,15 @@ def measure(options):
         parameters = list(model.parameters())
     optimizer = make_adam(master, device)
     average = [p.detach().clone() for p in master]
-    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0).float().to(device)
-    x0 = 2 * torch.rand(options.batch, channels, size, size, device=device) - 1
-    x0 = x0.contiguous(memory_format=order)
-    network = model
-    if options.compile != "no":
-        network = torch.compile(model, mode=options.compile)
+    x0 = 2 * torch.rand(bench.shape, device=device) - 1
+    x0 = x0.contiguous(memory_format=bench.order)
+    network = bench.network()
 
     def step():
         eps, t = torch.randn_like(x0), torch.randint(0, 1000, (options.batch,), device=device)
-        a = alpha_bar[t][:, None, None, None]
+        a = bench.alpha_bar[t][:, None, None, None]
         model.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.dtype == "bf16"):
+        with bench.autocast():
             predicted = network(a.sqrt() * x0 + (1 - a).sqrt() * eps, t)
         loss = F.mse_loss(predicted.float(), eps)
         loss.backward()
@@ -207,44 +275,73 @@ def measure(options):
             torch._foreach_add_(average, master, alpha=1e-4)
         return loss if on_gpu else loss.item()
 
-    def wait():
-        if on_gpu:
-            torch.cuda.synchronize()
-
-    def cpu():
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return usage.ru_utime + usage.ru_stime
-
     for _ in range(options.warmup):
         step()
-    wait()
+    bench.wait()
     # On a GPU the host runs ahead of the device: five timed stretches, with a wait at the end of each.
     stretches = min(5, options.steps) if on_gpu else options.steps
     per_stretch = options.steps // stretches
-    times, cpu_begin = [], cpu()
+    times, cpu_begin = [], processor_seconds()
     for _ in range(stretches):
         begin = time.perf_counter()
         for _ in range(per_stretch):
             loss = step()
-        wait()
+        bench.wait()
         times.append((time.perf_counter() - begin) / per_stretch)
     median = statistics.median(times)
-    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "peer": "torch " + torch.__version__, "preset": options.preset,
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu", "dtype": options.dtype,
-        "compile": options.compile, "tf32": options.tf32, "threads": options.threads, "batch": options.batch,
-        "parameters": sum(p.numel() for p in parameters),
+        **bench.fields(),
         "step_ms": round(1e3 * median, 3),
-        "cpu_ms": round(1e3 * (cpu() - cpu_begin) / (stretches * per_stretch), 2),
+        "cpu_ms": round(1e3 * (processor_seconds() - cpu_begin) / (stretches * per_stretch), 2),
         "images_per_s": round(options.batch / median, 1),
-        "peak_bytes": peak,  # on a CPU: of the process
         "loss": round(float(loss), 6),
+    }
+
+
+def measure_sampling(options):
+    bench = Bench(options)
+    bench.model.eval()
+    if options.dtype == "bf16_pure":
+        bench.model.to(torch.bfloat16)
+    for p in (bench.model.conv_out.weight, bench.model.conv_out.bias):
+        torch.nn.init.zeros_(p)  # it begins as in ito: predicting no noise, so that the images agree
+    network = bench.network()
+
+    def draw(steps):
+        x = torch.randn(bench.shape, device=bench.device).contiguous(memory_format=bench.order)
+        visited = torch.linspace(0, 999, steps).round().long().flip(0).tolist()
+        one = torch.ones((), device=bench.device)
+        for t, s in zip(visited, visited[1:] + [-1]):
+            a, a_next = bench.alpha_bar[t], bench.alpha_bar[s] if s >= 0 else one
+            with bench.autocast():
+                eps = network(x, torch.full((options.batch,), t, device=bench.device)).float()
+            x0 = ((x - (1 - a).sqrt() * eps) / a.sqrt()).clamp(-1, 1)
+            eps = (x - a.sqrt() * x0) / (1 - a).sqrt()
+            x = a_next.sqrt() * x0 + (1 - a_next).sqrt() * eps
+        return x
+
+    # Memory formats and torch.compile want no_grad rather than inference_mode; the times are the same.
+    with torch.no_grad():
+        if options.warmup > 0:
+            draw(options.warmup)
+        bench.wait()
+        cpu_begin, begin = processor_seconds(), time.perf_counter()
+        images = draw(options.steps)
+        bench.wait()
+        seconds, cpu = time.perf_counter() - begin, processor_seconds() - cpu_begin
+    return {
+        **bench.fields(),
+        "task": "sample", "count": options.batch, "steps": options.steps,
+        "step_ms": round(1e3 * seconds / options.steps, 3),
+        "cpu_ms": round(1e3 * cpu / options.steps, 2),
+        "images_per_s": round(options.batch / seconds, 2),
+        "rms": round(images.square().mean().sqrt().item(), 4),
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", action="store_true", help="draw images in the place of training")
     parser.add_argument("--preset", choices=PRESETS, default="mnist")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -252,14 +349,17 @@ def main():
     parser.add_argument("--compile", choices=("no", "default", "reduce-overhead", "max-autotune"), default="no",
                         help="mode of torch.compile")
     parser.add_argument("--tf32", action="store_true", help="TF32 products in f32")
+    parser.add_argument("--order", choices=("auto", "contiguous", "channels_last"), default="auto",
+                        help="of the axes of images in memory; auto: the faster one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0, help="default: 5, with --sample 50")
     parser.add_argument("--warmup", type=int, default=2)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("torch_ddpm_unet: this PyTorch sees no GPU", file=sys.stderr)
         sys.exit(77)
-    print(json.dumps(measure(options)))
+    options.steps = options.steps or (50 if options.sample else 5)
+    print(json.dumps(measure_sampling(options) if options.sample else measure_training(options)))
 
 
 if __name__ == "__main__":
