@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <numeric>
 #include <vector>
 
 #include "autograd/engine.h"
@@ -46,6 +47,7 @@ struct Result {
   std::int64_t parameters;
   double step_ms;         // median of wall time
   double cpu_ms;          // mean of processor time, all threads together
+  double threads_busy;    // share of the threads that had work, of 1; 0 on a GPU
   double faults;          // page faults of a step, mean
   std::size_t peak;       // bytes of live tensors, at most
   std::int64_t resident;  // bytes of memory that model and steps took of the system, at most
@@ -134,6 +136,7 @@ Result measure(const Options& options) {
   const int per_stretch = options.steps / stretches;
   std::vector<double> times;
   const double cpu_begin = bench::processor_seconds();
+  const PoolTimes pool_begin = pool_times();
   const std::int64_t faults_begin = bench::page_faults();
   for (int i = 0; i < stretches; ++i) {
     const auto begin = std::chrono::steady_clock::now();
@@ -145,10 +148,13 @@ Result measure(const Options& options) {
   const double steps = stretches * per_stretch;
   const double cpu = (bench::processor_seconds() - cpu_begin) / steps;
   const double faults = static_cast<double>(bench::page_faults() - faults_begin) / steps;
+  const double seconds = per_stretch * std::accumulate(times.begin(), times.end(), 0.0);
+  const double busy = options.device().is_cpu() ? share_of_threads(seconds, pool_begin) : 0.0;
   std::sort(times.begin(), times.end());
   return {training.parameters(),
           1e3 * times[times.size() / 2],
           1e3 * cpu,
+          busy,
           faults,
           memory::usage(options.device()).peak,
           resident.peak(),
@@ -164,18 +170,20 @@ void print(const Options& o, const Result& r) {
     fmt::print(
         "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"{}\", \"dtype\": \"{}\", "
         "\"graph\": \"{}\", \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
-        "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"images_per_s\": {:.1f}, "
+        "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"threads_busy\": {:.3f}, "
+        "\"images_per_s\": {:.1f}, "
         "\"peak_bytes\": {}, \"resident_bytes\": {}, \"page_faults\": {:.1f}, \"loss\": {:.6f}}}\n",
         o.preset, device, o.dtype_name, graph, num_threads(), o.batch, r.parameters, r.step_ms,
-        r.cpu_ms, images_per_s, r.peak, r.resident, r.faults, r.loss);
+        r.cpu_ms, r.threads_busy, images_per_s, r.peak, r.resident, r.faults, r.loss);
   } else {
     fmt::print(
         "{} preset, {} parameters, batch {}, {} on {}{}, {} threads: {:.2f} ms per step ({:.1f} ms "
-        "of processor time), {:.1f} images/s, {:.1f} MB of tensors and {:.1f} MB of memory at "
+        "of processor time{}), {:.1f} images/s, {:.1f} MB of tensors and {:.1f} MB of memory at "
         "most, "
         "{:.0f} page faults per step, loss {:.4f}{}\n",
         o.preset, r.parameters, o.batch, o.dtype_name, device,
-        graph == "graph" ? " as a graph" : "", num_threads(), r.step_ms, r.cpu_ms, images_per_s,
+        graph == "graph" ? " as a graph" : "", num_threads(), r.step_ms, r.cpu_ms,
+        on_gpu ? "" : fmt::format(", threads busy {:.0f} %", 1e2 * r.threads_busy), images_per_s,
         1e-6 * static_cast<double>(r.peak), 1e-6 * static_cast<double>(r.resident), r.faults,
         r.loss, device == "emulated" ? " (times of the emulated device mean nothing)" : "");
   }

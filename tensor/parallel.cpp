@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -40,58 +40,108 @@ struct Loop {
   }
 };
 
+using Clock = std::chrono::steady_clock;
+
+// Nanoseconds behind pool_times().
+std::atomic<std::int64_t> working_ns{0}, waiting_ns{0};
+
+void add_time_since(Clock::time_point begin, std::atomic<std::int64_t>& total) {
+  const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin);
+  total.fetch_add(time.count(), std::memory_order_relaxed);
+}
+
+// One turn of a loop that waits for another processor.
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Threads wait in two stages: they look again and again for a while, then sleep. To wake a sleeping
+// thread costs the waker a system call and takes 5 to 50 us until the thread runs, as long as many a
+// loop; between the loops of a training step there are mostly less than `patience`.
+//
+// A loop is open while loop_ points to it. Who enters counts itself in inside_ first and then reads
+// loop_; the caller closes the loop and then waits until nobody is inside. Both are sequentially
+// consistent, so either the one who enters sees that the loop is closed, or the caller sees it
+// inside. A thread that wakes too late finds the loop closed, and nobody has waited for it.
 class Pool {
  public:
-  explicit Pool(int threads) {
+  explicit Pool(int threads)
+      : may_spin_(threads <= static_cast<int>(std::thread::hardware_concurrency())) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
   }
   ~Pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
+    stop_ = true;
+    ++signal_;
+    signal_.notify_all();
     for (auto& worker : workers_) worker.join();
   }
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(Loop& loop) {
-    {
-      const std::lock_guard lock(mutex_);
-      loop_ = &loop;
-      ++generation_;
-      busy_ = static_cast<int>(workers_.size());
-    }
-    wake_.notify_all();
+    if (workers_.empty()) return loop.work();
+    loop_ = &loop;
+    ++signal_;
+    const std::int64_t helpers = std::min<std::int64_t>(loop.chunks - 1, sleeping_.load());
+    for (std::int64_t i = 0; i < helpers; ++i) signal_.notify_one();
     loop.work();
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return busy_ == 0; });
     loop_ = nullptr;
+    const auto begin = Clock::now();
+    if (!look_for([&] { return inside_.load() == 0; })) {
+      for (std::uint32_t inside; (inside = inside_.load()) != 0;) inside_.wait(inside);
+    }
+    add_time_since(begin, waiting_ns);
   }
 
  private:
+  static constexpr std::chrono::microseconds patience{100};
+
+  // True as soon as done() is; false when patience is over.
+  template <class F>
+  bool look_for(F done) const {
+    const auto until = Clock::now() + patience;
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (done()) return true;
+        if (may_spin_) pause();
+      }
+    } while (may_spin_ && Clock::now() < until);
+    return false;
+  }
+
+  // The value of signal_ once it is another than `seen`.
+  std::uint32_t next_signal(std::uint32_t seen) {
+    if (!look_for([&] { return signal_.load() != seen; })) {
+      ++sleeping_;
+      signal_.wait(seen);
+      --sleeping_;
+    }
+    return signal_.load();
+  }
+
   void serve() {
-    std::uint64_t seen = 0;
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      wake_.wait(lock, [&] { return stop_ || generation_ != seen; });
+    for (std::uint32_t seen = 0;; seen = next_signal(seen)) {
       if (stop_) return;
-      seen = generation_;
-      Loop* loop = loop_;
-      lock.unlock();
-      loop->work();
-      lock.lock();
-      if (--busy_ == 0) done_.notify_one();
+      ++inside_;
+      if (Loop* loop = loop_) {
+        const auto begin = Clock::now();
+        loop->work();
+        add_time_since(begin, working_ns);
+      }
+      if (--inside_ == 0) inside_.notify_one();
     }
   }
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_, done_;
-  Loop* loop_ = nullptr;
-  std::uint64_t generation_ = 0;
-  int busy_ = 0;
-  bool stop_ = false;
+  const bool may_spin_;  // on a processor that nobody else needs
+  std::atomic<Loop*> loop_{nullptr};
+  std::atomic<std::uint32_t> signal_{0};    // rises with each loop
+  std::atomic<std::uint32_t> sleeping_{0};  // threads that need to be woken
+  std::atomic<std::uint32_t> inside_{0};    // threads that may be at work in a loop
+  std::atomic<bool> stop_{false};
 };
 
 // Guards the pool: loops of several user threads take turns.
@@ -116,6 +166,17 @@ void set_num_threads(int threads) {
   }
   const std::lock_guard lock(pool_mutex);
   if (pool()->threads() != threads) pool() = std::make_unique<Pool>(threads);
+}
+
+PoolTimes pool_times() {
+  return {1e-9 * static_cast<double>(working_ns.load()),
+          1e-9 * static_cast<double>(waiting_ns.load())};
+}
+
+double share_of_threads(double seconds, const PoolTimes& before) {
+  const PoolTimes now = pool_times();
+  const double worked = seconds - (now.waiting - before.waiting) + (now.working - before.working);
+  return worked / (seconds * num_threads());
 }
 
 void detail::parallel_chunks(std::int64_t n, std::int64_t grain, ChunkFn fn, const void* context) {

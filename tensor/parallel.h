@@ -15,6 +15,17 @@ int num_threads();
 /// Throws ValueError outside [1, 1024]. Not to be called while a parallel_for runs.
 void set_num_threads(int threads);
 
+/// How the pool spent its time since the program began, in seconds of wall time.
+struct PoolTimes {
+  double working;  ///< of the pool's own threads inside loops, all together
+  double waiting;  ///< of callers, at the ends of their loops, for those threads
+};
+PoolTimes pool_times();
+
+/// The share of `num_threads()` threads that worked in a stretch of `seconds` of one caller, whose
+/// code outside loops counts as work of one thread. `before` is pool_times() at its beginning.
+double share_of_threads(double seconds, const PoolTimes& before);
+
 namespace detail {
 using ChunkFn = void (*)(const void* context, std::int64_t begin, std::int64_t end);
 void parallel_chunks(std::int64_t n, std::int64_t grain, ChunkFn fn, const void* context);

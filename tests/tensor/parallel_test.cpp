@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -109,6 +110,54 @@ TEST_CASE("parallel_for: several threads of the program may call it at the same 
   }
   for (auto& caller : callers) caller.join();
   CHECK(total == 4 * 50 * 64);
+}
+
+TEST_CASE("parallel_for: threads that fell asleep between loops wake up for the next one") {
+  const ThreadScope scope;
+  for (const int threads : {2, 5}) {
+    set_num_threads(threads);
+    for (int round = 0; round < 20; ++round) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(round % 4));
+      // Each thread keeps its chunk until the others have one too, so all must come.
+      std::atomic<int> inside{0};
+      parallel_for(threads, 1, [&](std::int64_t, std::int64_t) {
+        ++inside;
+        while (inside < threads) std::this_thread::yield();
+      });
+      CHECK(inside == threads);
+    }
+  }
+}
+
+TEST_CASE("parallel_for: many short loops one after another") {
+  const ThreadScope scope;
+  for (const int threads : {2, 6}) {
+    set_num_threads(threads);
+    std::vector<int> counts(64, 0);
+    for (int i = 0; i < 5000; ++i) {
+      parallel_for(64, 16, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t k = begin; k < end; ++k) ++counts[static_cast<std::size_t>(k)];
+      });
+    }
+    CHECK(counts == std::vector<int>(64, 5000));
+  }
+}
+
+TEST_CASE("share_of_threads: 1 when all work, half when one of two does") {
+  using namespace std::chrono_literals;
+  const ThreadScope scope;
+  set_num_threads(2);
+  const auto share = [](auto work) {
+    const PoolTimes before = pool_times();
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+    return share_of_threads(time.count(), before);
+  };
+  const auto sleep = [](std::int64_t, std::int64_t) { std::this_thread::sleep_for(100ms); };
+  CHECK(share([&] { parallel_for(2, 1, sleep); }) == doctest::Approx(1.0).epsilon(0.25));
+  CHECK(share([&] { parallel_for(1, 1, sleep); }) == doctest::Approx(0.5).epsilon(0.1));
+  CHECK(share([&] { sleep(0, 1); }) == doctest::Approx(0.5).epsilon(0.1));
 }
 
 TEST_CASE("set_num_threads: refuses what makes no sense") {
