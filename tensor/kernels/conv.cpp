@@ -17,37 +17,13 @@
 
 #include <algorithm>
 
-#include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/conv_correlation.h"
+#include "tensor/kernels/conv_narrow.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
 namespace {
-
-/// y[n, p, q, o] = bias[o] + addend + sum over r, s, i of
-///                 x[n, p stride + r - top, q stride + s - left, i] weight(o, r, s, i)
-/// where x is [n, h, w, in], zero outside, and y is addressed by its own steps.
-template <class T>
-struct Correlation {
-  const T* x;
-  Index n, h, w, in;
-  Index kh, kw, stride, top, left;
-  const T* weight;
-  WeightOrder order;
-  T* y;
-  Index p, q, out;
-  Index image_step, row_step, pixel_step;  // of y
-  const T* bias = nullptr;
-  const T* addend = nullptr;
-  bool addend_per_image = false;
-  const T* x2 = nullptr;  // the last `second` of the channels, when x has only the others
-  Index second = 0;
-
-  Image<T> image(Index i) const {
-    const Index pixels = i * h * w, first = in - second;
-    return {x + pixels * first, second > 0 ? x2 + pixels * second : nullptr, h, w, first, second};
-  }
-};
 
 /// G rows of M neighbouring pixels and one block of output channels.
 template <class T>
@@ -150,8 +126,6 @@ struct Cut {
   Index tasks() const { return image_slabs * row_slabs * block_groups; }
 };
 
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
 template <class T>
 Cut cut(const Correlation<T>& c) {
   constexpr Index slab_bytes = 256 << 10, wanted_tasks = 16;
@@ -242,6 +216,7 @@ void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, cons
 template <class T>
 void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
+  if (has_few_outputs(c)) return correlate_narrow(c);
   const Cut cuts = cut(c);
   const Index taps = c.kh * c.kw * c.in;
   Scratch<T> packed(cuts.blocks * block_width<T> * taps), bias(cuts.blocks * block_width<T>);

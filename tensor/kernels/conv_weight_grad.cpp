@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_narrow.h"
 #include "tensor/kernels/conv_pack.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
@@ -191,6 +192,10 @@ void Conv2dWeightGrad::cpu(const Args& args) {
     if (s.n * s.in * s.out == 0) {
       std::fill_n(dw, s.out * s.kh * s.kw * s.in, T(0));
       return;
+    }
+    if (has_few_channels<T>(s)) {
+      return weight_grad_narrow(s, static_cast<const T*>(args.x), static_cast<const T*>(args.dy),
+                                dw);
     }
     const Index rows = std::clamp<Index>(group_pixels / s.q, 1, s.p);
     const Index images = rows < s.p ? 1 : std::clamp<Index>(group_pixels / (s.p * s.q), 1, s.n);
