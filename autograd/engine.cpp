@@ -12,6 +12,7 @@
 #include "tensor/check.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/launch.h"
+#include "tensor/profile.h"
 
 namespace ito {
 namespace {
@@ -172,6 +173,7 @@ std::unordered_map<Node*, Found> run(const Tensor& loss, Tensor dy,
     }
     if (!any) continue;
     check_unchanged(*node);
+    const profile::Scope scope(node->layer, profile::Phase::backward);
     auto dx = pull_back(*node, g, wanted, options.create_graph);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       if (!wanted[i]) continue;

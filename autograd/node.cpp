@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "tensor/profile.h"
+
 namespace ito {
 namespace {
 
@@ -11,7 +13,7 @@ std::atomic<std::int64_t> node_count{0};
 
 }  // namespace
 
-Node::Node() : id(counter++) { ++node_count; }
+Node::Node() : layer(profile::current_layer()), id(counter++) { ++node_count; }
 
 Node::~Node() {
   --node_count;

@@ -35,7 +35,8 @@ struct Node : std::enable_shared_from_this<Node> {
   };
 
   const char* op = nullptr;
-  std::uint64_t id;  // grows from inputs to outputs: a topological order
+  const char* layer;  // what a profile calls the layer that made it, or null
+  std::uint64_t id;   // grows from inputs to outputs: a topological order
   std::vector<Edge> edges;
   std::vector<Seen> seen;  // every input, with gradient or not, and y: what rules may have kept
   bool freed = false;

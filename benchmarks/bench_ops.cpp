@@ -8,68 +8,17 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "autograd/engine.h"
-#include "tensor/kernels/simd.h"
+#include "benchmarks/machine.h"
 #include "tensor/parallel.h"
 #include "tests/ops/op_case.h"
 
 using namespace ito;
+using bench::Machine;
 
 namespace {
-
-struct Machine {
-  double copy_gb, fma_gflop;
-};
-
-template <class F>
-double best_seconds(F f) {
-  double best = 1e30;
-  for (int i = 0; i < 5; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    f();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, time.count());
-  }
-  return best;
-}
-
-// Bytes read and written per second by a copy much larger than the caches, with all threads.
-double measure_copy() {
-  constexpr std::int64_t bytes = std::int64_t{256} << 20;
-  const Tensor from = Tensor::full({bytes}, 1.0, DType::u8);
-  Tensor to = Tensor::full({bytes}, 0.0, DType::u8);
-  const auto* x = static_cast<const char*>(from.raw());
-  auto* y = static_cast<char*>(to.mutable_raw());
-  const double seconds = best_seconds([&] {
-    parallel_for(bytes, 1 << 20, [&](std::int64_t begin, std::int64_t end) {
-      std::memcpy(y + begin, x + begin, static_cast<std::size_t>(end - begin));
-    });
-  });
-  return 2e-9 * static_cast<double>(bytes) / seconds;
-}
-
-// Multiply-adds per second on vectors that stay in registers, with all threads; two operations each.
-double measure_fma() {
-  constexpr std::int64_t steps = 1 << 22, chains = 10;
-  using V = simd::vector_of<float>;
-  const std::int64_t tasks = num_threads();
-  const double seconds = best_seconds([&] {
-    parallel_for(tasks, 1, [&](std::int64_t, std::int64_t) {
-      V sums[chains] = {};
-      const V a = V{} + 0.999f, b = V{} + 1e-3f;
-      for (std::int64_t i = 0; i < steps; ++i) {
-#pragma GCC unroll 10
-        for (V& sum : sums) sum = sum * a + b;
-      }
-      for (V& sum : sums) benchmark::DoNotOptimize(sum);
-    });
-  });
-  return 2e-9 * static_cast<double>(tasks * steps * chains * simd::lanes<float>) / seconds;
-}
 
 double bytes_of(const optable::Tensors& tensors) {
   double total = 0.0;
@@ -83,12 +32,12 @@ void run(benchmark::State& state, const Machine& machine, double flops, double b
   const auto begin = std::chrono::steady_clock::now();
   for (auto _ : state) body();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-  const double per_second = 1e-9 * static_cast<double>(state.iterations()) / time.count();
-  state.counters["GB/s"] = bytes * per_second;
-  state.counters["of_copy"] = bytes * per_second / machine.copy_gb;
+  const double per_second = static_cast<double>(state.iterations()) / time.count();
+  state.counters["GB/s"] = 1e-9 * bytes * per_second;
+  state.counters["of_copy"] = bytes * per_second / machine.copy_bytes;
   if (flops == 0.0) return;
-  state.counters["GFLOP/s"] = flops * per_second;
-  state.counters["of_fma"] = flops * per_second / machine.fma_gflop;
+  state.counters["GFLOP/s"] = 1e-9 * flops * per_second;
+  state.counters["of_fma"] = flops * per_second / machine.fma_flops;
 }
 
 void forward(benchmark::State& state, const optable::OpCase& row, const optable::Benchmark& b,
@@ -141,9 +90,9 @@ void add_benchmarks(const Machine& machine) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  const Machine machine{measure_copy(), measure_fma()};
+  const Machine machine = bench::measure_machine();
   fmt::print("{} threads: copying {:.1f} GB/s, multiply-adds {:.0f} GFLOP/s\n", num_threads(),
-             machine.copy_gb, machine.fma_gflop);
+             1e-9 * machine.copy_bytes, 1e-9 * machine.fma_flops);
   std::fflush(stdout);
   add_benchmarks(machine);
   benchmark::RunSpecifiedBenchmarks();

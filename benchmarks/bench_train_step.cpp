@@ -6,16 +6,23 @@
 // prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py. The step is
 // that of the training programs: on a GPU it is one recorded graph, and nothing is read back within
 // the timed steps.
+//
+//   bench_train_step --profile=step.json
+//
+// also says where the time went, by kernel and by layer, and writes the steps as a trace for
+// chrome://tracing or ui.perfetto.dev; without a file it only prints.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
+#include "benchmarks/machine.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
 #include "data/batch.h"
@@ -24,10 +31,12 @@
 #include "nn/adam.h"
 #include "nn/ema.h"
 #include "nn/flat.h"
+#include "nn/name_layers.h"
 #include "tensor/build.h"
 #include "tensor/graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tensor/profile_report.h"
 
 using namespace ito;
 
@@ -37,7 +46,8 @@ struct Options {
   std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
   std::int64_t batch = 64;
   int threads = 0, steps = 5, warmup = 2;
-  bool no_graph = false, json = false;
+  bool no_graph = false, json = false, profile = false;
+  std::string trace;  // file of the profile's spans; empty: none
 
   Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
   DType dtype() const { return dtype_name == "bf16" ? DType::bf16 : DType::f32; }
@@ -70,7 +80,7 @@ class Training {
         levels_(process_.noise_levels(DType::f32, device_)),
         number_(Tensor::zeros({1}, DType::i64, device_)),
         graph_(
-            device_, [this] { work(); }, !o.no_graph) {
+            device_, [this] { work(); }, !o.no_graph && !o.profile) {
     noise_.bind(number_);
     adam_.set_lr(2e-4);
   }
@@ -83,6 +93,7 @@ class Training {
   /// The loss of the last step; waits until it is done.
   double loss() const { return loss_.item(); }
   std::int64_t parameters() const { return flat_.count(); }
+  void name_layers(profile::Profile& profile) { nn::name_layers(profile, unet_); }
 
  private:
   static data::Dataset random_images(const UNetConfig& c) {
@@ -135,6 +146,8 @@ Result measure(const Options& options) {
   const int stretches = options.device().is_cpu() ? options.steps : std::min(5, options.steps);
   const int per_stretch = options.steps / stretches;
   std::vector<double> times;
+  std::optional<profile::Recording> recording;
+  if (options.profile) recording.emplace(profile);
   const double cpu_begin = bench::processor_seconds();
   const PoolTimes pool_begin = pool_times();
   const std::int64_t faults_begin = bench::page_faults();
@@ -150,6 +163,7 @@ Result measure(const Options& options) {
   const double faults = static_cast<double>(bench::page_faults() - faults_begin) / steps;
   const double seconds = per_stretch * std::accumulate(times.begin(), times.end(), 0.0);
   const double busy = options.device().is_cpu() ? share_of_threads(seconds, pool_begin) : 0.0;
+  recording.reset();
   std::sort(times.begin(), times.end());
   return {training.parameters(),
           1e3 * times[times.size() / 2],
@@ -189,6 +203,25 @@ void print(const Options& o, const Result& r) {
   }
 }
 
+void report(const Options& o, const Result& r, const profile::Profile& profile) {
+  const bool on_cpu = o.device().is_cpu();
+  profile::Peak peak;  // of the processor: shares of a GPU's would need its own measurements
+  if (on_cpu) {
+    const bench::Machine machine = bench::measure_machine();
+    peak = {machine.fma_flops, machine.copy_bytes};
+    fmt::print(
+        "{} threads: multiply-adds {:.0f} GFLOP/s, copying {:.1f} GB/s; {:.0f} % of their time "
+        "busy\n",
+        num_threads(), 1e-9 * peak.flops, 1e-9 * peak.bytes,
+        100.0 * r.cpu_ms / (r.mean_ms * num_threads()));
+  }
+  fmt::print("mean of {} steps, {:.2f} ms each\n\n{}", o.steps, r.mean_ms,
+             profile::tables(profile, o.steps, peak));
+  if (o.trace.empty()) return;
+  profile::write_trace(profile, o.trace);
+  fmt::print("\ntrace of {} spans: {}\n", profile.spans().size(), o.trace);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -209,10 +242,17 @@ int main(int argc, char** argv) {
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0, 1 << 20))->capture_default_str();
   app.add_flag("--json", options.json);
+  const auto* profiled =
+      app.add_option("--profile", options.trace, "print a profile; =FILE: and write its trace")
+          ->expected(0, 1);
   CLI11_PARSE(app, argc, argv);
+  options.profile = profiled->count() > 0;
   try {
     if (options.threads > 0) set_num_threads(options.threads);
-    print(options, measure(options));
+    profile::Profile profile;
+    const Result result = measure(options, profile);
+    print(options, result);
+    if (options.profile) report(options, result, profile);
   } catch (const Error& e) {
     fmt::print(stderr, "bench_train_step: {}\n", e.what());
     return 1;

@@ -8,6 +8,7 @@
 #include "tensor/kernels/image_batch.h"
 #include "tensor/launch.h"
 #include "tensor/parallel.h"
+#include "tensor/profile.h"
 
 namespace ito::data {
 namespace {
@@ -122,6 +123,7 @@ Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip) {
 NoisyBatch gather_noisy_batch(const Dataset& dataset, const Tensor& indices, Rng* flip,
                               const NoiseLevels& levels, Rng& noise, DType dtype) {
   constexpr const char* op = "gather_noisy_batch";
+  const profile::Scope scope("batch");
   NoisyBatch batch;
   auto args = clean_batch(op, dataset, indices, flip, batch.x0);
   expect_rank(op, "alpha", levels.alpha, 1);

@@ -10,6 +10,7 @@
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
 #include "tensor/graph.h"
+#include "tensor/profile.h"
 
 namespace ito {
 namespace {
@@ -125,6 +126,7 @@ Tensor GaussianDiffusion::losses(const Denoiser& model, const Tensor& x0, const 
 
 Tensor GaussianDiffusion::losses_of(const Tensor& output, const Tensor& x0, const Tensor& t,
                                     const Tensor& eps) const {
+  const profile::Scope scope("loss");
   const Tensor predicted = split_output(output, x0).prediction;
   std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
   std::iota(inner.begin(), inner.end(), 1);

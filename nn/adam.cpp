@@ -5,6 +5,7 @@
 #include "tensor/check.h"
 #include "tensor/kernels/optimizer.h"
 #include "tensor/launch.h"
+#include "tensor/profile.h"
 
 namespace ito::nn {
 namespace {
@@ -57,6 +58,7 @@ void Adam::step_if_finite(const GuardedStep& guard) {
   if (!(guard.max_norm > 0.0)) {
     fail<ValueError>("Adam: max_norm must be > 0; got {}", guard.max_norm);
   }
+  const profile::Scope scope("adam");
   double* norm = squared_norm_.mutable_data<double>();
   launch<kernel::SquaredNorm>(flat_.grads.device(),
                               {flat_.grads.raw(), norm, flat_.grads.numel(), flat_.grads.dtype()});

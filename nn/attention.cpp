@@ -4,6 +4,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "tensor/error.h"
+#include "tensor/profile.h"
 
 namespace ito::nn {
 
@@ -21,6 +22,7 @@ AttentionBlock::AttentionBlock(std::int64_t channels, Rng& init, const Attention
 }
 
 Tensor AttentionBlock::operator()(const Tensor& x) const {
+  const profile::Scope scope(this);
   const std::int64_t n = x.size(0), c = x.size(-1);
   const Tensor tokens = reshape(group_norm(x), std::vector<std::int64_t>{n, -1, c});
   const Tensor h = attention(to_q(tokens), to_k(tokens), to_v(tokens), heads);

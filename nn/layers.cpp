@@ -8,6 +8,7 @@
 #include "nn/init.h"
 #include "nn/module.h"
 #include "tensor/check.h"
+#include "tensor/profile.h"
 
 namespace ito::nn {
 namespace {
@@ -29,7 +30,10 @@ Linear::Linear(std::int64_t in, std::int64_t out, Rng& init, double scale) {
   bias = init::zeros({out});
 }
 
-Tensor Linear::operator()(const Tensor& x) const { return linear(x, weight, bias); }
+Tensor Linear::operator()(const Tensor& x) const {
+  const profile::Scope scope(this);
+  return linear(x, weight, bias);
+}
 
 Conv2d::Conv2d(std::int64_t in, std::int64_t out, int kernel, Conv2dOptions opts, Rng& init,
                double scale)
@@ -41,13 +45,18 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, int kernel, Conv2dOptions opts
   bias = init::zeros({out});
 }
 
-Tensor Conv2d::operator()(const Tensor& x) const { return conv2d(x, weight, bias, options); }
+Tensor Conv2d::operator()(const Tensor& x) const {
+  const profile::Scope scope(this);
+  return conv2d(x, weight, bias, options);
+}
 
 Tensor Conv2d::operator()(const Tensor& x, const Tensor& x2) const {
+  const profile::Scope scope(this);
   return conv2d_concat(x, x2, weight, bias, options);
 }
 
 Tensor Conv2d::plus(const Tensor& x, const Tensor& addend) const {
+  const profile::Scope scope(this);
   return conv2d_add(x, weight, bias, addend, options);
 }
 
@@ -63,14 +72,17 @@ GroupNorm::GroupNorm(int groups_, std::int64_t channels, double eps_) : groups(g
 }
 
 Tensor GroupNorm::operator()(const Tensor& x) const {
+  const profile::Scope scope(this);
   return group_norm(x, groups, weight, bias, eps);
 }
 
 Tensor GroupNorm::silu(const Tensor& x) const {
+  const profile::Scope scope(this);
   return group_norm_silu(x, groups, weight, bias, eps);
 }
 
 Tensor GroupNorm::silu(const Tensor& x, const Tensor& x2) const {
+  const profile::Scope scope(this);
   return group_norm_silu_concat(x, x2, groups, weight, bias, eps);
 }
 
@@ -80,6 +92,9 @@ Embedding::Embedding(std::int64_t count, std::int64_t channels, Rng& init) {
   weight = init::normal(init, {count, channels});
 }
 
-Tensor Embedding::operator()(const Tensor& ids) const { return embedding(weight, ids); }
+Tensor Embedding::operator()(const Tensor& ids) const {
+  const profile::Scope scope(this);
+  return embedding(weight, ids);
+}
 
 }  // namespace ito::nn

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -59,8 +60,10 @@ void visit_field(const std::string& name, std::optional<T>& field, const F& f);
 template <class T, class F>
 void visit_field(const std::string& name, std::unique_ptr<T>& field, const F& f);
 
+// A visitor that takes modules is given them before their fields.
 template <Module M, class F>
 void visit_field(const std::string& name, M& module, const F& f) {
+  if constexpr (std::is_invocable_v<const F&, const std::string&, M&>) f(name, module);
   module.visit([&](std::string_view part, auto& field) {
     visit_field(name.empty() ? std::string(part) : name + "." + std::string(part), field, f);
   });

@@ -18,17 +18,37 @@
 #include "tensor/build.h"
 #include "tensor/device.h"
 #include "tensor/error.h"
+#include "tensor/profile.h"
 
 namespace ito {
 
+namespace detail {
+
 template <class Kernel>
-void launch(Device device, const typename Kernel::Args& args) {
+void start(Device device, const typename Kernel::Args& args) {
   if (device.is_cpu()) return Kernel::cpu(args);
   if constexpr (build::cuda && requires { Kernel::cuda(args); }) {
     return Kernel::cuda(args);
   } else {
     fail<DeviceError>("{}: not available on {} in this build", Kernel::name, device.str());
   }
+}
+
+template <class Kernel>
+void start_profiled(Device device, const typename Kernel::Args& args) {
+  kernel::Cost cost;
+  if constexpr (requires { Kernel::cost(args); }) cost = Kernel::cost(args);
+  const profile::KernelSpan span(Kernel::name, cost, device);
+  start<Kernel>(device, args);
+}
+
+}  // namespace detail
+
+template <class Kernel>
+void launch(Device device, const typename Kernel::Args& args) {
+  if (profile::recording()) [[unlikely]]
+    return detail::start_profiled<Kernel>(device, args);
+  detail::start<Kernel>(device, args);
 }
 
 }  // namespace ito

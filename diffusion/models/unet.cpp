@@ -6,6 +6,7 @@
 #include "autograd/ops/random.h"
 #include "diffusion/models/time_embedding.h"
 #include "tensor/check.h"
+#include "tensor/profile.h"
 
 namespace ito {
 namespace {
@@ -68,6 +69,7 @@ ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig
 
 Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropout_rng,
                                  const Tensor& skip) const {
+  const profile::Scope scope(this);
   const bool two = skip.defined();
   if (two && !conv_shortcut) {  // one copy serves both its readers
     return (*this)(concat({x, skip}), emb, dropout_rng);
@@ -153,6 +155,7 @@ LabelledDenoiser UNet::labelled() const {
 
 Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
                         const Tensor& labels) const {
+  const profile::Scope scope(this);
   expect_rank("unet", "x_t", x_t, 4);
   expect_shape("unet", "x_t", x_t,
                {x_t.size(0), config.image_size, config.image_size, config.in_channels});
@@ -192,6 +195,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
       skips.pop_back();
     }
     for (const Resample& up : level.upsamplers) {
+      const profile::Scope upsampling(&up.conv);
       h = upsample_conv2d(h, up.conv.weight, up.conv.bias, 2, up.conv.options.padding);
     }
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -16,6 +17,13 @@ struct AttentionShape {
   double scale;          ///< 1 / sqrt(d)
   bool mask_per_sample;  ///< mask [n, l, s] instead of [l, s]
 };
+
+/// `products` of l x s x d for each sample and head, and arrays of l and of s rows.
+inline Cost cost_of(const AttentionShape& a, double products, std::int64_t l_arrays,
+                    std::int64_t s_arrays, DType dtype) {
+  return {.flops = products * product_flops(a.n, a.heads, a.l, a.s, a.d),
+          .bytes = bytes_of(a.n * a.heads * a.d * (l_arrays * a.l + s_arrays * a.s), dtype)};
+}
 
 struct Attention {
   static constexpr const char* name = "attention";
@@ -31,6 +39,8 @@ struct Attention {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  /// S and P v; q, y, and k, v.
+  static Cost cost(const Args& a) { return cost_of(a.shape, 2, 2, 2, a.dtype); }
 };
 
 /// dv = P^T dy;  dS = P (dy v^T - rowsum(dy y));  dq = scale dS k;  dk = scale dS^T q
@@ -52,6 +62,8 @@ struct AttentionGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  /// S again, dy v^T, dv, dq and dk; q, y, dy, dq, and k, v, dk, dv.
+  static Cost cost(const Args& a) { return cost_of(a.shape, 5, 4, 4, a.dtype); }
 };
 
 }  // namespace ito::kernel

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -21,6 +22,14 @@ struct ConvShape {
   std::int64_t stride;     ///< along both axes
   std::int64_t top, left;  ///< zeros before the first row and column
 };
+
+/// Of the forward pass and of each gradient alike: three arrays and the same products.
+inline Cost cost_of(const ConvShape& s, DType dtype) {
+  return {
+      .flops = product_flops(s.n, s.p, s.q, s.out, s.kh, s.kw, s.in),
+      .bytes = bytes_of(
+          s.n * s.h * s.w * s.in + s.out * s.kh * s.kw * s.in + s.n * s.p * s.q * s.out, dtype)};
+}
 
 /// Forward. Accumulates in the dtype of the arrays, bf16 in f32.
 ///
@@ -42,6 +51,12 @@ struct Conv2d {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    Cost cost = cost_of(a.shape, a.dtype);
+    const std::int64_t pixels = a.addend_per_image ? 1 : a.shape.p * a.shape.q;
+    if (a.addend != nullptr) cost.bytes += bytes_of(a.shape.n * pixels * a.shape.out, a.dtype);
+    return cost;
+  }
 };
 
 /// dx[n, h, w, i] = sum over the (p, r) and (q, s) that meet at (h, w), and o, of dy[n, p, q, o]
@@ -58,6 +73,7 @@ struct Conv2dInputGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 /// dw[o, r, s, i] = sum over n, p, q of dy[n, p, q, o] x[n, p stride + r - top, q stride + s -
@@ -73,6 +89,7 @@ struct Conv2dWeightGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 }  // namespace ito::kernel

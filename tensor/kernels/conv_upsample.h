@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -19,6 +20,11 @@ struct FoldShape {
   std::int64_t out, kh, kw, in;  ///< weight [out, kh, kw, in]
   std::int64_t factor;           ///< folded [in, kh + factor - 1, kw + factor - 1, out]
 };
+
+inline Cost cost_of(const FoldShape& s, DType dtype) {
+  const std::int64_t taps = (s.kh + s.factor - 1) * (s.kw + s.factor - 1);
+  return {.bytes = bytes_of(s.out * s.in * (s.kh * s.kw + taps), dtype)};
+}
 
 struct FoldUpsampling {
   static constexpr const char* name = "fold_upsampling";
@@ -30,6 +36,7 @@ struct FoldUpsampling {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 /// The transpose: dweight[o, r, s, i] = sum over e, d of
@@ -44,6 +51,7 @@ struct FoldUpsamplingGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 }  // namespace ito::kernel

@@ -38,6 +38,13 @@ void copy_to_device(int index, void* destination, const void* source, std::size_
 void copy_to_host(int index, void* destination, const void* source, std::size_t bytes);
 void copy_on_device(int index, void* destination, const void* source, std::size_t bytes);
 
+/// A moment in the queue of work, for measuring.
+class Moment;
+/// Marks the end of what is queued so far. Throws DeviceError while a graph is recorded.
+std::shared_ptr<Moment> mark(int index);
+/// The time that the device took from one to the other. Waits until both have passed.
+double seconds_between(const Moment& first, const Moment& last);
+
 /// What ito::Graph is on this device.
 class RecordedWork;
 std::shared_ptr<RecordedWork> make_graph(int index);

@@ -11,6 +11,7 @@
 #include <numbers>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 #include "tensor/kernels/math.h"
 
 namespace ito::kernel {
@@ -257,6 +258,7 @@ struct Unary {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(2 * a.n, a.dtype)}; }
 };
 
 /// The index space of a broadcast: `rank` axes of `size`, and the step in elements that each input
@@ -268,6 +270,15 @@ struct Broadcast {
   int rank = 0;
   std::int64_t size[max_rank] = {};
   std::int64_t step[max_inputs][max_rank] = {};
+
+  /// Different elements of an input that are read.
+  std::int64_t elements(int input) const {
+    std::int64_t count = 1;
+    for (int axis = 0; axis < rank; ++axis) {
+      if (step[input][axis] != 0) count *= size[axis];
+    }
+    return count;
+  }
 };
 
 /// y = f(a, b) over the broadcast index space
@@ -284,6 +295,9 @@ struct Binary {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(a.n + a.index.elements(0) + a.index.elements(1), a.dtype)};
+  }
 };
 
 /// y = condition != 0 ? a : b over the broadcast index space; all of one dtype
@@ -300,6 +314,10 @@ struct Where {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    const Broadcast& i = a.index;
+    return {.bytes = bytes_of(a.n + i.elements(0) + i.elements(1) + i.elements(2), a.dtype)};
+  }
 };
 
 }  // namespace ito::kernel

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -18,6 +19,7 @@ struct Fill {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.n, a.dtype)}; }
 };
 
 /// y[i] = x[i], converted between dtypes; f32 to bf16 rounds to nearest even, floating to integer
@@ -32,6 +34,7 @@ struct Convert {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.n, a.from) + bytes_of(a.n, a.to)}; }
 };
 
 }  // namespace ito::kernel

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 #include "tensor/philox.h"
 
 namespace ito::kernel {
@@ -46,6 +47,11 @@ struct ImageBatch {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    const std::int64_t n = a.batch * a.height * a.width * a.channels;
+    const double noisy = bytes_of(n, DType::f32) + bytes_of(n, a.dtype);
+    return {.bytes = bytes_of(n, DType::u8) + bytes_of(n, DType::f32) + (a.t ? noisy : 0.0)};
+  }
 };
 
 /// A byte as a number in [-1, 1]: the f32 nearest to byte / 127.5 - 1.

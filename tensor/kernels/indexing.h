@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -21,6 +22,7 @@ struct Gather {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(2 * a.n * a.width, a.dtype)}; }
 };
 
 /// y [rows, width] = 0, then y[ids[i], :] += x[i, :] in the order of i: the transpose of Gather.
@@ -35,6 +37,7 @@ struct ScatterAdd {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of((a.n + a.rows) * a.width, a.dtype)}; }
 };
 
 /// y[i, c] = (ids[i] == c) for i < n, c < classes.
@@ -48,6 +51,9 @@ struct OneHot {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(a.n, DType::i64) + bytes_of(a.n * a.classes, a.dtype)};
+  }
 };
 
 }  // namespace ito::kernel

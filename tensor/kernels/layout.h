@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "tensor/kernels/cost.h"
+
 namespace ito::kernel {
 
 /// The index space of a copy: `rank` axes of `size`, and the step in elements that the source and
@@ -30,6 +32,7 @@ struct Copy {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = 2.0 * static_cast<double>(a.n * a.element)}; }
 };
 
 }  // namespace ito::kernel

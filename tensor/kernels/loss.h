@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -19,6 +20,7 @@ struct Mse {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(2 * a.n, a.dtype)}; }
 };
 
 /// da[i] = dy[0] 2 (a[i] - b[i]) / n
@@ -34,6 +36,7 @@ struct MseGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(3 * a.n, a.dtype)}; }
 };
 
 }  // namespace ito::kernel

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -24,6 +25,12 @@ struct Matmul {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    const std::int64_t batch_a = a.a_step == 0 ? 1 : a.batch, batch_b = a.b_step == 0 ? 1 : a.batch;
+    return {.flops = product_flops(a.batch, a.m, a.n, a.k),
+            .bytes =
+                bytes_of(batch_a * a.m * a.k + batch_b * a.k * a.n + a.batch * a.m * a.n, a.dtype)};
+  }
 };
 
 }  // namespace ito::kernel

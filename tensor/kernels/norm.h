@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -34,6 +35,9 @@ struct GroupNorm {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(2 * a.shape.n * a.shape.positions * a.shape.channels, a.dtype)};
+  }
 };
 
 /// All three gradients. With dz = dy (or dy silu'(z)), m elements in a group and sums over them:
@@ -59,6 +63,9 @@ struct GroupNormGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(3 * a.shape.n * a.shape.positions * a.shape.channels, a.dtype)};
+  }
 };
 
 }  // namespace ito::kernel

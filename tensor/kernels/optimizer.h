@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -102,6 +103,11 @@ struct AdamStep {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    const std::int64_t arrays = 6 + (a.average == nullptr ? 0 : 2);  // p, m, v and average twice
+    return {.bytes = bytes_of(arrays * a.n, a.dtype) + bytes_of(a.n, a.grad_dtype) +
+                     bytes_of(a.copy == nullptr ? 0 : a.n, DType::bf16)};
+  }
 };
 
 /// average[i] += (1 - decay) (x[i] - average[i]); equal values stay exactly equal.
@@ -116,6 +122,7 @@ struct EmaStep {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(3 * a.n, a.dtype)}; }
 };
 
 /// *y = sum of x[i]^2, in f64; the order of additions depends on n only.
@@ -129,6 +136,7 @@ struct SquaredNorm {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.n, a.dtype)}; }
 };
 
 /// x[i] *= factor.
@@ -142,6 +150,7 @@ struct Scale {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(2 * a.n, a.dtype)}; }
 };
 
 /// *index = the smallest i for which x[i] is infinite or NaN, or -1.
@@ -155,6 +164,7 @@ struct FirstNonFinite {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.n, a.dtype)}; }
 };
 
 /// Keeps what a step of training computed until somebody asks. Row *position % capacity of `rows`

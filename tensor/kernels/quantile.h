@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -20,6 +21,7 @@ struct OrderStatistics {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.rows * (a.n + 2), a.dtype)}; }
 };
 
 }  // namespace ito::kernel

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 #include "tensor/philox.h"
 
 namespace ito::kernel {
@@ -27,6 +28,7 @@ struct Random {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(a.samples * a.per_sample, a.dtype)}; }
 };
 
 /// The block of element group `e4` of sample `s`. The step keeps 40 bits, the draw 24.

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -13,6 +14,9 @@ struct ReduceArgs {
   std::int64_t outer, reduced, inner;
   DType dtype;
 };
+inline Cost cost_of(const ReduceArgs& a) {
+  return {.bytes = bytes_of(a.outer * (a.reduced + 1) * a.inner, a.dtype)};
+}
 
 /// y[o, i] = sum over r of x[o, r, i]; accumulated in f64. The order of additions depends on the
 /// sizes only. Nothing to add gives 0.
@@ -21,6 +25,7 @@ struct Sum {
   using Args = ReduceArgs;
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a); }
 };
 
 /// y[o, i] = max over r of x[o, r, i]; NaN if any is NaN. `reduced` is at least 1.
@@ -29,6 +34,7 @@ struct Max {
   using Args = ReduceArgs;
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a); }
 };
 
 }  // namespace ito::kernel

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -21,6 +22,9 @@ struct Upsample {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(a.n * a.h * a.w * a.c * (1 + a.factor * a.factor), a.dtype)};
+  }
 };
 
 /// y[n, h, w, c] = scale * sum over r, s < factor of x[n, h factor + r, w factor + s, c]
@@ -36,6 +40,9 @@ struct SumPool {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(a.n * a.h * a.w * a.c * (1 + a.factor * a.factor), a.dtype)};
+  }
 };
 
 }  // namespace ito::kernel

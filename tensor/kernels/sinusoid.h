@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -22,6 +23,9 @@ struct Sinusoid {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) {
+    return {.bytes = bytes_of(a.n, a.t_dtype) + bytes_of(a.n * a.dim, a.dtype)};
+  }
 };
 
 /// f_i, divisor >= 1.

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
 
@@ -18,6 +19,7 @@ struct Softmax {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(2 * a.rows * a.n, a.dtype)}; }
 };
 
 /// dx[r, i] = y[r, i] (dy[r, i] - sum_j y[r, j] dy[r, j])
@@ -32,6 +34,7 @@ struct SoftmaxGrad {
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
+  static Cost cost(const Args& a) { return {.bytes = bytes_of(3 * a.rows * a.n, a.dtype)}; }
 };
 
 }  // namespace ito::kernel
