@@ -104,7 +104,8 @@ void print(const Options& o, const Result& r) {
         r.resident, r.faults, r.rms);
   } else {
     fmt::print(
-        "{} preset, {} parameters, {} on {}, {} threads: {} images in {:.2f} s with DDIM of {} steps "
+        "{} preset, {} parameters, {} on {}, {} threads: {} images in {:.2f} s with DDIM of {} "
+        "steps "
         "({:.2f} s of processor time), {:.2f} images/s, batches of {}, {:.1f} MB of tensors and "
         "{:.1f} MB of memory at most, {:.0f} page faults per step{}\n",
         o.preset, r.parameters, o.dtype_name, device, num_threads(), o.count, r.seconds, o.steps,

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -55,6 +54,7 @@ struct Options {
 
 struct Result {
   std::int64_t parameters;
+  int steps;              // that were measured
   double step_ms;         // median of wall time
   double cpu_ms;          // mean of processor time, all threads together
   double threads_busy;    // share of the threads that had work, of 1; 0 on a GPU
@@ -134,9 +134,10 @@ class Training {
   Graph graph_;
 };
 
-Result measure(const Options& options) {
+Result measure(const Options& options, profile::Profile& profile) {
   const bench::ResidentMemory resident;
   Training training(options);
+  training.name_layers(profile);
   std::int64_t number = 0;
   for (int i = 0; i < options.warmup; ++i) training.step(number++);
   if (options.warmup > 0) training.loss();
@@ -158,7 +159,7 @@ Result measure(const Options& options) {
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
     times.push_back(time.count() / per_stretch);
   }
-  const double steps = stretches * per_stretch;
+  const int steps = stretches * per_stretch;
   const double cpu = (bench::processor_seconds() - cpu_begin) / steps;
   const double faults = static_cast<double>(bench::page_faults() - faults_begin) / steps;
   const double seconds = per_stretch * std::accumulate(times.begin(), times.end(), 0.0);
@@ -166,6 +167,7 @@ Result measure(const Options& options) {
   recording.reset();
   std::sort(times.begin(), times.end());
   return {training.parameters(),
+          steps,
           1e3 * times[times.size() / 2],
           1e3 * cpu,
           busy,
@@ -203,23 +205,23 @@ void print(const Options& o, const Result& r) {
   }
 }
 
-void report(const Options& o, const Result& r, const profile::Profile& profile) {
-  const bool on_cpu = o.device().is_cpu();
-  profile::Peak peak;  // of the processor: shares of a GPU's would need its own measurements
-  if (on_cpu) {
+void print_profile(const Options& o, const Result& r, const profile::Profile& profile) {
+  const double step_ms = 1e3 * profile.seconds() / r.steps;
+  fmt::print("\nmean of {} steps: {:.2f} ms", r.steps, step_ms);
+  profile::Peak peak;  // of the processor
+  if (o.device().is_cpu()) {
     const bench::Machine machine = bench::measure_machine();
     peak = {machine.fma_flops, machine.copy_bytes};
     fmt::print(
-        "{} threads: multiply-adds {:.0f} GFLOP/s, copying {:.1f} GB/s; {:.0f} % of their time "
-        "busy\n",
-        num_threads(), 1e-9 * peak.flops, 1e-9 * peak.bytes,
-        100.0 * r.cpu_ms / (r.mean_ms * num_threads()));
+        ", {} threads busy {:.0f} % of it; this machine's multiply-adds {:.0f} GFLOP/s, copying "
+        "{:.1f} GB/s",
+        num_threads(), 100.0 * r.cpu_ms / (step_ms * num_threads()), 1e-9 * peak.flops,
+        1e-9 * peak.bytes);
   }
-  fmt::print("mean of {} steps, {:.2f} ms each\n\n{}", o.steps, r.mean_ms,
-             profile::tables(profile, o.steps, peak));
+  fmt::print("\n\n{}", profile::tables(profile, r.steps, peak));
   if (o.trace.empty()) return;
   profile::write_trace(profile, o.trace);
-  fmt::print("\ntrace of {} spans: {}\n", profile.spans().size(), o.trace);
+  fmt::print("\ntrace: {}\n", o.trace);
 }
 
 }  // namespace
@@ -252,7 +254,7 @@ int main(int argc, char** argv) {
     profile::Profile profile;
     const Result result = measure(options, profile);
     print(options, result);
-    if (options.profile) report(options, result, profile);
+    if (options.profile) print_profile(options, result, profile);
   } catch (const Error& e) {
     fmt::print(stderr, "bench_train_step: {}\n", e.what());
     return 1;

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "tensor/build.h"
+#include "tensor/error.h"
+#include "tensor/graph.h"
 #include "tensor/kernels/device_runtime.h"
 
 namespace ito::profile {
@@ -22,7 +24,7 @@ const char* interned(std::string_view text) {
 
 }  // namespace
 
-// Launches on a device, timed by marks in its queue. Its clock is set to the host's at the first
+// Launches on a device, timed by marks in its queue. Its clock is set by the host's at the first
 // one.
 struct Profile::DeviceTimes {
   struct Launch {
@@ -34,36 +36,34 @@ struct Profile::DeviceTimes {
   std::int64_t origin_ns = 0;
 
   void begin(std::size_t span, Device device, const Profile& profile) {
-    if constexpr (build::cuda) {
-      if (!origin) {
-        origin = cuda::mark(device.index());
-        cuda::seconds_between(*origin, *origin);
-        origin_ns = profile.now();
-      }
-      launches.push_back({span, cuda::mark(device.index()), nullptr});
+    if (!origin) {
+      origin = cuda::mark(device.index());
+      cuda::seconds_between(*origin, *origin);
+      origin_ns = profile.now();
+    }
+    launches.push_back({span, cuda::mark(device.index()), nullptr});
+  }
+  // Without an end the launch keeps the times of its call: also when it fails, in a destructor.
+  void end(Device device) noexcept {
+    try {
+      launches.back().end = cuda::mark(device.index());
+    } catch (const Error&) {
     }
   }
-  void end(std::size_t span, Device device) {
-    if constexpr (build::cuda) {
-      if (!launches.empty() && launches.back().span == span) {
-        launches.back().end = cuda::mark(device.index());
-      }
-    }
-  }
+
   // Puts the times of the device in place of those of the calls.
   void resolve(std::vector<Span>& spans) {
-    if constexpr (build::cuda) {
-      const auto at = [&](const cuda::Moment& moment) {
-        return origin_ns + static_cast<std::int64_t>(1e9 * cuda::seconds_between(*origin, moment));
-      };
-      for (const Launch& launch : launches) {
-        if (!launch.end) continue;
-        spans[launch.span].on_device = true;
-        spans[launch.span].begin_ns = at(*launch.begin);
-        spans[launch.span].end_ns = at(*launch.end);
-      }
-      launches.clear();
+    const auto ns = [](const cuda::Moment& from, const cuda::Moment& to) {
+      return static_cast<std::int64_t>(1e9 * cuda::seconds_between(from, to));
+    };
+    for (const Launch& launch : launches) {
+      if (!launch.end) continue;
+      Span& span = spans[launch.span];
+      span.on_device = true;
+      span.begin_ns = origin_ns + ns(*origin, *launch.begin);
+      span.end_ns = span.begin_ns + ns(*launch.begin, *launch.end);
     }
+    launches.clear();
   }
 };
 
@@ -77,7 +77,7 @@ void Profile::name(std::type_index type, const void* module, std::string_view na
 }
 
 const std::vector<Span>& Profile::spans() const {
-  device_->resolve(spans_);
+  if constexpr (build::cuda) device_->resolve(spans_);
   return spans_;
 }
 
@@ -138,17 +138,22 @@ void Scope::end() {
   state = previous_;
 }
 
+// Not recorded: the kernels that another one is made of, and launches that a graph only notes down.
 KernelSpan::KernelSpan(const char* name, const kernel::Cost& cost, Device device)
-    : profile_(state.profile), device_(device), outermost_(!state.in_kernel) {
-  if (!outermost_) return;  // a kernel made of others counts once
-  state.in_kernel = true;
+    : profile_(state.in_kernel || recording_graph() ? nullptr : state.profile), device_(device) {
+  if (profile_ == nullptr) return;
   span_ = profile_->open(name, true, cost);
-  if (device_.is_cuda()) profile_->device_->begin(span_, device_, *profile_);
+  state.in_kernel = true;
+  if constexpr (build::cuda) {
+    if (device_.is_cuda()) profile_->device_->begin(span_, device_, *profile_);
+  }
 }
 
 KernelSpan::~KernelSpan() {
-  if (!outermost_) return;
-  if (device_.is_cuda()) profile_->device_->end(span_, device_);
+  if (profile_ == nullptr) return;
+  if constexpr (build::cuda) {
+    if (device_.is_cuda()) profile_->device_->end(device_);
+  }
   profile_->close(span_);
   state.in_kernel = false;
 }

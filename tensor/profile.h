@@ -45,7 +45,7 @@ struct Span {
   const char* name;   ///< of the kernel or of the scope
   const char* layer;  ///< the innermost scope around a kernel; null: none
   bool kernel;
-  bool on_device;     ///< a kernel timed in the device's queue, not by the host's clock
+  bool on_device;  ///< a kernel timed in the device's queue, not by the host's clock
   Phase phase;
   int depth;                      ///< spans around this one
   std::int64_t begin_ns, end_ns;  ///< from the beginning of the profile
@@ -169,10 +169,9 @@ class KernelSpan {
   KernelSpan& operator=(const KernelSpan&) = delete;
 
  private:
-  Profile* profile_;
+  Profile* profile_;  // null: nothing to do
   Device device_;
-  std::size_t span_;
-  bool outermost_;
+  std::size_t span_ = 0;
 };
 
 }  // namespace ito::profile

@@ -105,7 +105,8 @@ Errors relative_errors(const std::vector<Tensor>& got, const std::vector<Tensor>
     const double size = norm(wanted[i]);
     const bool zero = size < 1e-7 * whole;
     errors.zeros += zero;
-    errors.of_tensor.push_back(norm(in_f64(got[i]) - in_f64(wanted[i])) / (zero ? 0.01 * whole : size));
+    errors.of_tensor.push_back(norm(in_f64(got[i]) - in_f64(wanted[i])) /
+                               (zero ? 0.01 * whole : size));
   }
   return errors;
 }
