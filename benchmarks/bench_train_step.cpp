@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -206,17 +207,13 @@ void print(const Options& o, const Result& r) {
 }
 
 void print_profile(const Options& o, const Result& r, const profile::Profile& profile) {
-  const double step_ms = 1e3 * profile.seconds() / r.steps;
-  fmt::print("\nmean of {} steps: {:.2f} ms", r.steps, step_ms);
+  fmt::print("\nmean of {} steps: {:.2f} ms", r.steps, 1e3 * profile.seconds() / r.steps);
   profile::Peak peak;  // of the processor
   if (o.device().is_cpu()) {
     const bench::Machine machine = bench::measure_machine();
     peak = {machine.fma_flops, machine.copy_bytes};
-    fmt::print(
-        ", {} threads busy {:.0f} % of it; this machine's multiply-adds {:.0f} GFLOP/s, copying "
-        "{:.1f} GB/s",
-        num_threads(), 100.0 * r.cpu_ms / (step_ms * num_threads()), 1e-9 * peak.flops,
-        1e-9 * peak.bytes);
+    fmt::print("; this machine: multiply-adds {:.0f} GFLOP/s, copying {:.1f} GB/s",
+               1e-9 * peak.flops, 1e-9 * peak.bytes);
   }
   fmt::print("\n\n{}", profile::tables(profile, r.steps, peak));
   if (o.trace.empty()) return;

@@ -147,8 +147,8 @@ void narrow_grad(const NarrowGrad<T>& g, T* d) {
 
 template <class T>
 bool has_few_outputs(const Correlation<T>& c) {
-  return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= most_taps && c.stride == 1 && c.second == 0 &&
-         c.in >= simd::lanes<T>;
+  return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= most_taps && c.stride == 1 &&
+         c.second == 0 && c.in >= simd::lanes<T>;
 }
 
 template <class T>
@@ -160,8 +160,8 @@ void correlate_narrow(const Correlation<T>& c) {
   for (Index j = 0; j < taps; ++j) {
     const Index o = j % c.out, s = j / c.out % c.kw, r = j / c.out / c.kw;
     const WeightOrder& order = c.order;
-    const T* from = c.weight + order.origin + o * order.out_step + r * order.row_step +
-                    s * order.column_step;
+    const T* from =
+        c.weight + order.origin + o * order.out_step + r * order.row_step + s * order.column_step;
     const PackedColumn<T> column(packed.data(), c.in, columns, j);
     for (Index i = 0; i < c.in; ++i) column.first[i * column.step] = from[i * order.in_step];
   }
@@ -189,11 +189,10 @@ bool has_few_channels(const ConvShape& s) {
 template <class T>
 void weight_grad_narrow(const ConvShape& s, const T* x, const T* dy, T* dw) {
   const bool few_in = s.in <= s.out;
-  const NarrowGrad<T> g =
-      few_in ? NarrowGrad<T>{dy,  s.n, s.p,  s.q,  s.out,  x,      s.h,
-                             s.w, s.in, s.kh, s.kw, 1,      -s.top, -s.left}
-             : NarrowGrad<T>{x,   s.n,   s.h,  s.w,  s.in, dy,    s.p,
-                             s.q, s.out, s.kh, s.kw, -1,   s.top, s.left};
+  const NarrowGrad<T> g = few_in ? NarrowGrad<T>{dy,  s.n,  s.p,  s.q,  s.out, x,      s.h,
+                                                 s.w, s.in, s.kh, s.kw, 1,     -s.top, -s.left}
+                                 : NarrowGrad<T>{x,   s.n,   s.h,  s.w,  s.in, dy,    s.p,
+                                                 s.q, s.out, s.kh, s.kw, -1,   s.top, s.left};
   const Index taps = s.kh * s.kw, columns = g.columns();
   Scratch<T> d(g.channels * columns);
   narrow_grad(g, d.data());
