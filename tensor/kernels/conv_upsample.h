@@ -1,4 +1,5 @@
-// Contracts: the weights of a convolution behind nearest upsampling, folded.
+// Contracts: convolution behind nearest upsampling: its folded weights, and a kernel of its own for
+// the sizes of U-Nets.
 //
 // Upsampling by f and a convolution with a k x k kernel at stride 1 are together the transpose of a
 // convolution at stride f, with a kernel of k + f - 1 rows and columns whose weights are sums:
@@ -52,6 +53,54 @@ struct FoldUpsamplingGrad {
   static void cpu(const Args&);
   static void cuda(const Args&);
   static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
+};
+
+/// Doubling and a 3x3 convolution with one zero around, as three passes of one kernel on the CPU; on
+/// the device the folded weights and convolution do as well.
+///
+///   y[n, p, q, o] = bias[o] + sum over r, s, i of x2[n, p + r - 1, q + s - 1, i] weight[o, r, s, i]
+///
+/// where x2[n, p, q] = x[n, p / 2, q / 2] and 0 outside the image.
+struct UpsampleShape {
+  std::int64_t n, h, w, in;  ///< x [n, h, w, in]
+  std::int64_t out;          ///< y [n, 2 h, 2 w, out], weight [out, 3, 3, in]
+};
+
+struct UpsampleConv2d {
+  static constexpr const char* name = "upsample_conv2d";
+  struct Args {
+    const void* x;
+    const void* weight;
+    const void* bias;  ///< [out] or null
+    void* y;
+    UpsampleShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+};
+
+struct UpsampleConv2dInputGrad {
+  static constexpr const char* name = "upsample_conv2d_input_grad";
+  struct Args {
+    const void* dy;
+    const void* weight;
+    void* dx;
+    UpsampleShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
+};
+
+struct UpsampleConv2dWeightGrad {
+  static constexpr const char* name = "upsample_conv2d_weight_grad";
+  struct Args {
+    const void* x;
+    const void* dy;
+    void* dweight;
+    UpsampleShape shape;
+    DType dtype;
+  };
+  static void cpu(const Args&);
 };
 
 }  // namespace ito::kernel
