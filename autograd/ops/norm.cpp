@@ -110,10 +110,6 @@ Tensor group_norm_silu_concat(const Tensor& x, const Tensor& x2, int groups, con
                               const Tensor& bias, double eps) {
   constexpr const char* op = "group_norm_silu_concat";
   expect_defined(op, "x2", x2);
-  if (x.defined() && x.device().is_cpu()) {
-    check(op, x, x2, groups, weight, bias, eps);
-    return group_norm_silu(concat({x, x2}), groups, weight, bias, eps);
-  }
   return normalize(op, x, x2, groups, weight, bias, eps, true);
 }
 

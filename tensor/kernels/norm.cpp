@@ -1,14 +1,19 @@
-// Group normalisation on the CPU: one task per image, or per slab of its channels where images are
-// few.
+// Group normalisation on the CPU (Wu & He 2018, arXiv 1803.08494), with silu behind it.
 //
-// An image is walked in blocks of positions that stay in the first-level cache, and a block one
-// vector of channels at a time, so that the channel's mean, scale and sums stay in registers while
-// the positions go by. The size of a group does not matter to the inner loops.
+// A task is a slab: some channels of one image. Forward goes over it twice, for the statistics and
+// to write y; backward twice, for the sums and to write dx. A slab fits the level-2 cache, so memory
+// sees each array once: 2 arrays forward, 3 backward. Where silu is not asked for, that traffic is
+// the cost; with it, the exponential is: about 17 operations per vector forward and 24 backward.
+//
+// A slab is walked in blocks of positions, and a block one vector of channels at a time, so that the
+// channel's mean, scale and sums stay in registers while the positions go by. The size of a group
+// does not matter to the inner loops.
 #include "tensor/kernels/norm.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/simd.h"
@@ -29,8 +34,8 @@ struct Slab {
 };
 
 /// f(slab) for all slabs, on all threads. Where images are many, one is a task; where they are few,
-/// as in sampling, its channels are shared out, a cache line or more at a time. No sum has parts in
-/// two slabs.
+/// as in sampling, its channels are shared out, two cache lines or more at a time. No sum has parts
+/// in two slabs.
 template <class T, class F>
 void for_slabs(const GroupNormShape& s, F f) {
   constexpr Index many = 8, narrowest = 128 / sizeof(T);
@@ -45,19 +50,54 @@ void for_slabs(const GroupNormShape& s, F f) {
   });
 }
 
-/// f(first position, positions, first channel, channels <= a vector) for every block of a slab.
+/// f(first position, positions, first channel, channels) for every block of a slab. The channels
+/// are those of one vector or less, and of one array; where they fill the vector, their number is a
+/// constant of the type.
 template <class T, class F>
 ITO_INLINE void for_blocks(const GroupNormShape& s, const Slab& slab, F f) {
+  constexpr Index lanes = simd::lanes<T>;
+  const Index border = s.channels - s.second;
   for (Index i = 0; i < s.positions; i += block) {
     const Index rows = std::min(block, s.positions - i);
-    for (Index j = slab.first; j < slab.end; j += simd::lanes<T>) {
-      f(i, rows, j, std::min<Index>(simd::lanes<T>, slab.end - j));
+    for (Index j = slab.first, count; j < slab.end; j += count) {
+      count = std::min(lanes, (j < border ? std::min(border, slab.end) : slab.end) - j);
+      if (count == lanes) {
+        f(i, rows, j, std::integral_constant<Index, lanes>{});
+      } else {
+        f(i, rows, j, count);
+      }
     }
   }
 }
 
+/// A channel of an image: position p is at[p step].
 template <class T>
-ITO_INLINE void add_to(double* total, const simd::vector_of<T>& sum, Index count) {
+struct Channel {
+  T* at;
+  Index step;
+};
+
+/// One image whose channels stand in one array, or in two, one behind the other.
+template <class T>
+class Image {
+ public:
+  Image(T* x, T* x2, const GroupNormShape& s, Index n)
+      : border_(s.channels - s.second),
+        second_(s.second),
+        x_(x + n * s.positions * border_),
+        x2_(x2 == nullptr ? nullptr : x2 + n * s.positions * second_) {}
+
+  Channel<T> operator[](Index j) const {
+    return j < border_ ? Channel<T>{x_ + j, border_} : Channel<T>{x2_ + (j - border_), second_};
+  }
+
+ private:
+  Index border_, second_;
+  T *x_, *x2_;
+};
+
+template <class T, class Count>
+ITO_INLINE void add_to(double* total, const simd::vector_of<T>& sum, Count count) {
   T elements[simd::lanes<T>];
   simd::store(elements, sum);
   for (Index l = 0; l < count; ++l) total[l] += static_cast<double>(elements[l]);
@@ -66,31 +106,38 @@ ITO_INLINE void add_to(double* total, const simd::vector_of<T>& sum, Index count
 /// Per channel: sum and sum of squares of x - x[0]. Relative to the first position, a large mean
 /// does not cancel the variance.
 template <class T>
-void channel_sums(const T* x, const GroupNormShape& s, const Slab& slab, double* sum,
-                  double* squares) {
+void channel_sums(const Image<const T>& image, const GroupNormShape& s, const Slab& slab,
+                  double* sum, double* squares) {
   using V = simd::vector_of<T>;
   std::fill(sum + slab.first, sum + slab.end, 0.0);
   std::fill(squares + slab.first, squares + slab.end, 0.0);
-  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
-    V origin, total{}, total2{};
-    simd::load(origin, x + j, count);
-    const T* at = x + i * s.channels + j;
-    for (Index r = 0; r < rows; ++r, at += s.channels) {
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, auto count) {
+    const Channel<const T> x = image[j];
+    const T* at = x.at + i * x.step;
+    V origin, even{}, even2{}, odd{}, odd2{};  // two positions at a time: shorter chains of sums
+    simd::load(origin, x.at, count);
+    const auto add = [&](V& total, V& total2) {
       V d;
       simd::load(d, at, count);
+      at += x.step;
       d -= origin;
       total += d;
       total2 += d * d;
+    };
+    for (Index r = 0; r + 1 < rows; r += 2) {
+      add(even, even2);
+      add(odd, odd2);
     }
-    add_to<T>(sum + j, total, count);
-    add_to<T>(squares + j, total2, count);
+    if (rows % 2 == 1) add(even, even2);
+    add_to<T>(sum + j, even + odd, count);
+    add_to<T>(squares + j, even2 + odd2, count);
   });
 }
 
 /// Mean and 1 / sqrt(variance + eps) of every group of a slab.
 template <class T>
-void group_statistics(const T* x, const GroupNormShape& s, const Slab& slab, double eps,
-                      T* statistics) {
+void group_statistics(const Image<const T>& x, const GroupNormShape& s, const Slab& slab,
+                      double eps, T* statistics) {
   Scratch<double> sums(2 * s.channels);
   double *sum = sums.data(), *squares = sum + s.channels;
   channel_sums(x, s, slab, sum, squares);
@@ -99,12 +146,12 @@ void group_statistics(const T* x, const GroupNormShape& s, const Slab& slab, dou
   for (Index g = slab.first / width; g < slab.end / width; ++g) {
     double mean = 0.0, total = 0.0;
     for (Index j = g * width; j < (g + 1) * width; ++j) {
-      mean += count * static_cast<double>(x[j]) + sum[j];
+      mean += count * static_cast<double>(*x[j].at) + sum[j];
     }
     mean /= m;
     for (Index j = g * width; j < (g + 1) * width; ++j) {
       // The channel's squares around its own mean, moved to the group's mean.
-      const double away = static_cast<double>(x[j]) + sum[j] / count - mean;
+      const double away = static_cast<double>(*x[j].at) + sum[j] / count - mean;
       total += squares[j] - sum[j] * sum[j] / count + count * away * away;
     }
     statistics[2 * g] = static_cast<T>(mean);
@@ -129,34 +176,36 @@ void normalize(const GroupNorm::Args& a, const Slab& slab) {
   const Index c = s.channels, n = slab.image;
   const T* gamma = static_cast<const T*>(a.weight);
   const T* beta = static_cast<const T*>(a.bias);
-  const T* x = static_cast<const T*>(a.x) + n * s.positions * c;
+  const Image<const T> image(static_cast<const T*>(a.x), static_cast<const T*>(a.x2), s, n);
   T* y = static_cast<T*>(a.y) + n * s.positions * c;
   T* statistics = static_cast<T*>(a.statistics) + 2 * n * s.groups;
   Scratch<T> scratch(2 * c);
   T *mean = scratch.data(), *scale = mean + c;
-  group_statistics(x, s, slab, a.eps, statistics);
+  group_statistics(image, s, slab, a.eps, statistics);
   spread(statistics, s, slab, mean, scale);
   for (Index j = slab.first; j < slab.end; ++j) scale[j] *= gamma[j];
-  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, auto count) {
+    const Channel<const T> x = image[j];
     V m, slope, shift;
     simd::load(m, mean + j, count);
     simd::load(slope, scale + j, count);
     simd::load(shift, beta + j, count);
-    for (Index at = i * c + j, r = 0; r < rows; ++r, at += c) {
+    for (Index p = i; p < i + rows; ++p) {
       V z;
-      simd::load(z, x + at, count);
+      simd::load(z, x.at + p * x.step, count);
       z = (z - m) * slope + shift;
       if constexpr (silu) z *= simd::sigmoid(z);
-      simd::store(y + at, z, count);
+      simd::store(y + p * c + j, z, count);
     }
   });
 }
 
-/// Pointers of one image's gradient.
+/// One image's arrays.
 template <class T>
 struct Gradient {
-  const T *x, *dy, *gamma, *beta;
-  T* dx;
+  Image<const T> x;
+  Image<T> dx;
+  const T *dy, *gamma, *beta;
 };
 
 /// Per channel: sums of dz and dz xh. With silu, dz is left in dx.
@@ -166,21 +215,23 @@ void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const Slab& sl
   using V = simd::vector_of<T>;
   std::fill(sum + slab.first, sum + slab.end, 0.0);
   std::fill(sum_xh + slab.first, sum_xh + slab.end, 0.0);
-  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, auto count) {
+    const Channel<const T> x = g.x[j];
+    const Channel<T> dx = g.dx[j];
     V m, scale, slope, shift, total{}, total_xh{};
     simd::load(m, mean + j, count);
     simd::load(scale, rstd + j, count);
     simd::load(slope, g.gamma + j, count);
     simd::load(shift, g.beta + j, count);
-    for (Index at = i * s.channels + j, r = 0; r < rows; ++r, at += s.channels) {
+    for (Index p = i; p < i + rows; ++p) {
       V xh, dz;
-      simd::load(xh, g.x + at, count);
-      simd::load(dz, g.dy + at, count);
+      simd::load(xh, x.at + p * x.step, count);
+      simd::load(dz, g.dy + p * s.channels + j, count);
       xh = (xh - m) * scale;
       if constexpr (silu) {
         const V z = xh * slope + shift, sigma = simd::sigmoid(z);
         dz *= sigma * (1 + z * (1 - sigma));
-        simd::store(g.dx + at, dz, count);
+        simd::store(dx.at + p * dx.step, dz, count);
       }
       total += dz;
       total_xh += dz * xh;
@@ -191,21 +242,25 @@ void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const Slab& sl
 }
 
 /// dx = scale dz - shift - (x - mean) slope
-template <class T>
-void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const Slab& slab, const T* dz,
-                    const T* mean, const T* scale, const T* shift, const T* slope) {
+template <class T, bool silu>
+void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const Slab& slab, const T* mean,
+                    const T* scale, const T* shift, const T* slope) {
   using V = simd::vector_of<T>;
-  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, Index count) {
+  for_blocks<T>(s, slab, [&](Index i, Index rows, Index j, auto count) {
+    const Channel<const T> x = g.x[j];
+    const Channel<T> dx = g.dx[j];
+    const Channel<const T> dz =
+        silu ? Channel<const T>{dx.at, dx.step} : Channel<const T>{g.dy + j, s.channels};
     V m, a, b, c;
     simd::load(m, mean + j, count);
     simd::load(a, scale + j, count);
     simd::load(b, shift + j, count);
     simd::load(c, slope + j, count);
-    for (Index at = i * s.channels + j, r = 0; r < rows; ++r, at += s.channels) {
-      V x, d;
-      simd::load(x, g.x + at, count);
-      simd::load(d, dz + at, count);
-      simd::store(g.dx + at, a * d - b - (x - m) * c, count);
+    for (Index p = i; p < i + rows; ++p) {
+      V away, d;
+      simd::load(away, x.at + p * x.step, count);
+      simd::load(d, dz.at + p * dz.step, count);
+      simd::store(dx.at + p * dx.step, a * d - b - (away - m) * c, count);
     }
   });
 }
@@ -213,10 +268,12 @@ void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const Slab& s
 template <class T, bool silu>
 void gradient(const GroupNormGrad::Args& a, const Slab& slab) {
   const GroupNormShape& s = a.shape;
-  const Index c = s.channels, width = c / s.groups, n = slab.image, image = n * s.positions * c;
-  const Gradient<T> g{static_cast<const T*>(a.x) + image, static_cast<const T*>(a.dy) + image,
-                      static_cast<const T*>(a.weight), static_cast<const T*>(a.bias),
-                      static_cast<T*>(a.dx) + image};
+  const Index c = s.channels, width = c / s.groups, n = slab.image;
+  const Gradient<T> g{{static_cast<const T*>(a.x), static_cast<const T*>(a.x2), s, n},
+                      {static_cast<T*>(a.dx), static_cast<T*>(a.dx2), s, n},
+                      static_cast<const T*>(a.dy) + n * s.positions * c,
+                      static_cast<const T*>(a.weight),
+                      static_cast<const T*>(a.bias)};
   Scratch<T> scratch(4 * c);
   T *mean = scratch.data(), *scale = mean + c, *shift = scale + c, *slope = shift + c;
   Scratch<double> sums(2 * c);
@@ -244,7 +301,7 @@ void gradient(const GroupNormGrad::Args& a, const Slab& slab) {
       slope[j] = static_cast<T>(rstd * rstd * total_xh / m);
     }
   }
-  gradient_apply(g, s, slab, silu ? g.dx : g.dy, mean, scale, shift, slope);
+  gradient_apply<T, silu>(g, s, slab, mean, scale, shift, slope);
 }
 
 /// dbias and dweight: the images' shares added in order.

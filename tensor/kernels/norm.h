@@ -11,12 +11,12 @@
 
 namespace ito::kernel {
 
-/// On the device, x may come in two arrays, as the concatenation of their channels would be: x
+/// x may come in two arrays, as the concatenation of their channels would be: x
 /// [n, positions, channels - second] and x2 [n, positions, second]. A group may have channels of
 /// both.
 struct GroupNormShape {
   std::int64_t n, positions, channels, groups;
-  std::int64_t second = 0;  ///< channels of x2; 0 on the CPU
+  std::int64_t second = 0;  ///< channels of x2
 };
 
 struct GroupNorm {

@@ -95,10 +95,30 @@ ITO_INLINE void exp(vector_of<double>& x) {
   for (int i = 0; i < lanes<double>; ++i) x[i] = math::exp(x[i]);
 }
 
-/// 1 / (1 + e^-x) for each element.
-template <class V>
-ITO_INLINE V sigmoid(const V& x) {
-  V e = -x;
+/// 1 / (1 + e^-x) for each element. In f32 this is e^-x as math::exp has it, but for |x| <= 87 only,
+/// so that one factor 2^n is enough; beyond, the result stays as it is there, within 2e-38 of the
+/// truth. NaN counts as large: whoever multiplies by x gets it back.
+ITO_INLINE vector_of<float> sigmoid(const vector_of<float>& x) {
+  using V = vector_of<float>;
+  typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));
+  // Positive floats are ordered as integers are, and the minimum of integers is one instruction.
+  const Int bits = reinterpret_cast<Int>(x), magnitude = bits & 0x7fffffff;
+  const Int most = Int{} + 0x42ae0000;  // 87
+  const V c = reinterpret_cast<V>((bits ^ magnitude) | (magnitude < most ? magnitude : most));
+  const V shifted = c * -1.44269504088896341f + 12582912.0f;  // n in the last bits
+  const V n = shifted - 12582912.0f;
+  const V r = (c + n * 0.693359375f) - n * 2.12194440e-4f;  // e^-c = 2^n e^-r
+  V p = V{} + 0.001381454f;
+  p = p * r - 0.008368745f;
+  p = p * r + 0.04166839f;
+  p = p * r - 0.16666521f;
+  p = p * r + 0.49999994f;
+  p = p * (r * r) + (1 - r);
+  const Int exponent = (reinterpret_cast<Int>(shifted) << 23) + (127 << 23);
+  return 1 / (1 + p * reinterpret_cast<V>(exponent));
+}
+ITO_INLINE vector_of<double> sigmoid(const vector_of<double>& x) {
+  vector_of<double> e = -x;
   exp(e);
   return 1 / (1 + e);
 }
