@@ -87,7 +87,8 @@ TEST_CASE("profile: gradients of gradients belong to the layer, too") {
   }
 }
 
-TEST_CASE("profile: what a checkpoint computes again is told from the first time and the gradient") {
+TEST_CASE(
+    "profile: what a checkpoint computes again is told from the first time and the gradient") {
   Run run;
   const Tensor x = parameter(Tensor::full({8}, 0.5));
   {

@@ -45,7 +45,8 @@ struct Run {
 
 }  // namespace
 
-TEST_CASE("profile: the network's products are those of its shapes, and three times so in training") {
+TEST_CASE(
+    "profile: the network's products are those of its shapes, and three times so in training") {
   const bench::UNetShapes shapes = bench::unet_shapes(UNetConfig::mnist(), 2);
   double conv = 0.0, attention = 0.0;
   for (const auto& [s, count] : shapes.convs) {

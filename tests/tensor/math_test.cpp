@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tensor/kernels/simd.h"
+
 using namespace ito;
 
 namespace {
@@ -84,4 +86,37 @@ TEST_CASE("math::sigmoid: right at both ends, without NaN") {
     const double exact = 1.0 / (1.0 + std::exp(-static_cast<double>(x)));
     CHECK(math::sigmoid(x) == doctest::Approx(exact).epsilon(4e-7));
   }
+}
+
+TEST_CASE("simd::sigmoid: within 4 ulp where it is more than 2^-126, whatever the size of x") {
+  double worst = 0.0;
+  for (std::int64_t i = -8700000; i <= 12000000; i += 16) {
+    float x[simd::lanes<float>], y[simd::lanes<float>];
+    for (int l = 0; l < simd::lanes<float>; ++l) {
+      x[l] = static_cast<float>(i + l % 16) * 1e-5f;
+    }
+    simd::vector_of<float> v;
+    simd::load(v, x);
+    simd::store(y, simd::sigmoid(v));
+    for (int l = 0; l < simd::lanes<float>; ++l) {
+      worst = std::max(worst, ulps(y[l], 1.0 / (1.0 + std::exp(-static_cast<double>(x[l])))));
+    }
+  }
+  CHECK(worst < 4.0);
+}
+
+TEST_CASE("simd::sigmoid: far from 0, at infinities, and x sigmoid(x) of NaN") {
+  const auto at = [](float x) {
+    const simd::vector_of<float> y = simd::sigmoid(simd::vector_of<float>{} + x);
+    return y[0];
+  };
+  CHECK(at(1000.0f) == 1.0f);
+  CHECK(at(inf) == 1.0f);
+  CHECK(at(-1000.0f) < 2e-38f);
+  CHECK(at(-inf) < 2e-38f);
+  CHECK(at(0.0f) == 0.5f);
+  CHECK(at(-0.0f) == 0.5f);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(std::isnan(nan * at(nan)));
+  CHECK(std::isnan(-nan * at(-nan)));
 }

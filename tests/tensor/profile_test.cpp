@@ -155,7 +155,8 @@ TEST_CASE("profile: scopes nest, take the names of named objects only, and survi
   }
 }
 
-TEST_CASE("profile: the gradient of a layer is its backward pass, a layer run for it a recomputation") {
+TEST_CASE(
+    "profile: the gradient of a layer is its backward pass, a layer run for it a recomputation") {
   const Layer layer;
   profile::Profile profile;
   profile.name(typeid(Layer), &layer, "layer");
@@ -262,6 +263,6 @@ TEST_CASE("profile: a launch costs next to nothing while none is recorded") {
   CAPTURE(bare);
   CAPTURE(off);
   CAPTURE(on);
-  CHECK(off < 20.0);      // nanoseconds, under sanitizers too; a training step has a thousand launches
+  CHECK(off < 20.0);  // nanoseconds, under sanitizers too; a training step has a thousand launches
   CHECK(on > 2.0 * off);  // and this way of measuring sees what a recorded one costs
 }
