@@ -55,6 +55,37 @@ void expect_dy(const char* op, const Tensor& dy, const kernel::ConvShape& s) {
   expect_shape(op, "dy", dy, {s.n, s.p, s.q, s.out});
 }
 
+// conv2d_weight_grad of concat({x, x2}).
+Tensor concat_weight_grad(const Tensor& x, const Tensor& x2, const Tensor& dy, const Shape& shape,
+                          const Conv2dOptions& options) {
+  constexpr const char* op = "conv2d_weight_grad";
+  const Shape &a = x.shape(), &b = x2.shape();
+  const std::int64_t middle = a[3], end = shape[3];
+  const Shape first{shape[0], shape[1], shape[2], middle};
+  const Shape second{shape[0], shape[1], shape[2], end - middle};
+  if (x.device().is_cuda()) {
+    return concat(
+        {conv2d_weight_grad(x, dy, first, options), conv2d_weight_grad(x2, dy, second, options)});
+  }
+  const auto s = conv_shape(op, {a[0], a[1], a[2], end}, shape, options);
+  expect_dy(op, dy, s);
+  Tensor dw = Tensor::empty(shape, x.dtype(), x.device());
+  launch<kernel::Conv2dWeightGrad>(
+      x.device(), {x.raw(), dy.raw(), dw.mutable_raw(), s, x.dtype(), x2.raw(), end - middle});
+  return record(op, dw,
+                {{x,
+                  [dy, a, middle, options](const Tensor& ddw) {
+                    return conv2d_input_grad(dy, slice(ddw, -1, 0, middle), a, options);
+                  }},
+                 {x2,
+                  [dy, b, middle, end, options](const Tensor& ddw) {
+                    return conv2d_input_grad(dy, slice(ddw, -1, middle, end), b, options);
+                  }},
+                 {dy, [x, x2, options](const Tensor& ddw) {
+                    return conv2d_concat(x, x2, ddw, {}, options);
+                  }}});
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -105,24 +136,19 @@ Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight, co
                          {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, nullptr,
                           y.mutable_raw(), s, false, x.dtype(), x2.raw(), b[3]});
   const std::int64_t middle = a[3], end = s.in;
-  const auto part = [](const Shape& w, std::int64_t channels) {
-    return Shape{w[0], w[1], w[2], channels};
-  };
-  return record(op, y,
-                {{x,
-                  [weight, a, middle, options](const Tensor& dy) {
-                    return conv2d_input_grad(dy, slice(weight, -1, 0, middle), a, options);
-                  }},
-                 {x2,
-                  [weight, b, middle, end, options](const Tensor& dy) {
-                    return conv2d_input_grad(dy, slice(weight, -1, middle, end), b, options);
-                  }},
-                 {weight,
-                  [x, x2, w = weight.shape(), part, middle, end, options](const Tensor& dy) {
-                    return concat({conv2d_weight_grad(x, dy, part(w, middle), options),
-                                   conv2d_weight_grad(x2, dy, part(w, end - middle), options)});
-                  }},
-                 {bias, [](const Tensor& dy) { return dy; }}});
+  return record(
+      op, y,
+      {{x,
+        [weight, a, middle, options](const Tensor& dy) {
+          return conv2d_input_grad(dy, slice(weight, -1, 0, middle), a, options);
+        }},
+       {x2,
+        [weight, b, middle, end, options](const Tensor& dy) {
+          return conv2d_input_grad(dy, slice(weight, -1, middle, end), b, options);
+        }},
+       {weight, [x, x2, shape = weight.shape(), options](
+                    const Tensor& dy) { return concat_weight_grad(x, x2, dy, shape, options); }},
+       {bias, [](const Tensor& dy) { return dy; }}});
 }
 
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,

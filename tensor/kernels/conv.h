@@ -77,7 +77,7 @@ struct Conv2dInputGrad {
 };
 
 /// dw[o, r, s, i] = sum over n, p, q of dy[n, p, q, o] x[n, p stride + r - top, q stride + s -
-/// left, i]
+/// left, i]. On the CPU x may come in two arrays, as in Conv2d.
 struct Conv2dWeightGrad {
   static constexpr const char* name = "conv2d_weight_grad";
   struct Args {
@@ -86,6 +86,8 @@ struct Conv2dWeightGrad {
     void* dweight;
     ConvShape shape;
     DType dtype;
+    const void* x2 = nullptr;
+    std::int64_t second = 0;  ///< channels of x2; 0 on the device
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

@@ -12,8 +12,10 @@
 #include <algorithm>
 
 #include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_chunks.h"
 #include "tensor/kernels/conv_narrow.h"
 #include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/conv_winograd_grad.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
@@ -71,9 +73,12 @@ TileFunction<T> tile_function(Index m) {
 template <class T>
 struct WeightGrad {
   const T* x;
+  const T* x2;
+  Index second;  // channels of x2
   const T* dy;
   ConvShape s;
   Index images, rows;  // in a group of pixels
+  Index first() const { return s.in - second; }
   Index taps() const { return s.kh * s.kw * s.in; }
 };
 
@@ -87,7 +92,12 @@ void add_group(const WeightGrad<T>& g, Index n0, Index n1, Index p0, Index p1, I
   const Index rows = (p1 - p0 - 1) * s.stride + s.kh, columns = (s.q - 1) * s.stride + s.kw;
   T* dense = dy_copy;
   for (Index n = n0; n < n1; ++n) {
-    const Image<T> image{g.x + n * s.h * s.w * s.in, nullptr, s.h, s.w, s.in, 0};
+    const Image<T> image{g.x + n * s.h * s.w * g.first(),
+                         g.x2 + n * s.h * s.w * g.second,
+                         s.h,
+                         s.w,
+                         g.first(),
+                         g.second};
     copy_padded(image, p0 * s.stride - s.top, -s.left, rows, columns, pixel,
                 x_copy + (n - n0) * rows * columns * pixel);
     const T* dy = g.dy + (n * s.p + p0) * s.q * s.out + b * block_width<T>;
@@ -130,29 +140,6 @@ void compute_chunk(const WeightGrad<T>& g, Index n0, Index n1, Index b, T* sums)
   }
 }
 
-/// dw[o][tap][i] = sum over chunks of sums[chunk][block of o][tap][i][o], for one block and one
-/// tap.
-template <class T>
-void add_chunks(const ConvShape& s, const T* sums, Index chunks, Index chunk_step, Index b,
-                Index tap, T* dw) {
-  const Index room = block_room<T>(s.out, b), valid = block_valid<T>(s.out, b);
-  const Index taps = s.kh * s.kw;
-  constexpr Index strip = 16;
-  T total[strip * block_width<T>];
-  for (Index i0 = 0; i0 < s.in; i0 += strip) {
-    const Index count = std::min(strip, s.in - i0);
-    const T* from = sums + (tap * s.in + i0) * room;
-    std::copy_n(from, count * room, total);
-    for (Index c = 1; c < chunks; ++c) {
-      for (Index j = 0; j < count * room; ++j) total[j] += from[c * chunk_step + j];
-    }
-    for (Index o = 0; o < valid; ++o) {
-      T* to = dw + ((b * block_width<T> + o) * taps + tap) * s.in + i0;
-      for (Index i = 0; i < count; ++i) to[i] = total[i * room + o];
-    }
-  }
-}
-
 template <class T>
 void weight_grad(const WeightGrad<T>& g, T* dw) {
   const ConvShape& s = g.s;
@@ -174,18 +161,15 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
                     sums.data() + chunk * chunk_step + b * block_step);
     }
   });
-  const Index taps = s.kh * s.kw;
-  parallel_for(blocks * taps, 1, [&](Index begin, Index end) {
-    for (Index bt = begin; bt < end; ++bt) {
-      const Index b = bt / taps;
-      add_chunks(s, sums.data() + b * block_step, chunks, chunk_step, b, bt % taps, dw);
-    }
-  });
+  add_chunks(s, sums.data(), chunks, chunk_step, dw);
 }
 
 }  // namespace
 
 void Conv2dWeightGrad::cpu(const Args& args) {
+  const int m =
+      args.shape.n > 0 && args.dtype == DType::f32 ? winograd_weight_grad_outputs(args.shape) : 0;
+  if (m > 0) return conv2d_weight_grad_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     T* dw = static_cast<T*>(args.dweight);
@@ -193,13 +177,14 @@ void Conv2dWeightGrad::cpu(const Args& args) {
       std::fill_n(dw, s.out * s.kh * s.kw * s.in, T(0));
       return;
     }
-    if (has_few_channels<T>(s)) {
+    if (has_few_channels<T>(s) && args.second == 0) {
       return weight_grad_narrow(s, static_cast<const T*>(args.x), static_cast<const T*>(args.dy),
                                 dw);
     }
     const Index rows = std::clamp<Index>(group_pixels / s.q, 1, s.p);
     const Index images = rows < s.p ? 1 : std::clamp<Index>(group_pixels / (s.p * s.q), 1, s.n);
-    weight_grad<T>({static_cast<const T*>(args.x), static_cast<const T*>(args.dy), s, images, rows},
+    weight_grad<T>({static_cast<const T*>(args.x), static_cast<const T*>(args.x2), args.second,
+                    static_cast<const T*>(args.dy), s, images, rows},
                    dw);
   });
 }
