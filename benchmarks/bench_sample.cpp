@@ -68,7 +68,7 @@ Result measure(const Options& options) {
   const bench::ResidentMemory resident;
   Rng init(0, Purpose::init);
   UNet unet(bench::unet_config(options.preset), init);
-  const nn::FlatParameters flat(unet, options.device(), options.dtype());
+  if (options.device().is_cuda()) nn::FlatParameters(unet, options.device(), options.dtype());
   if (options.warmup > 0) draw(options, unet, options.warmup);
   memory::reset_peak(options.device());
 
@@ -78,7 +78,7 @@ Result measure(const Options& options) {
   const double squares = draw(options, unet, options.steps);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   const std::int64_t batches = (options.count + options.batch - 1) / options.batch;
-  return {flat.count(),
+  return {nn::parameter_count(unet),
           time.count(),
           bench::processor_seconds() - cpu_begin,
           static_cast<double>(bench::page_faults() - faults_begin) /

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "autograd/engine.h"
+#include "autograd/kept_weights.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "tensor/rng.h"
 
@@ -93,6 +94,7 @@ class SamplingLoop {
   Rng rng_;
   const LoopOptions options_;
   const NoGrad no_grad_;
+  const KeepWeights keep_weights_;
   Tensor x_, x0_, next_;
   Tensor t_, noise_step_;
   std::vector<std::pair<Tensor, std::function<double(const StepTimes&)>>> filled_;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "autograd/engine.h"
+#include "autograd/kept_weights.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "tensor/check.h"
@@ -105,9 +106,10 @@ Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     expect_shape("conv2d", "addend", addend, {s.n, s.p, s.q, s.out});
   }
   Tensor y = Tensor::empty({s.n, s.p, s.q, s.out}, x.dtype(), x.device());
-  launch<kernel::Conv2d>(x.device(), {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr,
-                                      addend.defined() ? addend.raw() : nullptr, y.mutable_raw(), s,
-                                      per_image, x.dtype()});
+  launch<kernel::Conv2d>(x.device(),
+                         {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr,
+                          addend.defined() ? addend.raw() : nullptr, y.mutable_raw(), s, per_image,
+                          x.dtype(), nullptr, 0, forms_of(weight, s.n * s.p * s.q)});
   // The gradients to bias and addend are dy; the engine sums it over the axes they were repeated
   // on.
   return record(
@@ -132,9 +134,9 @@ Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight, co
   const auto s = conv_shape(op, {a[0], a[1], a[2], a[3] + b[3]}, weight.shape(), options);
   if (bias.defined()) expect_shape(op, "bias", bias, {s.out});
   Tensor y = Tensor::empty({s.n, s.p, s.q, s.out}, x.dtype(), x.device());
-  launch<kernel::Conv2d>(x.device(),
-                         {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, nullptr,
-                          y.mutable_raw(), s, false, x.dtype(), x2.raw(), b[3]});
+  launch<kernel::Conv2d>(x.device(), {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr,
+                                      nullptr, y.mutable_raw(), s, false, x.dtype(), x2.raw(), b[3],
+                                      forms_of(weight, s.n * s.p * s.q)});
   const std::int64_t middle = a[3], end = s.in;
   return record(
       op, y,
@@ -161,8 +163,9 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_
   expect_dy(op, dy, s);
   if (bias.defined()) expect_shape(op, "bias", bias, {s.in});
   Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
-  launch<kernel::Conv2dInputGrad>(dy.device(), {dy.raw(), weight.raw(), dx.mutable_raw(), s,
-                                                dy.dtype(), bias.defined() ? bias.raw() : nullptr});
+  launch<kernel::Conv2dInputGrad>(
+      dy.device(), {dy.raw(), weight.raw(), dx.mutable_raw(), s, dy.dtype(),
+                    bias.defined() ? bias.raw() : nullptr, forms_of(weight, s.n * s.p * s.q)});
   return record(
       op, dx,
       {{dy, [weight, options](const Tensor& ddx) { return conv2d(ddx, weight, {}, options); }},

@@ -219,15 +219,21 @@ void correlate(const Correlation<T>& c) {
   if (has_few_outputs(c)) return correlate_narrow(c);
   const Cut cuts = cut(c);
   const Index taps = c.kh * c.kw * c.in;
-  Scratch<T> packed(cuts.blocks * block_width<T> * taps), bias(cuts.blocks * block_width<T>);
+  Scratch<T> bias(cuts.blocks * block_width<T>);
   std::fill_n(bias.data(), cuts.blocks * block_width<T>, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
-  parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
-    for (Index b = begin; b < end; ++b) {
-      pack_weights(c.weight, c.order, b, c.out, c.kh, c.kw, c.in,
-                   packed.data() + b * block_width<T> * taps);
-    }
-  });
+  const WeightOrder& o = c.order;
+  const WeightForm<T> packed(c.forms,
+                             {WeightForms::correlation, o.origin, o.out_step, o.row_step,
+                              o.column_step, o.in_step, c.out, c.kh, c.kw, c.in},
+                             cuts.blocks * block_width<T> * taps, [&](T* to) {
+                               parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
+                                 for (Index b = begin; b < end; ++b) {
+                                   pack_weights(c.weight, o, b, c.out, c.kh, c.kw, c.in,
+                                                to + b * block_width<T> * taps);
+                                 }
+                               });
+                             });
   parallel_for(cuts.tasks(), 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
       compute_task(c, cuts, packed.data(), bias.data(), task);
@@ -282,6 +288,7 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   c.order.in_step = s.kh * s.kw * s.in;
   c.y = static_cast<T*>(args.dx) + (h0 * s.w + w0) * s.in;
   c.bias = static_cast<const T*>(args.bias);
+  c.forms = args.forms;
   c.p = s.h > h0 ? (s.h - h0 - 1) / s.stride + 1 : 0;
   c.q = s.w > w0 ? (s.w - w0 - 1) / s.stride + 1 : 0;
   c.out = s.in;
@@ -311,6 +318,7 @@ void Conv2d::cpu(const Args& args) {
     c.addend = static_cast<const T*>(args.addend);
     c.addend_per_image = args.addend_per_image;
     c.x2 = static_cast<const T*>(args.x2), c.second = args.second;
+    c.forms = args.forms;
     const bool pixels = s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w &&
                         s.top == 0 && s.left == 0 && !(c.addend != nullptr && c.addend_per_image);
     pixels ? correlate_pixels(c) : correlate(c);

@@ -14,6 +14,8 @@
 
 namespace ito::kernel {
 
+class WeightForms;  // weight_forms.h
+
 struct ConvShape {
   std::int64_t n;          ///< images
   std::int64_t h, w, in;   ///< x [n, h, w, in]
@@ -47,7 +49,8 @@ struct Conv2d {
     bool addend_per_image;
     DType dtype;
     const void* x2 = nullptr;
-    std::int64_t second = 0;  ///< channels of x2; 0: x is whole
+    std::int64_t second = 0;       ///< channels of x2; 0: x is whole
+    WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
@@ -69,7 +72,8 @@ struct Conv2dInputGrad {
     void* dx;
     ConvShape shape;
     DType dtype;
-    const void* bias = nullptr;  ///< [in] or null
+    const void* bias = nullptr;    ///< [in] or null
+    WeightForms* forms = nullptr;  ///< as in Conv2d
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/weight_forms.h"
 
 namespace ito::kernel {
 
@@ -23,6 +24,7 @@ struct Correlation {
   bool addend_per_image = false;
   const T* x2 = nullptr;  // the last `second` of the channels, when x has only the others
   Index second = 0;
+  WeightForms* forms = nullptr;  // where packed weights are kept, or null
 
   Image<T> image(Index i) const {
     const Index pixels = i * h * w, first = in - second;

@@ -17,6 +17,8 @@
 
 namespace ito::kernel {
 
+class WeightForms;  // weight_forms.h
+
 struct FoldShape {
   std::int64_t out, kh, kw, in;  ///< weight [out, kh, kw, in]
   std::int64_t factor;           ///< folded [in, kh + factor - 1, kw + factor - 1, out]
@@ -75,6 +77,7 @@ struct UpsampleConv2d {
     void* y;
     UpsampleShape shape;
     DType dtype;
+    WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
   };
   static void cpu(const Args&);
 };

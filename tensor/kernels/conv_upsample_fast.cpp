@@ -29,7 +29,7 @@
 
 #include "tensor/kernels/conv_upsample.h"
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/scratch.h"
+#include "tensor/kernels/weight_forms.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -175,20 +175,24 @@ void transform_output(const UpsampleShape& s, const T* m, Index step, const T* b
 }
 
 template <class T>
-void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias, T* y) {
+void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias, T* y,
+             WeightForms* forms) {
   const Index blocks = block_count<T>(s.out), pixels = s.n * s.h * s.w;
-  Scratch<T> u(products * s.out * s.in), packed(products * packed_size<T>(s.in, s.out));
   Scratch<T> zeros(s.in);
   std::fill_n(zeros.data(), s.in, T(0));
-  transform_weight(weight, s.out, s.in, u.data());
-  parallel_for(blocks, 1, [&](Index begin, Index end) {
-    for (Index b = begin; b < end; ++b) {
-      for (Index ab = 0; ab < products; ++ab) {
-        pack_block<T>({u.data() + ab * s.out * s.in, 1, s.in}, s.in, s.out, b,
-                      packed.data() + ab * packed_size<T>(s.in, s.out));
-      }
-    }
-  });
+  const WeightForm<T> packed(forms, {WeightForms::doubling}, products * packed_size<T>(s.in, s.out),
+                             [&](T* to) {
+                               Scratch<T> u(products * s.out * s.in);
+                               transform_weight(weight, s.out, s.in, u.data());
+                               parallel_for(blocks, 1, [&](Index begin, Index end) {
+                                 for (Index b = begin; b < end; ++b) {
+                                   for (Index ab = 0; ab < products; ++ab) {
+                                     pack_block<T>({u.data() + ab * s.out * s.in, 1, s.in}, s.in,
+                                                   s.out, b, to + ab * packed_size<T>(s.in, s.out));
+                                   }
+                                 }
+                               });
+                             });
   const Cut cut = Cut::of(T(), pixels, products * s.in, blocks);
   parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
     Scratch<T> v(products * cut.pixels * s.in), m(products * max_tile * block_width<T>);
@@ -324,7 +328,7 @@ void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
 void UpsampleConv2d::cpu(const Args& a) {
   with_float(name, a.dtype, [&]<class T>(T) {
     forward(a.shape, static_cast<const T*>(a.x), static_cast<const T*>(a.weight),
-            static_cast<const T*>(a.bias), static_cast<T*>(a.y));
+            static_cast<const T*>(a.bias), static_cast<T*>(a.y), a.forms);
   });
 }
 

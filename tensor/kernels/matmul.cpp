@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/scratch.h"
+#include "tensor/kernels/weight_forms.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -36,16 +36,20 @@ template <class T>
 void matmul(const Matmul::Args& s) {
   const Index blocks = block_count<T>(s.n), size = packed_size<T>(s.k, s.n);
   const Index matrices = s.b_step == 0 ? 1 : s.batch;
-  Scratch<T> packed(matrices * size);
-  const Index small = std::max<Index>(1, (1 << 16) / (block_width<T> * std::max<Index>(1, s.k)));
-  parallel_for(matrices * blocks, small, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      const T* b = static_cast<const T*>(s.b) + i / blocks * s.b_step;
-      const MatrixView<T> view =
-          s.transpose_b ? MatrixView<T>{b, 1, s.k} : MatrixView<T>{b, s.n, 1};
-      pack_block(view, s.k, s.n, i % blocks, packed.data() + i / blocks * size);
-    }
-  });
+  const WeightForm<T> packed(
+      s.forms, {WeightForms::product, matrices, s.k, s.n, s.transpose_b, s.b_step}, matrices * size,
+      [&](T* to) {
+        const Index small =
+            std::max<Index>(1, (1 << 16) / (block_width<T> * std::max<Index>(1, s.k)));
+        parallel_for(matrices * blocks, small, [&](Index begin, Index end) {
+          for (Index i = begin; i < end; ++i) {
+            const T* b = static_cast<const T*>(s.b) + i / blocks * s.b_step;
+            const MatrixView<T> view =
+                s.transpose_b ? MatrixView<T>{b, 1, s.k} : MatrixView<T>{b, s.n, 1};
+            pack_block(view, s.k, s.n, i % blocks, to + i / blocks * size);
+          }
+        });
+      });
   const Cut c = cut<T>(s);
   const Index tasks = c.row_tasks * c.block_tasks;
   const Index work = std::min(c.rows, s.m) * c.blocks * block_width<T> * std::max<Index>(1, s.k);
