@@ -10,6 +10,7 @@
 // progress, sample grids, checkpoints, the report) is in examples/app/.
 #include "examples/app/datasets.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/step_profile.h"
 #include "examples/app/train_options.h"
 #include "examples/app/training_loss.h"
 #include "examples/app/training_run.h"
@@ -45,6 +46,7 @@ app::ExitCode train(const app::TrainOptions& options) {
 
   app::TrainingRun run(options, dataset, config, process, unet.labelled(),
                        {flat, adam, ema, timesteps.sampler()});
+  app::StepProfile profile(options, unet);
 
   // Every random number is a function of the seed and the step: that is what makes a continued run
   // equal to one that was never stopped. The step is read from where it lies on the device.
@@ -98,7 +100,7 @@ app::ExitCode train(const app::TrainOptions& options) {
     draw.fill(static_cast<double>(number));
     timesteps.prepare(number);
     adam.set_lr(lr(step));
-    step_of_training.run();
+    profile.run(step_of_training);
     step = run.end_of_step(step, lr(step));
   }
   return run.finish();

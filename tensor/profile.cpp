@@ -51,6 +51,15 @@ struct Profile::DeviceTimes {
     }
   }
 
+  void wait() const noexcept {
+    try {
+      if (!launches.empty() && launches.back().end) {
+        cuda::seconds_between(*origin, *launches.back().end);
+      }
+    } catch (const Error&) {  // what failed on the device is told by whoever asks it next
+    }
+  }
+
   // Puts the times of the device in place of those of the calls.
   void resolve(std::vector<Span>& spans) {
     const auto ns = [](const cuda::Moment& from, const cuda::Moment& to) {
@@ -115,6 +124,7 @@ Recording::Recording(Profile& profile) : previous_(state), begin_(profile.now())
 
 Recording::~Recording() {
   Profile& profile = *state.profile;
+  if constexpr (build::cuda) profile.device_->wait();
   profile.seconds_ += 1e-9 * static_cast<double>(profile.now() - begin_);
   state = previous_;
 }

@@ -65,9 +65,9 @@ class Profile {
   /// calls it for every module of a network; a module that is moved afterwards has none.
   void name(std::type_index type, const void* module, std::string_view name);
 
-  /// Everything recorded, in the order of beginning. Waits for a device that still works.
+  /// Everything recorded, in the order of beginning.
   const std::vector<Span>& spans() const;
-  /// The time within Recordings that have ended.
+  /// The time within Recordings that have ended, until the device was done with their launches.
   double seconds() const { return seconds_; }
   /// Forgets the spans and the time; names stay.
   void clear();

@@ -8,6 +8,7 @@
 //   checkpoints/step_000500/   see checkpoints.h
 //   checkpoints/latest         name of the newest checkpoint
 //   report.html                everything on one page
+//   profile.txt, profile.json  with --profile: where the time of five steps went
 //   nan_report.json            only after training became non-finite
 #pragma once
 

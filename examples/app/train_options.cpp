@@ -128,6 +128,9 @@ void add_run_flags(CommandLine& line, TrainOptions& o, bool& no_graph) {
                   "bf16 needs cuda");
   line.add_switch("--no-graph", no_graph,
                   "on cuda, start the kernels of a step one by one, for debugging");
+  line.add_switch("--profile", o.profile,
+                  "write into --out where the time of five steps goes: profile.txt, by kernel and "
+                  "by layer, and profile.json for chrome://tracing or ui.perfetto.dev");
   line.add_switch("--quiet", o.quiet, "print errors only");
 }
 
@@ -191,7 +194,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   add_run_flags(line, o, no_graph);
   line.allow_config_file();
   if (!line.parse(argc, argv)) return std::nullopt;
-  o.graph = !no_graph;
+  o.graph = !no_graph && !o.profile;  // a replayed graph launches nothing that could be timed
 
   if (o.image_channels == 2) {
     stop(ExitCode::usage, "--image-channels must be 1 (grey) or 3 (colour); got 2");

@@ -26,6 +26,12 @@ if compgen -G "$work/full/checkpoints/*.tmp-*" >/dev/null; then fail "half a che
 "${train[@]}" --steps 8 --out "$work/never-full"
 same_run "$work/never-full" "$work/full"
 
+# --profile changes nothing of the run, and says where its time went.
+"${train[@]}" --steps 8 --profile --out "$work/profile"
+same_run "$work/never-full" "$work/profile"
+grep -q '^down_blocks.0.resnets.0.conv1 ' "$work/profile/profile.txt" || fail "no layer in the profile"
+grep -q '"name": "conv2d", "cat": "forward"' "$work/profile/profile.json" || fail "no kernel in the trace"
+
 # NaN in a parameter: five steps without an update, then exit code 4 and a report that names it.
 "${train[@]}" --steps 4 --out "$work/nan"
 "$bin/poison_checkpoint" "$work/nan/checkpoints" conv_in.weight
