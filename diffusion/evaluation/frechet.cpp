@@ -1,6 +1,6 @@
 #include "diffusion/evaluation/frechet.h"
 
-#include <Eigen/Dense>
+#include <Eigen/Eigenvalues>
 #include <limits>
 
 #include "autograd/ops/elementwise.h"
@@ -31,6 +31,17 @@ Matrix square_root(const Tensor& covariance) {
   return eigen.eigenvectors() * roots.asDiagonal() * eigen.eigenvectors().transpose();
 }
 
+// The singular values of P and their negatives are the eigenvalues of [0 P; P^T 0]. To the same digits as
+// a decomposition made for it, in a few times the operations; the compiler needs a quarter of the time.
+double sum_of_singular_values(const Matrix& product) {
+  const Eigen::Index n = product.rows();
+  Matrix both = Matrix::Zero(2 * n, 2 * n);
+  both.topRightCorner(n, n) = product;
+  both.bottomLeftCorner(n, n) = product.transpose();
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(both, Eigen::EigenvaluesOnly);
+  return 0.5 * eigen.eigenvalues().cwiseAbs().sum();
+}
+
 }  // namespace
 
 FeatureStatistics feature_statistics(const Tensor& features) {
@@ -47,10 +58,10 @@ FeatureStatistics feature_statistics(const Tensor& features) {
 double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b) {
   expect_shape("frechet_distance", "mean of the second", b.mean, a.mean.shape());
   // (S1 S2)^(1/2) has the trace of (S1^(1/2) S2 S1^(1/2))^(1/2), which is the sum of the singular
-  // values of S1^(1/2) S2^(1/2): no root of a product, which would lose half of the digits.
-  const Eigen::BDCSVD<Matrix> product(square_root(a.covariance) * square_root(b.covariance));
+  // values of P = S1^(1/2) S2^(1/2): no root of a product, which would lose half of the digits.
+  const Matrix product = square_root(a.covariance) * square_root(b.covariance);
   return sum(square(a.mean - b.mean)).item() + matrix(a.covariance).trace() +
-         matrix(b.covariance).trace() - 2.0 * product.singularValues().sum();
+         matrix(b.covariance).trace() - 2.0 * sum_of_singular_values(product);
 }
 
 }  // namespace ito
