@@ -28,8 +28,8 @@ endif()
 add_library(ito_options INTERFACE)
 # Not of nvcc: its flags are in cuda.cmake.
 set(ito_cxx_flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
-                  $<$<BOOL:${ITO_WERROR}>:-Werror> $<$<BOOL:${ITO_NATIVE}>:-march=native>)
-if(ITO_NATIVE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+                  $<$<BOOL:${ITO_WERROR}>:-Werror> $<$<BOOL:${ITO_ARCH}>:-march=${ITO_ARCH}>)
+if(ITO_ARCH MATCHES "^(native|x86-64-v4)$" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND ito_cxx_flags -mprefer-vector-width=512)
 endif()
 target_compile_options(ito_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ito_cxx_flags}>")

@@ -1,6 +1,10 @@
 # What this configuration builds, and which package would change it.
 message(STATUS "ito ${PROJECT_VERSION}: ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}")
-message(STATUS "  native code  ${ITO_NATIVE}")
+set(ito_processor ${ITO_ARCH})
+if(NOT ito_processor)
+  set(ito_processor "the compiler's default")
+endif()
+message(STATUS "  processor    ${ito_processor}")
 message(STATUS "  CUDA         ${ito_cuda_build} (${ito_cuda_note})")
 message(STATUS "  examples     ${ITO_BUILD_EXAMPLES}")
 message(STATUS "  tests        ${ITO_BUILD_TESTS}")

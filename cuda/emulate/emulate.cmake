@@ -17,7 +17,7 @@ target_include_directories(ito_emulate PRIVATE ${CMAKE_CURRENT_LIST_DIR}/include
 target_compile_features(ito_emulate PRIVATE cxx_std_20)
 target_compile_options(ito_emulate PRIVATE -Wall -Wextra -Wshadow -O2 -g
                        $<$<BOOL:${ITO_WERROR}>:-Werror>
-                       $<$<BOOL:${ITO_NATIVE}>:-march=native>)
+                       $<$<BOOL:${ITO_ARCH}>:-march=${ITO_ARCH}>)
 ito_eigen(ito_emulate)
 target_sources(ito PRIVATE $<TARGET_OBJECTS:ito_emulate>)
 

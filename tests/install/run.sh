@@ -6,7 +6,7 @@ source_dir=$1
 work=$2
 shift 2
 rm -rf "$work/prefix" "$work/consumer"
-cmake -S "$source_dir" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITO_NATIVE=OFF \
+cmake -S "$source_dir" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITO_ARCH=x86-64 \
   -DITO_BUILD_TESTS=OFF -DITO_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX="$work/prefix" "$@" >/dev/null
 cmake --build "$work/build" >/dev/null
 cmake --install "$work/build" >/dev/null
