@@ -23,17 +23,22 @@ double best_seconds(F f) {
   return best;
 }
 
+// Of pieces of 1 MiB and of 8: the C library goes around the caches for large ones, which is faster
+// on some machines.
 double measure_copy() {
   constexpr std::int64_t bytes = std::int64_t{256} << 20;
   const Tensor from = Tensor::full({bytes}, 1.0, DType::u8);
   Tensor to = Tensor::full({bytes}, 0.0, DType::u8);
   const auto* x = static_cast<const char*>(from.raw());
   auto* y = static_cast<char*>(to.mutable_raw());
-  const double seconds = best_seconds([&] {
-    parallel_for(bytes, 1 << 20, [&](std::int64_t begin, std::int64_t end) {
-      std::memcpy(y + begin, x + begin, static_cast<std::size_t>(end - begin));
-    });
-  });
+  double seconds = 1e30;
+  for (const std::int64_t piece : {1 << 20, 1 << 23}) {
+    seconds = std::min(seconds, best_seconds([&] {
+                         parallel_for(bytes, piece, [&](std::int64_t begin, std::int64_t end) {
+                           std::memcpy(y + begin, x + begin, static_cast<std::size_t>(end - begin));
+                         });
+                       }));
+  }
   return 2.0 * static_cast<double>(bytes) / seconds;
 }
 

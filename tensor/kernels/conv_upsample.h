@@ -68,6 +68,12 @@ struct UpsampleShape {
   std::int64_t out;          ///< y [n, 2 h, 2 w, out], weight [out, 3, 3, in]
 };
 
+/// By the definition: nine taps for each output pixel.
+inline Cost cost_of(const UpsampleShape& s, DType dtype) {
+  return {.flops = product_flops(s.n, 2 * s.h, 2 * s.w, s.out, 9, s.in),
+          .bytes = bytes_of(s.n * s.h * s.w * (s.in + 4 * s.out) + s.out * 9 * s.in, dtype)};
+}
+
 struct UpsampleConv2d {
   static constexpr const char* name = "upsample_conv2d";
   struct Args {
@@ -80,6 +86,7 @@ struct UpsampleConv2d {
     WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
   };
   static void cpu(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 struct UpsampleConv2dInputGrad {
@@ -92,6 +99,7 @@ struct UpsampleConv2dInputGrad {
     DType dtype;
   };
   static void cpu(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 struct UpsampleConv2dWeightGrad {
@@ -104,6 +112,7 @@ struct UpsampleConv2dWeightGrad {
     DType dtype;
   };
   static void cpu(const Args&);
+  static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
 }  // namespace ito::kernel
