@@ -71,6 +71,15 @@ TEST_CASE(
   CHECK(flops_of(trained.profile, {"attention_grad"}) == doctest::Approx(2.5 * attention));
 }
 
+TEST_CASE("profile: every kernel of a training step says what it has to move") {
+  Run run;
+  run.forward(true);
+  for (const auto& row : profile::by_kernel(run.profile)) {
+    CAPTURE(row.kernel);
+    CHECK(row.total.bytes > 0.0);
+  }
+}
+
 TEST_CASE("profile: every layer with parameters is seen in both directions, under its own name") {
   Run run;
   run.forward(true);
