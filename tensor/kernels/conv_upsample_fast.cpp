@@ -255,17 +255,24 @@ void input_grad(const UpsampleShape& s, const T* dy, const T* weight, T* dx) {
   });
 }
 
-/// How the gradient to the weight is cut: a task sums `per_chunk` pixels for `outputs` channels.
+/// How the gradient to the weight is cut: a task sums `per_chunk` pixels for `outputs` channels, as
+/// many as leave room for their sums in the second-level cache.
 struct WeightCut {
   Index outputs, groups, per_chunk, chunks;
-  explicit WeightCut(const UpsampleShape& s) {
-    constexpr Index wanted = 16, least_pixels = 512;
+
+  template <class T>
+  static WeightCut of(T, const UpsampleShape& s) {
+    constexpr Index cache = 256 << 10, least = 16, wanted = 16, least_pixels = 256;
     const Index pixels = s.n * s.h * s.w;
-    outputs = std::min<Index>(16, s.out);
-    groups = ceil_div(s.out, outputs);
-    chunks = std::clamp<Index>(ceil_div(pixels, least_pixels), 1, ceil_div(wanted, groups));
-    per_chunk = ceil_div(pixels, chunks);
-    if (pixels > 0) chunks = ceil_div(pixels, per_chunk);
+    const Index room =
+        cache / (products * std::max<Index>(1, s.in) * static_cast<Index>(sizeof(T)));
+    WeightCut c{};
+    c.outputs = std::min(s.out, std::max(least, room / least * least));
+    c.groups = ceil_div(s.out, c.outputs);
+    c.chunks = std::clamp<Index>(ceil_div(pixels, least_pixels), 1, ceil_div(wanted, c.groups));
+    c.per_chunk = ceil_div(pixels, c.chunks);
+    if (pixels > 0) c.chunks = ceil_div(pixels, c.per_chunk);
+    return c;
   }
 };
 
@@ -285,8 +292,8 @@ void add_products(const UpsampleShape& s, const T* x, const T* dy, const T* zero
 
 template <class T>
 void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
-  constexpr Index together = 128;  // pixels whose operands fit the second-level cache
-  const WeightCut cut(s);
+  constexpr Index together = 96;  // pixels whose operands fit the second-level cache too
+  const WeightCut cut = WeightCut::of(T(), s);
   const Index pixels = s.n * s.h * s.w, size = products * s.in;  // of du, for one output channel
   Scratch<T> sums(cut.chunks * s.out * size), zeros(s.out);
   std::fill_n(zeros.data(), s.out, T(0));
