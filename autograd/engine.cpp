@@ -30,7 +30,7 @@ Tensor with_history(const Tensor& y, Node& node) {
 }
 
 // dx summed over the axes along which the input was broadcast.
-Tensor sum_to_shape(const char* op, const Tensor& dx, const Shape& shape) {
+Tensor sum_to_shape(const char* op, Tensor dx, const Shape& shape) {
   if (dx.shape() == shape) return dx;
   std::vector<int> axes;
   const int extra = dx.rank() - shape.rank();
@@ -96,99 +96,145 @@ void check_unchanged(const Node& node) {
   }
 }
 
-// Nodes from which a target can be reached.
-std::unordered_set<Node*> nodes_on_path(Node* root, const std::unordered_set<Node*>& targets) {
-  std::unordered_set<Node*> on_path;
+// The part of the graph that gradients flow through.
+struct Paths {
+  std::unordered_set<Node*> nodes;            // from which a target can be reached
+  std::unordered_map<Node*, int> to_receive;  // gradients that a parameter among them will get
+};
+
+Paths paths_to(Node* root, const std::unordered_set<Node*>& targets) {
+  Paths paths;
   walk(
       root,
       [&](Node* node) {
         check_usable(*node);
-        if (targets.contains(node)) on_path.insert(node);
+        if (targets.contains(node)) paths.nodes.insert(node);
       },
       [&](Node* node) {
         for (const auto& edge : node->edges) {
-          if (on_path.contains(edge.from.get())) on_path.insert(node);
+          if (!paths.nodes.contains(edge.from.get())) continue;
+          paths.nodes.insert(node);
+          if (edge.from->is_parameter()) ++paths.to_receive[edge.from.get()];
         }
       });
-  return on_path;
+  return paths;
 }
 
+// a += b, for two tensors of one kind and shape.
+void add_in_place(Tensor& a, const Tensor& b) {
+  if (b.numel() == 0) return;
+  kernel::Broadcast one_axis;
+  one_axis.rank = 1;
+  one_axis.size[0] = b.numel();
+  one_axis.step[0][0] = one_axis.step[1][0] = 1;
+  launch<kernel::Binary<kernel::Add>>(
+      a.device(), {a.raw(), b.raw(), a.mutable_raw(), one_axis, b.numel(), b.dtype()});
+}
+
+// Sums the gradients of a tensor with several readers. Where nobody else holds one of the two it
+// becomes the sum, in place: a + b has the bits of b + a.
 void accumulate(Tensor& sum_so_far, Tensor dx) {
-  sum_so_far = sum_so_far.defined() ? add(sum_so_far, dx) : std::move(dx);
+  if (!sum_so_far.defined()) {
+    sum_so_far = std::move(dx);
+    return;
+  }
+  if (!sum_so_far.only_owner()) std::swap(sum_so_far, dx);
+  if (recording() || !sum_so_far.only_owner()) {
+    sum_so_far = add(sum_so_far, dx);
+  } else {
+    expect_same_kind("backward", {{"gradient", sum_so_far}, {"its increment", dx}});
+    add_in_place(sum_so_far, dx);
+  }
 }
 
-// Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. The
-// first one is copied, because a rule may have handed the same tensor to several inputs.
-void accumulate_grad(Tensor& slot, const Tensor& g) {
+// Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. A
+// first one that a rule may have handed to several inputs is copied.
+void accumulate_grad(Tensor& slot, Tensor g) {
   if (!slot.defined()) {
-    slot = g.clone();
+    slot = g.only_owner() ? std::move(g) : g.clone();
     return;
   }
   expect_same_kind("backward", {{"gradient", slot}, {"its increment", g}});
   expect_shape("backward", "the gradient's increment", g, slot.shape());
-  if (g.numel() == 0) return;
-  kernel::Broadcast one_axis;
-  one_axis.rank = 1;
-  one_axis.size[0] = g.numel();
-  one_axis.step[0][0] = one_axis.step[1][0] = 1;
-  launch<kernel::Binary<kernel::Add>>(
-      slot.device(), {slot.raw(), g.raw(), slot.mutable_raw(), one_axis, g.numel(), g.dtype()});
+  add_in_place(slot, g);
 }
 
-// A target's gradient. Holds the target, which may be owned by nothing but the graph being freed.
-struct Found {
-  std::shared_ptr<Node> node;
-  Tensor gradient;
-};
+// One pass from the loss to the targets. `deliver` gets each target's whole gradient as soon as it
+// is known: a parameter's before the rest of the pass, which so does not hold a second copy of all
+// of them. What is held at any time is the gradients of tensors whose readers are not all done.
+class BackwardPass {
+ public:
+  using Deliver = std::function<void(const std::shared_ptr<Node>& target, Tensor gradient)>;
 
-// Runs the rules from the loss down to the targets; returns the targets' gradients.
-std::unordered_map<Node*, Found> run(const Tensor& loss, Tensor dy,
-                                     const std::unordered_set<Node*>& targets,
-                                     const GradOptions& options) {
+  BackwardPass(const Tensor& loss, const std::unordered_set<Node*>& targets,
+               const GradOptions& options, Deliver deliver)
+      : root_(loss.node()),
+        targets_(targets),
+        options_(options),
+        deliver_(std::move(deliver)),
+        paths_(paths_to(root_.get(), targets)) {}
+
+  void run(Tensor dy) {
+    if (!paths_.nodes.contains(root_.get())) return;
+    receive(root_, std::move(dy));
+    while (!queue_.empty()) {
+      const std::shared_ptr<Node> node = queue_.top();
+      queue_.pop();
+      step(*node, std::move(gradients_.extract(node.get()).mapped()));
+    }
+  }
+
+ private:
   struct ById {
     bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
       return a->id < b->id;
     }
   };
-  Node* root = loss.node().get();
-  const auto on_path = nodes_on_path(root, targets);
-  std::unordered_map<Node*, Tensor> gradients;
-  std::unordered_map<Node*, Found> found;
-  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, ById> queue;
-  if (on_path.contains(root)) {
-    queue.push(loss.node());
-    gradients.emplace(root, std::move(dy));
+
+  // Adds to the gradient of a node's output.
+  void receive(const std::shared_ptr<Node>& node, Tensor dy) {
+    const auto [place, fresh] = gradients_.try_emplace(node.get());
+    accumulate(place->second, std::move(dy));
+    if (!node->is_parameter()) {
+      if (fresh) queue_.push(node);
+    } else if (--paths_.to_receive[node.get()] <= 0) {
+      deliver_(node, std::move(gradients_.extract(node.get()).mapped()));
+    }
   }
-  while (!queue.empty()) {
-    const std::shared_ptr<Node> node = queue.top();
-    queue.pop();
-    const auto entry = gradients.extract(node.get());
-    const Tensor& g = entry.mapped();
-    if (targets.contains(node.get())) found.emplace(node.get(), Found{node, g});
+
+  // Pulls the gradient of a node's output back to its inputs, and frees what the node kept.
+  void step(Node& node, Tensor dy) {
+    if (targets_.contains(&node)) deliver_(node.shared_from_this(), dy);
     std::vector<bool> wanted;
     bool any = false;
-    for (const auto& edge : node->edges) {
-      wanted.push_back(on_path.contains(edge.from.get()));
+    for (const auto& edge : node.edges) {
+      wanted.push_back(paths_.nodes.contains(edge.from.get()));
       any = any || wanted.back();
     }
-    if (!any) continue;
-    check_unchanged(*node);
-    const profile::Scope scope(node->layer, profile::Phase::backward);
-    auto dx = pull_back(*node, g, wanted, options.create_graph);
+    if (!any) return;
+    check_unchanged(node);
+    const profile::Scope scope(node.layer, profile::Phase::backward);
+    auto dx = pull_back(node, dy, wanted, options_.create_graph);
+    dy = Tensor();
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       if (!wanted[i]) continue;
-      const auto& edge = node->edges[i];
-      const auto [place, fresh] = gradients.try_emplace(edge.from.get());
-      accumulate(place->second, sum_to_shape(node->op, dx[i], edge.shape));
-      if (fresh) queue.push(edge.from);
+      const auto& edge = node.edges[i];
+      receive(edge.from, sum_to_shape(node.op, std::move(dx[i]), edge.shape));
     }
-    if (!options.retain_graph && !options.create_graph) {
-      node->dismantle();
-      node->freed = true;
+    if (!options_.retain_graph && !options_.create_graph) {
+      node.dismantle();
+      node.freed = true;
     }
   }
-  return found;
-}
+
+  std::shared_ptr<Node> root_;
+  const std::unordered_set<Node*>& targets_;
+  const GradOptions& options_;
+  Deliver deliver_;
+  Paths paths_;
+  std::unordered_map<Node*, Tensor> gradients_;
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, ById> queue_;
+};
 
 Tensor seed_of(const Tensor& loss, const Tensor& seed) {
   expect_defined("grad", "loss", loss);
@@ -274,11 +320,15 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs, 
     targets.insert(x.node().get());
   }
   const Recording scope(options.create_graph);
-  auto found = run(loss, std::move(dy), targets, options);
+  std::unordered_map<Node*, Tensor> found;
+  BackwardPass pass(loss, targets, options, [&](const std::shared_ptr<Node>& node, Tensor g) {
+    found.emplace(node.get(), std::move(g));
+  });
+  pass.run(std::move(dy));
   std::vector<Tensor> result;
   for (const Tensor& x : inputs) {
     const auto at = found.find(x.node().get());
-    result.push_back(at != found.end() ? at->second.gradient
+    result.push_back(at != found.end() ? at->second
                                        : Tensor::zeros(x.shape(), x.dtype(), x.device()));
   }
   return result;
@@ -300,9 +350,10 @@ void backward(const Tensor& loss, GradOptions options, const Tensor& seed) {
       },
       [](Node*) {});
   const NoGrad off;
-  for (auto& [node, found] : run(loss, std::move(dy), parameters, options)) {
-    accumulate_grad(*node->grad_slot, found.gradient);
-  }
+  BackwardPass pass(loss, parameters, options, [](const std::shared_ptr<Node>& node, Tensor g) {
+    accumulate_grad(*node->grad_slot, std::move(g));
+  });
+  pass.run(std::move(dy));
 }
 
 }  // namespace ito

@@ -100,8 +100,9 @@ std::array<Tensor, N> grad(const Tensor& loss, const Tensor (&inputs)[N],
   return result;
 }
 
-/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on. Throws as grad(),
-/// and when create_graph is set: a gradient of a gradient is grad()'s work.
+/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on, each as soon as it
+/// is known: a pass that ends in an error may have added some. Throws as grad(), and when
+/// create_graph is set: a gradient of a gradient is grad()'s work.
 void backward(const Tensor& loss, GradOptions options = {}, const Tensor& seed = {});
 
 /// No op is recorded on this thread while one of these lives.

@@ -111,6 +111,8 @@ class Tensor {
   Tensor alias(const Shape& shape, std::int64_t offset = 0) const;
   Tensor alias() const { return alias(shape()); }
   bool shares_storage_with(const Tensor& other) const;
+  /// Whether no other handle or tensor sees these elements, so that they may be overwritten.
+  bool only_owner() const { return impl_.use_count() == 1 && impl().storage.use_count() == 1; }
 
   /// Makes this tensor (and every copy of the handle) live inside `home` at `offset`, keeping its
   /// elements, converted to the dtype of `home`. For flat parameter buffers (nn/flat.h).
