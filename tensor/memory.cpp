@@ -1,9 +1,5 @@
 #include "tensor/memory.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tensor/arena.h"
 #include "tensor/build.h"
 #include "tensor/error.h"
 #include "tensor/kernels/device_runtime.h"
@@ -30,10 +27,14 @@ constexpr bool cache_enabled = true;
 constexpr bool cache_enabled = true;
 #endif
 
+// From here on blocks come from the arena; below, a cache of exact size classes wastes less.
+constexpr std::size_t large = std::size_t{64} << 10;
+
 struct Pool {
   std::mutex mutex;
-  Usage usage{0, 0, 0};
-  std::unordered_map<std::size_t, std::vector<void*>> free_blocks;  // by size class
+  Usage usage{0, 0, 0};                                             // `cached`: of the small blocks
+  std::unordered_map<std::size_t, std::vector<void*>> free_blocks;  // small ones, by size class
+  Arena arena;
 };
 
 Pool& pool() {
@@ -42,25 +43,13 @@ Pool& pool() {
   return *one;
 }
 
+bool in_arena(std::size_t bytes) { return cache_enabled && bytes >= large; }
+
 // Size classes: an eighth of a power of two apart, so at most 1/8 of a block is unused.
 std::size_t size_class(std::size_t bytes) {
   if (bytes <= 512) return (bytes + alignment - 1) / alignment * alignment;
   const std::size_t step = std::bit_floor(bytes) / 8;
   return (bytes + step - 1) / step * step;
-}
-
-// Large blocks ask for huge pages: a first touch then costs one fault in 512, and address
-// translation fits its caches.
-void* system_allocate(std::size_t bytes) {
-#if defined(__linux__)
-  constexpr std::size_t huge_page = std::size_t{2} << 20;
-  if (bytes >= 2 * huge_page) {
-    void* block = std::aligned_alloc(huge_page, (bytes + huge_page - 1) / huge_page * huge_page);
-    if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);  // a wish: failure changes nothing
-    return block;
-  }
-#endif
-  return std::aligned_alloc(alignment, bytes);
 }
 
 void free_cached(Pool& p) {
@@ -69,12 +58,11 @@ void free_cached(Pool& p) {
     p.usage.cached -= size * blocks.size();
     blocks.clear();
   }
+  p.arena.trim();
 }
 
-void* cpu_allocate(Pool& p, std::size_t bytes) {
-  // Sizes near the end of the address space would wrap around when they are rounded up.
-  const bool possible = bytes <= SIZE_MAX / 4;
-  const std::size_t size = possible ? size_class(bytes) : bytes;
+void* allocate_small(Pool& p, std::size_t bytes) {
+  const std::size_t size = size_class(bytes);
   if (auto found = p.free_blocks.find(size); found != p.free_blocks.end()) {
     if (auto& blocks = found->second; !blocks.empty()) {
       void* block = blocks.back();
@@ -83,10 +71,19 @@ void* cpu_allocate(Pool& p, std::size_t bytes) {
       return block;
     }
   }
-  void* block = possible ? system_allocate(size) : nullptr;
-  if (block == nullptr && possible && p.usage.cached > 0) {
+  return std::aligned_alloc(alignment, size);
+}
+
+void* cpu_allocate(Pool& p, std::size_t bytes) {
+  // Sizes near the end of the address space would wrap around when they are rounded up.
+  const auto attempt = [&]() -> void* {
+    if (bytes > SIZE_MAX / 4) return nullptr;
+    return in_arena(bytes) ? p.arena.allocate(bytes) : allocate_small(p, bytes);
+  };
+  void* block = attempt();
+  if (block == nullptr && p.usage.cached + p.arena.free_bytes() > 0) {
     free_cached(p);
-    block = system_allocate(size);
+    block = attempt();
   }
   if (block == nullptr) {
     fail<MemoryError>(
@@ -95,6 +92,20 @@ void* cpu_allocate(Pool& p, std::size_t bytes) {
         bytes, p.usage.current);
   }
   return block;
+}
+
+void release_small(Pool& p, void* block, std::size_t bytes) noexcept {
+  if (!cache_enabled) {
+    std::free(block);
+    return;
+  }
+  const std::size_t size = size_class(bytes);
+  try {
+    p.free_blocks[size].push_back(block);
+    p.usage.cached += size;
+  } catch (...) {  // no memory to remember it: give it back
+    std::free(block);
+  }
 }
 
 }  // namespace
@@ -123,16 +134,10 @@ void release(Device device, void* block, std::size_t bytes) noexcept {
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.usage.current -= bytes;
-  if (!cache_enabled) {
-    std::free(block);
-    return;
-  }
-  const std::size_t size = size_class(bytes);
-  try {
-    p.free_blocks[size].push_back(block);
-    p.usage.cached += size;
-  } catch (...) {  // no memory to remember it: give it back
-    std::free(block);
+  if (in_arena(bytes)) {
+    p.arena.release(block, bytes);
+  } else {
+    release_small(p, block, bytes);
   }
 }
 
@@ -163,7 +168,7 @@ Usage usage(Device device) {
   }
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
-  return p.usage;
+  return {p.usage.current, p.usage.peak, p.usage.cached + p.arena.free_bytes()};
 }
 
 void reset_peak(Device device) {

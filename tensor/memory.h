@@ -1,7 +1,8 @@
 // Memory of tensors: aligned blocks, returned to a cache when freed, and counted.
 //
-// The CPU keeps freed blocks by size, because a training step asks for the same sizes again and
-// fresh pages from the system cost more than many kernels. So does the device (cuda/allocator.h).
+// Freed blocks are kept, because a training step asks for the same sizes again and fresh pages from
+// the system cost more than many kernels: small ones by size, large ones in an arena that cuts and
+// merges them (tensor/arena.h). So does the device (cuda/allocator.h).
 // Under sanitizers the caches are off, so that a use after free is found.
 #pragma once
 

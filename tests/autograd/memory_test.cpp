@@ -1,11 +1,12 @@
 // What a backward pass holds while it runs, in bytes of live tensors.
+#include "tensor/memory.h"
+
 #include <doctest/doctest.h>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linalg.h"
 #include "autograd/ops/reduce.h"
-#include "tensor/memory.h"
 
 using namespace ito;
 
@@ -90,10 +91,10 @@ TEST_CASE("grad: a sum in place does not reach tensors that somebody else holds"
   const Tensor seed = matrix(1.0), kept = matrix(7.0);
   // Rules that hand out what is not theirs to give away: the seed twice over, and a capture.
   const Tensor y = record("twice", x.alias(),
-                    {{x, [](const Tensor& dy) { return dy; }},
-                     {x, [](const Tensor& dy) { return dy; }},
-                     {x, [kept](const Tensor&) { return kept; }},
-                     {x, [kept](const Tensor&) { return kept.alias(); }}});
+                          {{x, [](const Tensor& dy) { return dy; }},
+                           {x, [](const Tensor& dy) { return dy; }},
+                           {x, [kept](const Tensor&) { return kept; }},
+                           {x, [kept](const Tensor&) { return kept.alias(); }}});
   CHECK(grad(y, {x}, {.retain_graph = true}, seed)[0].to_vector<double>()[5] == 16.0);
   CHECK(seed.to_vector<double>()[5] == 1.0);
   CHECK(kept.to_vector<double>()[5] == 7.0);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -142,4 +144,54 @@ TEST_CASE("memory: sizes at the end of the address space do not wrap around") {
   CHECK_THROWS_AS(Tensor::empty({INT64_MAX}, DType::u8), MemoryError);
   CHECK_THROWS_AS(Tensor::empty({INT64_MAX}, DType::f64), MemoryError);
   CHECK(memory::usage().current == before);
+}
+
+TEST_CASE("memory: large blocks of changing sizes reuse what is there, and stay apart") {
+  // Each block keeps a mark at both ends; lives are random, so blocks are cut and merged.
+  struct Block {
+    unsigned char* data;
+    std::size_t bytes;
+    unsigned char mark;
+  };
+  memory::empty_cache();
+  std::vector<Block> live;
+  std::uint64_t state = 1;
+  const auto next = [&](std::uint64_t n) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::size_t>((state >> 33) % n);
+  };
+  const std::size_t before = memory::usage().current;
+  std::size_t most = 0, wrong = 0;
+  memory::reset_peak();
+  const auto give_back = [&](std::size_t i) {
+    const Block b = live[i];
+    wrong += b.data[0] != b.mark || b.data[b.bytes - 1] != b.mark;
+    memory::release(Device::cpu(), b.data, b.bytes);
+    live[i] = live.back();
+    live.pop_back();
+  };
+  for (int i = 0; i < 20000; ++i) {
+    if (!live.empty() && (live.size() > 40 || next(2) == 0)) {
+      give_back(next(live.size()));
+      continue;
+    }
+    const std::size_t bytes = next(8) == 0 ? 1 + next(60000) : 70000 + next(1 << next(24));
+    auto* data = static_cast<unsigned char*>(memory::allocate(Device::cpu(), bytes));
+    CHECK_EQ(reinterpret_cast<std::uintptr_t>(data) % memory::alignment, 0);
+    const auto mark = static_cast<unsigned char>(i);
+    data[0] = data[bytes - 1] = mark;
+    live.push_back({data, bytes, mark});
+    most = std::max(most, memory::usage().current + memory::usage().cached);
+  }
+  CHECK(memory::usage().peak - before > (std::size_t{30} << 20));
+  // Holes between blocks cost little: exact sizes would need many times the peak here.
+  CHECK(static_cast<double>(most) < 1.4 * static_cast<double>(memory::usage().peak));
+  while (!live.empty()) give_back(live.size() - 1);
+  CHECK(wrong == 0);
+  CHECK(memory::usage().current == before);
+  memory::empty_cache();
+  CHECK(memory::usage().cached == 0);
+  auto* again = static_cast<unsigned char*>(memory::allocate(Device::cpu(), 1 << 20));
+  again[0] = again[(1 << 20) - 1] = 1;  // after empty_cache the arena works on
+  memory::release(Device::cpu(), again, 1 << 20);
 }
