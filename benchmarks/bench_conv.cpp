@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "autograd/ops/random.h"
+#include "benchmarks/conv_option.h"
 #include "benchmarks/unet_shapes.h"
 #include "tensor/kernels/conv_upsample.h"
 #include "tensor/parallel.h"
@@ -127,6 +128,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--batch", batch)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--filter", filter, "only shapes whose name has this in it, such as 'stride 2'");
+  bench::add_conv_option(app);
   app.add_option("--threads", threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--rounds", rounds)->check(CLI::Range(1, 1000))->capture_default_str();
   CLI11_PARSE(app, argc, argv);

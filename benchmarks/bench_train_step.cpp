@@ -22,6 +22,7 @@
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
+#include "benchmarks/conv_option.h"
 #include "benchmarks/machine.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
@@ -237,6 +238,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
+  bench::add_conv_option(app);
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0, 1 << 20))->capture_default_str();

@@ -19,6 +19,8 @@
 
 #include "tensor/kernels/conv_correlation.h"
 #include "tensor/kernels/conv_narrow.h"
+#include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
@@ -303,6 +305,8 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
 }  // namespace
 
 void Conv2d::cpu(const Args& args) {
+  const int m = winograd_outputs(args.shape, ConvPass::forward, args.dtype);
+  if (m > 0) return conv2d_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     Correlation<T> c{};
@@ -326,6 +330,8 @@ void Conv2d::cpu(const Args& args) {
 }
 
 void Conv2dInputGrad::cpu(const Args& args) {
+  const int m = winograd_outputs(args.shape, ConvPass::input_grad, args.dtype);
+  if (m > 0) return conv2d_input_grad_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     for (Index a = 0; a < args.shape.stride; ++a) {
       for (Index b = 0; b < args.shape.stride; ++b) input_grad_class<T>(args, a, b);
