@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/conv_tile.h"
+#include "tensor/kernels/simd_shuffle.h"
 
 namespace ito::kernel {
 
@@ -85,6 +86,30 @@ struct WeightOrder {
   Index origin, out_step, row_step, column_step, in_step;
 };
 
+/// to[i][o] = from[o][i] for o < columns, i < count, where rows of `from` are from_step apart and
+/// those of `to` are to_step apart: square by square in registers, the rest one by one.
+template <class T>
+void transpose_columns(const T* from, Index from_step, Index columns, Index count, Index to_step,
+                       T* to) {
+  constexpr Index lanes = simd::lanes<T>;
+  const Index whole_columns = columns / lanes * lanes, whole = count / lanes * lanes;
+  for (Index i = 0; i < whole; i += lanes) {
+    for (Index o = 0; o < whole_columns; o += lanes) {
+      simd::vector_of<T> square[lanes];
+#pragma GCC unroll 16
+      for (Index l = 0; l < lanes; ++l) simd::load(square[l], from + (o + l) * from_step + i);
+      simd::transpose<T>(square);
+#pragma GCC unroll 16
+      for (Index l = 0; l < lanes; ++l) simd::store(to + (i + l) * to_step + o, square[l]);
+    }
+  }
+  for (Index o = 0; o < columns; ++o) {
+    for (Index i = o < whole_columns ? whole : 0; i < count; ++i) {
+      to[i * to_step + o] = from[o * from_step + i];
+    }
+  }
+}
+
 /// Block b of packed weights: to[r][s][i][o - first], zero behind the last output channel.
 template <class T>
 void pack_weights(const T* w, const WeightOrder& order, Index b, Index out, Index kh, Index kw,
@@ -100,16 +125,7 @@ void pack_weights(const T* w, const WeightOrder& order, Index b, Index out, Inde
         for (Index i = 0; i < in; ++i) std::copy_n(from + i * order.in_step, valid, to + i * room);
         continue;
       }
-      // A transpose, in strips that stay in the first-level cache.
-      constexpr Index strip = 16;
-      for (Index i0 = 0; i0 < in; i0 += strip) {
-        const Index i1 = std::min(in, i0 + strip);
-        for (Index o = 0; o < valid; ++o) {
-          for (Index i = i0; i < i1; ++i) {
-            to[i * room + o] = from[o * order.out_step + i * order.in_step];
-          }
-        }
-      }
+      transpose_columns(from, order.out_step, valid, in, room, to);
     }
   }
 }

@@ -95,6 +95,28 @@ ITO_INLINE void exp(vector_of<double>& x) {
   for (int i = 0; i < lanes<double>; ++i) x[i] = math::exp(x[i]);
 }
 
+/// e^x for elements of at most 88, as the exponents of a softmax are: that of exp, but in f32 with
+/// one factor 2^n, which is 0 where the result would be below 2^-126. NaN may be lost.
+ITO_INLINE void exp_to_88(vector_of<float>& x) {
+  using V = vector_of<float>;
+  typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));
+  typedef std::uint32_t Bits __attribute__((vector_size(vector_bytes)));
+  // As unsigned numbers, negative floats are ordered the other way, and behind the positive ones.
+  const Bits bits = reinterpret_cast<Bits>(x), least = Bits{} + 0xc2b00000u;  // -88
+  const V c = reinterpret_cast<V>(bits < least ? bits : least);
+  const V shifted = c * 1.44269504088896341f + 12582912.0f;  // n in the last bits
+  const V n = shifted - 12582912.0f;
+  const V r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
+  V p = V{} + 0.001381454f;
+  p = p * r + 0.008368745f;
+  p = p * r + 0.04166839f;
+  p = p * r + 0.16666521f;
+  p = p * r + 0.49999994f;
+  p = p * (r * r) + (1 + r);
+  x = p * reinterpret_cast<V>((reinterpret_cast<Int>(shifted) << 23) + (127 << 23));
+}
+ITO_INLINE void exp_to_88(vector_of<double>& x) { exp(x); }
+
 /// 1 / (1 + e^-x) for each element. In f32 this is e^-x as math::exp has it, but for |x| <= 87 only,
 /// so that one factor 2^n is enough; beyond, the result stays as it is there, within 2e-38 of the
 /// truth. NaN counts as large: whoever multiplies by x gets it back.

@@ -108,7 +108,7 @@ void add_attention_cases(Rows& rows) {
       .shapes = {{{1, 3, 6}, {1, 2, 6}, {1, 2, 6}}, {{2, 2, 3}, {2, 2, 3}, {2, 2, 3}}},
       .op = [](const Tensors& in) { return attention(in[0], in[1], in[2], 3); },
       .reference = [](const Arrays& in) { return attention_of(in, 3); },
-      .large = {{2, 80, 63}, {2, 33, 63}, {2, 33, 63}},
+      .large = {{3, 150, 63}, {3, 33, 63}, {3, 33, 63}},
       .emulated_large = {{1, 40, 63}, {1, 33, 63}, {1, 33, 63}},
   });
   rows.push_back({

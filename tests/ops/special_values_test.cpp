@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "autograd/engine.h"
+#include "autograd/ops/attention.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
@@ -233,4 +234,37 @@ TEST_CASE("dropout: f32 and f64 see one mask, and so does each part of a batch")
 TEST_CASE("mse: b alone may need the gradient") {
   const Tensor a = Tensor::from<double>({1, 2}, {2}), b = leaf({3, 5});
   CHECK(values(grad<1>(mse(a, b), {b})[0]) == List{2, 3});
+}
+
+TEST_CASE("attention: a NaN in one key reaches every query and every gradient") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const double bad : {not_a_number, -not_a_number, inf}) {
+      const auto some = [&](std::int64_t tokens) {
+        return Tensor::full({1, tokens, 4}, 0.5, dtype);
+      };
+      Tensor key = some(37);
+      Tensor row = key.alias({1}, 9);
+      row.fill(bad);
+      const Tensor q = parameter(some(40)), k = parameter(key), v = parameter(some(37));
+      const Tensor y = attention(q, k, v);
+      for (const double value : values(convert(y, DType::f64))) CHECK(std::isnan(value));
+      for (const Tensor& g : grad<3>(sum(y), {q, k, v})) {
+        for (const double value : values(convert(g, DType::f64))) CHECK(std::isnan(value));
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "attention: scores thousands apart choose one key, and keys as far below weigh exactly 0") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Tensor q = Tensor::full({1, 3, 1}, -1e4, dtype);
+    List keys(20, 1.0), chosen(20, 7.0);
+    keys[11] = 0.5;
+    chosen[11] = 2.0;
+    const auto tokens = [&](const List& list) {
+      return convert(Tensor::from<double>(list, {1, 20, 1}), dtype);
+    };
+    CHECK(values(convert(attention(q, tokens(keys), tokens(chosen)), DType::f64)) == List{2, 2, 2});
+  }
 }
