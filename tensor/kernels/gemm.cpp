@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "tensor/kernels/scratch.h"
+#include "tensor/parallel.h"
+
 namespace ito::kernel {
 namespace {
 
@@ -22,6 +25,16 @@ struct Tile {
 
 template <class T>
 using TileFunction = void (*)(const Tile<T>&);
+
+/// Asks for the lines of the next tile's rows while this one is computed: they come in pieces too
+/// short for the processor to see a stream.
+template <class T>
+void prefetch_rows(const MatrixView<T>& a, Index rows, Index k) {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < k; j += line) __builtin_prefetch(a.data + i * a.row_step + j);
+  }
+}
 
 template <class T, int M, int NV, bool dense_rows>
 void compute_tile(const Tile<T>& t) {
@@ -73,7 +86,90 @@ void compute_partial(Tile<T> t, TileFunction<T> compute, Index m, Index valid, I
   for (Index i = 0; i < m; ++i) std::copy_n(y + i * room, valid, to + i * y_step);
 }
 
+constexpr Index long_block = 128;
+
+/// pack_matrix row after row, as the rows lie in memory.
+template <class T>
+void pack_rows(const MatrixView<T>& matrix, Index k, Index n, T* packed) {
+  for (Index i = 0; i < k; ++i) {
+    for (Index b = 0; b < block_count<T>(n); ++b) {
+      const Index valid = block_valid<T>(n, b), room = block_room<T>(n, b);
+      const T* from = matrix.at(i, b * block_width<T>).data;
+      T* to = packed + b * block_width<T> * k + i * room;
+      if (valid == block_width<T>) {
+        simd::vector_of<T> v[2];
+        simd::load(v[0], from), simd::load(v[1], from + simd::lanes<T>);
+        simd::store(to, v[0]), simd::store(to + simd::lanes<T>, v[1]);
+      } else {
+        std::copy_n(from, valid, to);
+        std::fill_n(to + valid, room - valid, T(0));
+      }
+    }
+  }
+}
+
+/// How a product with long sums is cut into tasks: chunks of the sums, and groups of columns whose
+/// results stay in the second-level cache. A function of the sizes only.
+struct LongCut {
+  Index blocks, groups, per_chunk, chunks;
+
+  template <class T>
+  static LongCut of(T, Index m, Index n, Index k) {
+    constexpr Index cache = 256 << 10, wanted_tasks = 16, least_steps = 2 * k_block;
+    const Index all = block_count<T>(n);
+    const Index block_bytes = m * block_width<T> * static_cast<Index>(sizeof(T));
+    LongCut c{};
+    c.blocks = std::clamp<Index>(cache / block_bytes, 1, all);
+    c.groups = (all + c.blocks - 1) / c.blocks;
+    c.blocks = (all + c.groups - 1) / c.groups;
+    c.chunks = std::clamp<Index>(k / least_steps, 1, (wanted_tasks + c.groups - 1) / c.groups);
+    c.per_chunk = std::max<Index>(1, (k + c.chunks - 1) / c.chunks);
+    c.chunks = std::max<Index>(1, (k + c.per_chunk - 1) / c.per_chunk);
+    return c;
+  }
+};
+
 }  // namespace
+
+template <class T>
+void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Index n, Index k, T* y,
+                   Index y_step) {
+  if (m * n == 0) return;
+  const LongCut cut = LongCut::of(T(), m, n, k);
+  const Index width = cut.blocks * block_width<T>;  // of a task's sums
+  Scratch<T> sums(cut.chunks * cut.groups * m * width);
+  parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
+    Scratch<T> packed(packed_size<T>(long_block, width));
+    for (Index task = begin; task < end; ++task) {
+      const Index column = task % cut.groups * width, columns = std::min(width, n - column);
+      const Index first = task / cut.groups * cut.per_chunk;
+      const Index last = std::min(k, first + cut.per_chunk);
+      T* sum = sums.data() + task * m * width;
+      std::fill_n(sum, m * width, T(0));
+      for (Index k0 = first; k0 < last; k0 += long_block) {
+        const Index steps = std::min(long_block, last - k0);
+        pack_rows(b.at(k0, column), steps, columns, packed.data());
+        prefetch_rows(a.at(k0 + steps, 0), std::min(long_block, last - k0 - steps), m);
+        prefetch_rows(b.at(k0 + steps, column), std::min(long_block, last - k0 - steps), columns);
+        multiply<T>({a.at(k0, 0).data, a.column_step, a.row_step}, m, steps, packed.data(), columns,
+                    sum, width, Onto::y);
+      }
+    }
+  });
+  parallel_for(m, 16, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      for (Index g = 0; g < cut.groups; ++g) {
+        const Index column = g * width, columns = std::min(width, n - column);
+        T* to = y + i * y_step + column;
+        std::fill_n(to, columns, T(0));
+        for (Index chunk = 0; chunk < cut.chunks; ++chunk) {
+          const T* from = sums.data() + ((chunk * cut.groups + g) * m + i) * width;
+          for (Index j = 0; j < columns; ++j) to[j] += from[j];
+        }
+      }
+    }
+  });
+}
 
 template <class T>
 void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n, Index first,
@@ -92,6 +188,9 @@ void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n
       t.y_step = y_step;
       for_tiles(m, [&](Index i, Index rows) {
         t.a = a.at(i, k0).data;
+        if (b == first && !dense_rows) {
+          prefetch_rows(a.at(i + rows, k0), std::min(rows, m - i - rows), t.k);
+        }
         t.y = y + i * y_step + column;
         t.start = start == Onto::y ? t.y : start == Onto::bias ? bias + column : zeros;
         t.start_step = start == Onto::y ? y_step : 0;
@@ -106,5 +205,9 @@ template void multiply<float>(const MatrixView<float>&, Index, Index, const floa
                               Index, float*, Index, Onto, const float*);
 template void multiply<double>(const MatrixView<double>&, Index, Index, const double*, Index, Index,
                                Index, double*, Index, Onto, const double*);
+template void multiply_long<float>(const MatrixView<float>&, const MatrixView<float>&, Index, Index,
+                                   Index, float*, Index);
+template void multiply_long<double>(const MatrixView<double>&, const MatrixView<double>&, Index,
+                                    Index, Index, double*, Index);
 
 }  // namespace ito::kernel

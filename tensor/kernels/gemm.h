@@ -5,7 +5,8 @@
 //   pack_matrix<T>({b, n, 1}, k, n, packed.data());            // b [k, n] row-major
 //   multiply<T>({a, k, 1}, m, k, packed.data(), n, y, n);      // y = a b
 //
-// Single-threaded; callers cut their work. The right operand is packed once and used often.
+// Single-threaded, except multiply_long; callers cut their work. The right operand is packed once and
+// used often.
 #pragma once
 
 #include "tensor/kernels/conv_pack.h"
@@ -55,5 +56,12 @@ void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n
               Index y_step, Onto onto = Onto::zero) {
   multiply<T>(a, m, k, packed, n, 0, block_count<T>(n), y, y_step, onto, nullptr);
 }
+
+/// y[i, j] = sum over k of a[k, i] b[k, j], for sums much longer than y [m, n] is wide, as in the
+/// gradient of a weight, where k counts pixels: parts of the sums are tasks for all threads, and both
+/// operands are read where they lie, in pieces that stay in the cache. a has column_step 1.
+template <class T>
+void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Index n, Index k, T* y,
+                   Index y_step);
 
 }  // namespace ito::kernel

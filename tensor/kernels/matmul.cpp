@@ -9,6 +9,9 @@
 namespace ito::kernel {
 namespace {
 
+constexpr Index long_sums =
+    512;  // from here on products of the kind that multiply_long knows are its
+
 /// How a product is cut into tasks of `rows` rows and `blocks` blocks of columns; a function of the
 /// sizes only.
 struct Cut {
@@ -34,6 +37,11 @@ Cut cut(const Matmul::Args& s) {
 
 template <class T>
 void matmul(const Matmul::Args& s) {
+  if (s.batch == 1 && s.transpose_a && !s.transpose_b && s.bias == nullptr && s.k >= long_sums) {
+    multiply_long<T>({static_cast<const T*>(s.a), s.m, 1}, {static_cast<const T*>(s.b), s.n, 1},
+                     s.m, s.n, s.k, static_cast<T*>(s.y), s.n);
+    return;
+  }
   const Index blocks = block_count<T>(s.n), size = packed_size<T>(s.k, s.n);
   const Index matrices = s.b_step == 0 ? 1 : s.batch;
   const WeightForm<T> packed(
