@@ -77,6 +77,7 @@
 #include "nn/lr_schedule.h"
 #include "nn/module.h"
 #include "nn/name_layers.h"
+#include "nn/recompute.h"
 #include "nn/safetensors.h"
 #include "nn/step_history.h"
 #include "tensor/graph.h"

@@ -47,7 +47,7 @@ struct Options {
   std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
   std::int64_t batch = 64;
   int threads = 0, steps = 5, warmup = 2;
-  bool no_graph = false, json = false, profile = false;
+  bool no_graph = false, json = false, recompute = false, profile = false;
   std::string trace;  // file of the profile's spans; empty: none
 
   Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
@@ -83,6 +83,7 @@ class Training {
         number_(Tensor::zeros({1}, DType::i64, device_)),
         graph_(
             device_, [this] { work(); }, !o.no_graph && !o.profile) {
+    unet_.recompute = o.recompute;
     noise_.bind(number_);
     adam_.set_lr(2e-4);
   }
@@ -187,20 +188,22 @@ void print(const Options& o, const Result& r) {
   if (o.json) {
     fmt::print(
         "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"{}\", \"dtype\": \"{}\", "
-        "\"graph\": \"{}\", \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
+        "\"graph\": \"{}\", \"recompute\": {}, \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
         "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"threads_busy\": {:.3f}, "
         "\"images_per_s\": {:.1f}, "
         "\"peak_bytes\": {}, \"resident_bytes\": {}, \"page_faults\": {:.1f}, \"loss\": {:.6f}}}\n",
-        o.preset, device, o.dtype_name, graph, num_threads(), o.batch, r.parameters, r.step_ms,
-        r.cpu_ms, r.threads_busy, images_per_s, r.peak, r.resident, r.faults, r.loss);
+        o.preset, device, o.dtype_name, graph, o.recompute, num_threads(), o.batch, r.parameters,
+        r.step_ms, r.cpu_ms, r.threads_busy, images_per_s, r.peak, r.resident, r.faults, r.loss);
   } else {
     fmt::print(
-        "{} preset, {} parameters, batch {}, {} on {}{}, {} threads: {:.2f} ms per step ({:.1f} ms "
+        "{} preset, {} parameters, batch {}, {} on {}{}{}, {} threads: {:.2f} ms per step ({:.1f} "
+        "ms "
         "of processor time{}), {:.1f} images/s, {:.1f} MB of tensors and {:.1f} MB of memory at "
         "most, "
         "{:.0f} page faults per step, loss {:.4f}{}\n",
         o.preset, r.parameters, o.batch, o.dtype_name, device,
-        graph == "graph" ? " as a graph" : "", num_threads(), r.step_ms, r.cpu_ms,
+        graph == "graph" ? " as a graph" : "", o.recompute ? ", recomputing" : "", num_threads(),
+        r.step_ms, r.cpu_ms,
         on_gpu ? "" : fmt::format(", threads busy {:.0f} %", 1e2 * r.threads_busy), images_per_s,
         1e-6 * static_cast<double>(r.peak), 1e-6 * static_cast<double>(r.resident), r.faults,
         r.loss, device == "emulated" ? " (times of the emulated device mean nothing)" : "");
@@ -242,6 +245,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0, 1 << 20))->capture_default_str();
+  app.add_flag("--recompute", options.recompute,
+               "compute blocks a second time for the gradients, to keep less in memory");
   app.add_flag("--json", options.json);
   const auto* profiled =
       app.add_option("--profile", options.trace, "print a profile; =FILE: and write its trace")

@@ -30,6 +30,7 @@ app::ExitCode train(const app::TrainOptions& options) {
   const UNetConfig config = app::network_config(options, dataset);
   Rng init(seed, Purpose::init);
   UNet unet(config, init);
+  unet.recompute = options.recompute;
   const GaussianDiffusion process =
       app::make_process(options.schedule, options.timesteps, options.predict);
   const NoiseLevel levels = process.noise_levels(DType::f32, device);

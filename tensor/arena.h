@@ -56,9 +56,9 @@ class Arena {
   void insert(char* block, std::size_t size);
   void erase(char* block, std::size_t size);
 
-  std::map<char*, std::size_t> by_address_;              // free blocks: begin, size
-  std::set<std::pair<std::size_t, char*>> by_size_;      // the same
-  std::vector<Segment> segments_;                        // the last one grows
+  std::map<char*, std::size_t> by_address_;          // free blocks: begin, size
+  std::set<std::pair<std::size_t, char*>> by_size_;  // the same
+  std::vector<Segment> segments_;                    // the last one grows
   std::size_t free_bytes_ = 0;
 };
 

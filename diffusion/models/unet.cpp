@@ -1,10 +1,15 @@
 #include "diffusion/models/unet.h"
 
+#include <memory>
+#include <utility>
+
+#include "autograd/engine.h"
 #include "autograd/ops/conv_upsample.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
 #include "diffusion/models/time_embedding.h"
+#include "nn/recompute.h"
 #include "tensor/check.h"
 #include "tensor/profile.h"
 
@@ -43,6 +48,23 @@ Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
   const bool ddpm = c.time_features == TimeFeatures::sin_cos;
   return sinusoidal_embedding(t, c.base_channels, dtype, ddpm ? Sinusoids::ddpm : Sinusoids::iddpm);
 }
+
+// What is computed again as one.
+struct Stage {
+  ResidualBlock resnet;
+  std::vector<nn::AttentionBlock> attention;  // one or none
+
+  Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout, const Tensor& skip) const {
+    const Tensor h = resnet(x, emb, dropout, skip);
+    return attention.empty() ? h : attention[0](h);
+  }
+
+  template <class V>
+  void visit(V&& v) {
+    v("resnet", resnet);
+    v("attention", attention);
+  }
+};
 
 }  // namespace
 
@@ -90,6 +112,25 @@ Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* 
                         const Tensor& skip) const {
   const Tensor h = resnets[j](x, emb, dropout_rng, skip);
   return j < attentions.size() ? attentions[j](h) : h;
+}
+
+Tensor UNetLevel::recomputed_block(std::size_t j, const Tensor& x, const Tensor& emb,
+                                   Rng* dropout_rng, const Tensor& skip) const {
+  // The second time draws the numbers of the first, and leaves the caller's generator alone.
+  const auto first = dropout_rng != nullptr ? std::optional(*dropout_rng) : std::nullopt;
+  const auto after = std::make_shared<std::optional<Rng>>(first);
+  Stage stage{resnets[j], {}};
+  if (j < attentions.size()) stage.attention.push_back(attentions[j]);
+  const Tensor y = nn::recompute(
+      std::move(stage),
+      [first, after, named = &resnets[j]](const Stage& s, const std::vector<Tensor>& in) {
+        const profile::Scope scope(named);  // the copy's own layers have no names
+        *after = first;
+        return s(in[0], in[1], *after ? &**after : nullptr, in[2]);
+      },
+      {x, emb, skip});
+  if (dropout_rng != nullptr) *dropout_rng = **after;
+  return y;
 }
 
 UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
@@ -147,6 +188,12 @@ Tensor UNet::embedding_of(const Tensor& t, const Tensor& labels, DType dtype) co
   return silu(emb);
 }
 
+Tensor UNet::block(const UNetLevel& level, std::size_t j, const Tensor& x, const Tensor& emb,
+                   Rng* dropout, const Tensor& skip) const {
+  return recompute && recording() ? level.recomputed_block(j, x, emb, dropout, skip)
+                                  : level.block(j, x, emb, dropout, skip);
+}
+
 LabelledDenoiser UNet::labelled() const {
   return [this](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
     return (*this)(x_t, t, nullptr, labels);
@@ -176,7 +223,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
   std::vector<Tensor> skips = {h};
   for (const UNetLevel& level : down_blocks) {
     for (std::size_t j = 0; j < level.resnets.size(); ++j) {
-      h = level.block(j, h, emb, dropout);
+      h = block(level, j, h, emb, dropout);
       skips.push_back(h);
     }
     for (const Resample& down : level.downsamplers) {
@@ -186,12 +233,12 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
   }
 
   for (std::size_t j = 0; j < mid_block.resnets.size(); ++j) {
-    h = mid_block.block(j, h, emb, dropout);
+    h = block(mid_block, j, h, emb, dropout);
   }
 
   for (const UNetLevel& level : up_blocks) {
     for (std::size_t j = 0; j < level.resnets.size(); ++j) {
-      h = level.block(j, h, emb, dropout, skips.back());
+      h = block(level, j, h, emb, dropout, skips.back());
       skips.pop_back();
     }
     for (const Resample& up : level.upsamplers) {

@@ -80,6 +80,9 @@ struct UNetLevel {
 
   Tensor block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng,
                const Tensor& skip = {}) const;
+  /// The same without keeping what is between its inputs and its output (nn/recompute.h).
+  Tensor recomputed_block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng,
+                          const Tensor& skip = {}) const;
 
   template <class V>
   void visit(V&& v) {
@@ -105,6 +108,9 @@ struct TimeEmbedding {
 
 struct UNet {
   UNetConfig config;
+  /// For training in less memory: blocks keep their inputs alone, and are computed a second time for
+  /// the gradients. These are the same up to the rounding of sums. No part of the model: not saved.
+  bool recompute = false;
   nn::Conv2d conv_in;
   TimeEmbedding time_embedding;
   std::optional<nn::Embedding>
@@ -149,6 +155,8 @@ struct UNet {
   /// What every block is told of t and of the class: [N, 4 base_channels], with the SiLU applied
   /// that every block begins with.
   Tensor embedding_of(const Tensor& t, const Tensor& labels, DType dtype) const;
+  Tensor block(const UNetLevel& level, std::size_t j, const Tensor& x, const Tensor& emb,
+               Rng* dropout, const Tensor& skip = {}) const;
 };
 
 }  // namespace ito

@@ -126,6 +126,9 @@ void add_run_flags(CommandLine& line, TrainOptions& o, bool& no_graph) {
   line.add_choice("--dtype", o.dtype, {"f32", "bf16"},
                   "what the network computes in; the weights that are trained and saved are f32. "
                   "bf16 needs cuda");
+  line.add_switch("--recompute", o.recompute,
+                  "compute blocks a second time for the gradients: steps take a third longer and "
+                  "need less memory");
   line.add_switch("--no-graph", no_graph,
                   "on cuda, start the kernels of a step one by one, for debugging");
   line.add_switch("--profile", o.profile,

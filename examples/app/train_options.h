@@ -75,8 +75,9 @@ struct TrainOptions {
   std::int64_t threads = 0;  ///< 0: as many as the machine has
   std::string device = "auto";
   std::string dtype = "f32";
-  bool graph = true;     ///< record a step and replay it, on CUDA
-  bool profile = false;  ///< say where the time of five steps goes
+  bool recompute = false;  ///< blocks are computed again for the gradients, for less memory
+  bool graph = true;       ///< record a step and replay it, on CUDA
+  bool profile = false;    ///< say where the time of five steps goes
   bool quiet = false;
 };
 

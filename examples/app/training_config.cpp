@@ -88,6 +88,7 @@ std::string config_json(const TrainOptions& o, const data::Dataset& d,
                       {"threads", o.threads},
                       {"device", o.device},
                       {"dtype", o.dtype},
+                      {"recompute", o.recompute},
                       {"graph", o.graph}}}};
   // A path may be any bytes; JSON must be UTF-8.
   return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
