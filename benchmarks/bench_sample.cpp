@@ -5,7 +5,8 @@
 //
 // prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py --sample.
 // The weights are initial ones: time does not depend on them. Warm-up is a walk of few steps, so the
-// measured one finds its memory as the second batch of a user's images would.
+// measured one finds its memory as the second batch of a user's images would. --profile also says
+// where the time of a step went.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -15,9 +16,11 @@
 #include "autograd/ops/reduce.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
+#include "benchmarks/profile_option.h"
 #include "diffusion/models/unet.h"
 #include "diffusion/samplers.h"
 #include "nn/flat.h"
+#include "nn/name_layers.h"
 #include "tensor/build.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
@@ -64,18 +67,21 @@ double draw(const Options& o, const UNet& unet, std::int64_t steps) {
   return squares / static_cast<double>(o.count);
 }
 
-Result measure(const Options& options) {
+Result measure(const Options& options, bench::ProfileOption& profile) {
   const bench::ResidentMemory resident;
   Rng init(0, Purpose::init);
   UNet unet(bench::unet_config(options.preset), init);
   if (options.device().is_cuda()) nn::FlatParameters(unet, options.device(), options.dtype());
+  nn::name_layers(profile.profile, unet);
   if (options.warmup > 0) draw(options, unet, options.warmup);
   memory::reset_peak(options.device());
 
   const double cpu_begin = bench::processor_seconds();
   const std::int64_t faults_begin = bench::page_faults();
   const auto begin = std::chrono::steady_clock::now();
+  auto recording = profile.record();
   const double squares = draw(options, unet, options.steps);
+  recording.reset();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   const std::int64_t batches = (options.count + options.batch - 1) / options.batch;
   return {nn::parameter_count(unet),
@@ -144,10 +150,16 @@ int main(int argc, char** argv) {
   app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_flag("--json", options.json);
+  bench::ProfileOption profile;
+  profile.add_to(app);
   CLI11_PARSE(app, argc, argv);
+  options.no_graph = options.no_graph || profile.on();
   try {
     if (options.threads > 0) set_num_threads(options.threads);
-    print(options, measure(options));
+    print(options, measure(options, profile));
+    profile.print(
+        static_cast<int>((options.count + options.batch - 1) / options.batch * options.steps),
+        options.device());
   } catch (const Error& e) {
     fmt::print(stderr, "bench_sample: {}\n", e.what());
     return 1;

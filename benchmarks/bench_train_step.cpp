@@ -16,16 +16,15 @@
 #include <chrono>
 #include <functional>
 #include <numeric>
-#include <optional>
 #include <vector>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
 #include "benchmarks/conv_option.h"
-#include "benchmarks/machine.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
+#include "benchmarks/profile_option.h"
 #include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/models/unet.h"
@@ -37,7 +36,6 @@
 #include "tensor/graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
-#include "tensor/profile_report.h"
 
 using namespace ito;
 
@@ -47,8 +45,7 @@ struct Options {
   std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
   std::int64_t batch = 64;
   int threads = 0, steps = 5, warmup = 2;
-  bool no_graph = false, json = false, recompute = false, profile = false;
-  std::string trace;  // file of the profile's spans; empty: none
+  bool no_graph = false, json = false, recompute = false;
 
   Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
   DType dtype() const { return dtype_name == "bf16" ? DType::bf16 : DType::f32; }
@@ -82,7 +79,7 @@ class Training {
         levels_(process_.noise_levels(DType::f32, device_)),
         number_(Tensor::zeros({1}, DType::i64, device_)),
         graph_(
-            device_, [this] { work(); }, !o.no_graph && !o.profile) {
+            device_, [this] { work(); }, !o.no_graph) {
     unet_.recompute = o.recompute;
     noise_.bind(number_);
     adam_.set_lr(2e-4);
@@ -137,10 +134,10 @@ class Training {
   Graph graph_;
 };
 
-Result measure(const Options& options, profile::Profile& profile) {
+Result measure(const Options& options, bench::ProfileOption& profile) {
   const bench::ResidentMemory resident;
   Training training(options);
-  training.name_layers(profile);
+  training.name_layers(profile.profile);
   std::int64_t number = 0;
   for (int i = 0; i < options.warmup; ++i) training.step(number++);
   if (options.warmup > 0) training.loss();
@@ -150,8 +147,7 @@ Result measure(const Options& options, profile::Profile& profile) {
   const int stretches = options.device().is_cpu() ? options.steps : std::min(5, options.steps);
   const int per_stretch = options.steps / stretches;
   std::vector<double> times;
-  std::optional<profile::Recording> recording;
-  if (options.profile) recording.emplace(profile);
+  auto recording = profile.record();
   const double cpu_begin = bench::processor_seconds();
   const PoolTimes pool_begin = pool_times();
   const std::int64_t faults_begin = bench::page_faults();
@@ -210,21 +206,6 @@ void print(const Options& o, const Result& r) {
   }
 }
 
-void print_profile(const Options& o, const Result& r, const profile::Profile& profile) {
-  fmt::print("\nmean of {} steps: {:.2f} ms", r.steps, 1e3 * profile.seconds() / r.steps);
-  profile::Peak peak;  // of the processor
-  if (o.device().is_cpu()) {
-    const bench::Machine machine = bench::measure_machine();
-    peak = {machine.fma_flops, machine.copy_bytes};
-    fmt::print("; this machine: multiply-adds {:.0f} GFLOP/s, copying {:.1f} GB/s",
-               1e-9 * peak.flops, 1e-9 * peak.bytes);
-  }
-  fmt::print("\n\n{}", profile::tables(profile, r.steps, peak));
-  if (o.trace.empty()) return;
-  profile::write_trace(profile, o.trace);
-  fmt::print("\ntrace: {}\n", o.trace);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -248,17 +229,15 @@ int main(int argc, char** argv) {
   app.add_flag("--recompute", options.recompute,
                "compute blocks a second time for the gradients, to keep less in memory");
   app.add_flag("--json", options.json);
-  const auto* profiled =
-      app.add_option("--profile", options.trace, "print a profile; =FILE: and write its trace")
-          ->expected(0, 1);
+  bench::ProfileOption profile;
+  profile.add_to(app);
   CLI11_PARSE(app, argc, argv);
-  options.profile = profiled->count() > 0;
+  options.no_graph = options.no_graph || profile.on();
   try {
     if (options.threads > 0) set_num_threads(options.threads);
-    profile::Profile profile;
     const Result result = measure(options, profile);
     print(options, result);
-    if (options.profile) print_profile(options, result, profile);
+    profile.print(result.steps, options.device());
   } catch (const Error& e) {
     fmt::print(stderr, "bench_train_step: {}\n", e.what());
     return 1;
