@@ -175,6 +175,7 @@ class BackwardPass {
         paths_(paths_to(root_.get(), targets)) {}
 
   void run(Tensor dy) {
+    const profile::Scope scope("backward", profile::Phase::backward);
     if (!paths_.nodes.contains(root_.get())) return;
     receive(root_, std::move(dy));
     while (!queue_.empty()) {

@@ -138,9 +138,10 @@ void Scope::begin(std::type_index type, const void* module) {
 void Scope::begin(const char* name, Phase phase) {
   profile_ = state.profile;
   previous_ = state;
-  state.layer = name;
   state.phase = phase;
-  if (name != nullptr) span_ = profile_->open(name, false, {});
+  if (name == nullptr) return;
+  state.layer = name;
+  span_ = profile_->open(name, false, {});
 }
 
 void Scope::end() {

@@ -137,7 +137,7 @@ class Scope {
     if (recording()) [[unlikely]]
       begin(name, detail::state.phase);
   }
-  /// The gradient of a layer: what current_layer() was when the layer ran, or null.
+  /// The gradient of a layer: current_layer() of when it ran; null stays in the scope around it.
   Scope(const char* layer, Phase phase) {
     if (recording()) [[unlikely]]
       begin(layer, phase);
