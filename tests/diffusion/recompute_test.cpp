@@ -30,8 +30,7 @@ Step step(UNet& unet, bool recompute, const Rng& dropout_rng = Rng(9, Purpose::d
   const UNetConfig& c = unet.config;
   const Tensor x = randn(rng, {3, c.image_size, c.image_size, c.in_channels}, DType::f64);
   const Tensor wanted = randn(rng, {3, c.image_size, c.image_size, c.out_channels}, DType::f64);
-  const Tensor labels =
-      c.num_classes > 0 ? Tensor::from<std::int64_t>({0, 2, 1}, {3}) : Tensor();
+  const Tensor labels = c.num_classes > 0 ? Tensor::from<std::int64_t>({0, 2, 1}, {3}) : Tensor();
   unet.recompute = recompute;
   const Tensor loss = mean(square(unet(x, timesteps({3, 500, 999}), &dropout, labels) - wanted));
   auto gradients = grad(loss, nn::parameters(unet));
