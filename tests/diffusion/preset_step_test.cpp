@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "autograd/engine.h"
@@ -14,10 +15,12 @@
 #include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "nn/adam.h"
+#include "tensor/kernels/conv_plan.h"
 #include "tensor/parallel.h"
 #include "tests/diffusion/tiny_unet.h"
 
 using namespace ito;
+using kernel::ConvAlgorithm;
 
 namespace {
 
@@ -27,6 +30,12 @@ struct ThreadScope {
 };
 
 Tensor in_f64(const Tensor& x) { return convert(x, DType::f64); }
+// An algorithm for every convolution as long as this lives.
+struct Forced {
+  explicit Forced(ConvAlgorithm algorithm) { kernel::set_conv_algorithm(algorithm); }
+  ~Forced() { kernel::set_conv_algorithm(ConvAlgorithm::automatic); }
+};
+
 double norm(const Tensor& x) { return std::sqrt(sum(square(in_f64(x))).item()); }
 
 // A network that puts out something: fresh, it puts out zeros, and most gradients are zero.
@@ -116,15 +125,29 @@ Errors relative_errors(const std::vector<Tensor>& got, const std::vector<Tensor>
 TEST_CASE("step: every gradient of the MNIST network in f32 is that of f64 within 1e-4") {
   UNet single = network(UNetConfig::mnist()), exact = network(UNetConfig::mnist());
   nn::to_dtype(exact, DType::f64);
-  const std::vector<Tensor> wanted = gradients(exact, DType::f64);
-  const Errors errors = relative_errors(gradients(single, DType::f32), wanted);
-  const auto names = nn::named_parameters(single);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    CHECK_MESSAGE(errors.of_tensor[i] < 1e-4, names[i].first, ": ", errors.of_tensor[i]);
+  std::vector<Tensor> wanted;
+  {
+    const Forced direct(ConvAlgorithm::direct);
+    wanted = gradients(exact, DType::f64);
   }
-  // Softmax ignores the biases of the keys (6). In the first level's blocks each group of a norm is
-  // one channel, which takes away the biases before it and what the timestep adds (17).
-  CHECK(errors.zeros == 23);
+  const auto names = nn::named_parameters(single);
+  std::map<ConvAlgorithm, double> worst;
+  for (const auto algorithm :
+       {ConvAlgorithm::automatic, ConvAlgorithm::direct, ConvAlgorithm::winograd,
+        ConvAlgorithm::winograd_2, ConvAlgorithm::winograd_4}) {
+    const Forced forced(algorithm);
+    const Errors errors = relative_errors(gradients(single, DType::f32), wanted);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      CHECK_MESSAGE(errors.of_tensor[i] < 1e-4, names[i].first, ": ", errors.of_tensor[i]);
+    }
+    // Softmax ignores the biases of the keys (6). In the first level's blocks each group of a norm is
+    // one channel, which takes away the biases before it and what the timestep adds (17).
+    CHECK(errors.zeros == 23);
+    worst[algorithm] = std::ranges::max(errors.of_tensor);
+  }
+  MESSAGE("largest error: direct ", worst[ConvAlgorithm::direct], ", F(2x2, 3x3) ",
+          worst[ConvAlgorithm::winograd_2], ", F(4x4, 3x3) ", worst[ConvAlgorithm::winograd_4],
+          ", as chosen ", worst[ConvAlgorithm::automatic]);
 
   // One layer's weights with the 8 bits of bf16 are found out in the gradients.
   Tensor weight = single.down_blocks[1].resnets[0].conv1.weight;
@@ -135,7 +158,8 @@ TEST_CASE("step: every gradient of the MNIST network in f32 is that of f64 withi
 
 TEST_CASE("step: two steps of a preset have the same bits for 1, 2 and 4 threads") {
   const ThreadScope scope;
-  for (UNetConfig config : {UNetConfig::mnist(), UNetConfig::cifar10()}) {
+  const auto check = [](UNetConfig config, ConvAlgorithm algorithm) {
+    const Forced forced(algorithm);
     config.dropout = 0.1;
     set_num_threads(1);
     const Trained one = train(config, {0, 1});
@@ -143,7 +167,13 @@ TEST_CASE("step: two steps of a preset have the same bits for 1, 2 and 4 threads
       set_num_threads(threads);
       CHECK(same(train(config, {0, 1}), one));
     }
-  }
+    return one;
+  };
+  const Trained direct = check(UNetConfig::mnist(), ConvAlgorithm::direct);
+  const Trained winograd = check(UNetConfig::mnist(), ConvAlgorithm::winograd);
+  CHECK_FALSE(same(direct, winograd));  // they are different algorithms
+  check(UNetConfig::mnist(), ConvAlgorithm::automatic);
+  check(UNetConfig::cifar10(), ConvAlgorithm::automatic);
 }
 
 TEST_CASE("step: the comparison of bits sees sums that are added in another order") {
