@@ -15,7 +15,8 @@
 #include "tensor/kernels/conv_chunks.h"
 #include "tensor/kernels/conv_narrow.h"
 #include "tensor/kernels/conv_pack.h"
-#include "tensor/kernels/conv_winograd_grad.h"
+#include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
@@ -167,9 +168,8 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
 }  // namespace
 
 void Conv2dWeightGrad::cpu(const Args& args) {
-  const int m =
-      args.shape.n > 0 && args.dtype == DType::f32 ? winograd_weight_grad_outputs(args.shape) : 0;
-  if (m > 0) return conv2d_weight_grad_winograd(args, m);
+  const int m = winograd_outputs(args.shape, ConvPass::weight_grad, args.dtype);
+  if (m > 0 && args.shape.n > 0) return conv2d_weight_grad_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     T* dw = static_cast<T*>(args.dweight);

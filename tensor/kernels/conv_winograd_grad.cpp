@@ -26,12 +26,11 @@
 // the taps of a slab take 1/8 of what its products do. The slab's V and D, 60 tiles of 144 (in +
 // out) bytes, are written and read once in the second-level cache. Longer slabs leave that cache,
 // shorter ones pay for the taps.
-#include "tensor/kernels/conv_winograd_grad.h"
-
 #include <algorithm>
 
 #include "tensor/kernels/conv_chunks.h"
 #include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/winograd.h"
 #include "tensor/parallel.h"
@@ -321,22 +320,6 @@ void compute(const Conv2dWeightGrad::Args& args) {
 }
 
 }  // namespace
-
-int winograd_weight_grad_outputs(const ConvShape& s) {
-  if (s.kh != 3 || s.kw != 3 || s.stride != 1 || std::min(s.in, s.out) < 16) return 0;
-  // In multiply-adds. Direct sums reach 80 % of the speed of the products of a slab, and their
-  // number does not depend on anything else. An element of a square costs its product, about 7 to
-  // make it for each input channel and 5 for each output channel, and as much as 5 products of the
-  // slab to take it to the taps.
-  const auto cost = [&](Index m) {
-    const Index tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
-    const Index slabs = ceil_div(tiles, slab_tiles), pairs = s.in * s.out;
-    return (m + 2) * (m + 2) * (tiles * (pairs + 7 * s.in + 5 * s.out) + 5 * slabs * pairs);
-  };
-  const Index direct = 9 * s.n * s.p * s.q * s.in * s.out / 4 * 5;
-  if (direct <= std::min(cost(2), cost(4))) return 0;
-  return cost(2) < cost(4) ? 2 : 4;
-}
 
 void conv2d_weight_grad_winograd(const Conv2dWeightGrad::Args& args, int m) {
   with_float(Conv2dWeightGrad::name, args.dtype,

@@ -1,7 +1,5 @@
 // The gradient to the weight of a convolution by Winograd's algorithm against its definition, and as
 // the adjoint of convolution.
-#include "tensor/kernels/conv_winograd_grad.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,6 +8,8 @@
 
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
+#include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/conv_winograd.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
@@ -203,4 +203,16 @@ TEST_CASE("Winograd's gradient to the weight: the same bits for any number of th
     }
   }
   set_num_threads(before);
+}
+
+TEST_CASE("The algorithm of the gradient to the weight follows from channels and tiles") {
+  const auto m = [](const Case& c, DType dtype = DType::f32) {
+    return winograd_outputs(shape_of(c), kernel::ConvPass::weight_grad, dtype);
+  };
+  CHECK(m({.n = 64, .h = 28, .w = 28, .in = 32, .out = 32}) == 4);
+  CHECK(m({.n = 64, .h = 2, .w = 2, .in = 64, .out = 64}) == 2);  // tiles of 4 would be 3/4 empty
+  CHECK(m({.n = 1, .h = 2, .w = 2, .in = 64, .out = 64}) ==
+        0);  // one tile does not pay for the taps
+  CHECK(m({.n = 64, .h = 28, .w = 28, .in = 1, .out = 32}) == 0);
+  CHECK(m({.n = 64, .h = 28, .w = 28, .in = 32, .out = 32}, DType::f64) == 0);
 }
