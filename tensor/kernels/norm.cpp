@@ -7,7 +7,8 @@
 //
 // A slab is walked in blocks of positions, and a block one vector of channels at a time, so that the
 // channel's mean, scale and sums stay in registers while the positions go by. The size of a group
-// does not matter to the inner loops.
+// does not matter to the inner loops. What comes from memory is asked for one block ahead, because
+// processors foresee a walk by rows, not this one.
 #include "tensor/kernels/norm.h"
 
 #include <algorithm>
@@ -119,6 +120,7 @@ void channel_sums(const Image<const T>& image, const GroupNormShape& s, const Sl
     const auto add = [&](V& total, V& total2) {
       V d;
       simd::load(d, at, count);
+      __builtin_prefetch(at + block * x.step);
       at += x.step;
       d -= origin;
       total += d;
@@ -193,6 +195,7 @@ void normalize(const GroupNorm::Args& a, const Slab& slab) {
     for (Index p = i; p < i + rows; ++p) {
       V z;
       simd::load(z, x.at + p * x.step, count);
+      __builtin_prefetch(y + (p + block) * c + j, 1);
       z = (z - m) * slope + shift;
       if constexpr (silu) z *= simd::sigmoid(z);
       simd::store(y + p * c + j, z, count);
@@ -227,11 +230,14 @@ void gradient_sums(const Gradient<T>& g, const GroupNormShape& s, const Slab& sl
       V xh, dz;
       simd::load(xh, x.at + p * x.step, count);
       simd::load(dz, g.dy + p * s.channels + j, count);
+      __builtin_prefetch(x.at + (p + block) * x.step);
+      __builtin_prefetch(g.dy + (p + block) * s.channels + j);
       xh = (xh - m) * scale;
       if constexpr (silu) {
         const V z = xh * slope + shift, sigma = simd::sigmoid(z);
         dz *= sigma * (1 + z * (1 - sigma));
         simd::store(dx.at + p * dx.step, dz, count);
+        __builtin_prefetch(dx.at + (p + block) * dx.step, 1);
       }
       total += dz;
       total_xh += dz * xh;
@@ -260,6 +266,7 @@ void gradient_apply(const Gradient<T>& g, const GroupNormShape& s, const Slab& s
       V away, d;
       simd::load(away, x.at + p * x.step, count);
       simd::load(d, dz.at + p * dz.step, count);
+      if constexpr (!silu) __builtin_prefetch(dx.at + (p + block) * dx.step, 1);
       simd::store(dx.at + p * dx.step, a * d - b - (away - m) * c, count);
     }
   });
