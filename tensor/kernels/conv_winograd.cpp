@@ -24,7 +24,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/scratch.h"
+#include "tensor/kernels/weight_forms.h"
 #include "tensor/kernels/winograd.h"
 #include "tensor/parallel.h"
 
@@ -46,6 +46,7 @@ struct Correlation {
   const T* bias;
   const T* addend;
   bool addend_per_image;
+  WeightForms* forms;  // where U is kept, or null
 };
 
 Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
@@ -234,11 +235,13 @@ void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
   const Cut<T, m> cut(c);
   const Index room = cut.blocks * block_width<T>;
-  Scratch<T> u(cut.squares * c.in * room), bias(room), zeros(c.in);
+  Scratch<T> bias(room), zeros(c.in);
   std::fill_n(bias.data(), room, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
   std::fill_n(zeros.data(), c.in, T(0));
-  transform_weights(c, cut, u.data());
+  const WeightOrder& o = c.order;  // the other steps follow from these and the shape
+  const WeightForm<T> u(c.forms, {WeightForms::winograd, m, o.origin, o.out_step, c.out, c.in},
+                        cut.squares * c.in * room, [&](T* to) { transform_weights(c, cut, to); });
   parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
       compute_task(c, cut, u.data(), bias.data(), zeros.data(), task);
@@ -266,6 +269,7 @@ void conv2d_winograd(const Conv2d::Args& args, int m) {
     c.p = s.p, c.q = s.q, c.out = s.out;
     c.bias = static_cast<const T*>(args.bias);
     c.addend = static_cast<const T*>(args.addend), c.addend_per_image = args.addend_per_image;
+    c.forms = args.forms;
     correlate(c, m);
   });
 }
@@ -282,6 +286,7 @@ void conv2d_input_grad_winograd(const Conv2dInputGrad::Args& args, int m) {
     c.y = static_cast<T*>(args.dx);
     c.p = s.h, c.q = s.w, c.out = s.in;
     c.bias = static_cast<const T*>(args.bias);
+    c.forms = args.forms;
     correlate(c, m);
   });
 }
