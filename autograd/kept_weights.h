@@ -8,8 +8,9 @@
 // in memory until nothing is kept any more.
 //
 // It pays where a weight meets few pixels. To put one element of a weight in order costs about as
-// much as 70 multiply-adds in the inner loops, so with `rows` pixels it is 70 / rows of the work.
-// Forms cost as much memory as the weight, and are kept up to max_kept_rows, where they save 3 %.
+// much as 70 multiply-adds in the inner loops, a share of 70 / rows for `rows` pixels, but forms cost
+// as much memory as the weight, Winograd's up to four times that. So they are kept for up to
+// max_kept_rows pixels, that is for an image or two.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ class KeepWeights {
 
 // For ops:
 
-inline constexpr std::int64_t max_kept_rows = 2048;
+inline constexpr std::int64_t max_kept_rows = 256;
 
 /// Where a kernel finds and leaves forms of `weight`, used with `rows` pixels or tokens. Null where none
 /// are kept: without a KeepWeights, on a device, for more than max_kept_rows, and for what is
