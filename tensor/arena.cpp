@@ -33,6 +33,11 @@ char* map_addresses(std::size_t bytes, bool promised) {
 
 }  // namespace
 
+Arena::~Arena() {
+  trim();
+  for (const Segment& s : segments_) munmap(s.top, static_cast<std::size_t>(s.end - s.top));
+}
+
 void* Arena::allocate(std::size_t bytes) {
   if (bytes > SIZE_MAX / 4) return nullptr;
   const std::size_t size = round_up(bytes, granule);

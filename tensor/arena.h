@@ -31,6 +31,7 @@ class Arena {
   static constexpr std::size_t granule = 4096;  ///< sizes and addresses are multiples of it
 
   Arena() = default;
+  ~Arena();  ///< gives back what is free
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 

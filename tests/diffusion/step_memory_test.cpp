@@ -65,7 +65,8 @@ TEST_CASE("training step: from the third on, pages are those of the steps before
     return page_faults() - before;
   };
   const long kept = faults_of([] {}), given_back = faults_of([] { memory::empty_cache(); });
-  MESSAGE("page faults of four steps: ", kept, "; when memory is given back in between: ", given_back);
+  MESSAGE("page faults of four steps: ", kept,
+          "; when memory is given back in between: ", given_back);
   CHECK(kept < 40);
   CHECK(given_back > 2 * kept + 40);
 }

@@ -32,5 +32,11 @@ go --out "$work/parts" --steps 2
 go --out "$work/parts" --steps 4 --resume auto
 same_run "$work/whole" "$work/parts"
 
+# Blocks computed again for the gradients learn the same, dropout included.
+losses() { grep -o '"loss":[0-9.]\{6\}' "$1/metrics.jsonl"; }
+go --out "$work/again" --steps 4 --recompute
+[[ $(losses "$work/again" | wc -l) == 4 && $(losses "$work/again") == "$(losses "$work/whole")" ]] ||
+  fail "--recompute gives other losses"
+
 # The synthetic colour set, where no CIFAR-10 is at hand.
 go --dataset synthetic --out "$work/synthetic" --steps 2
