@@ -12,6 +12,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linalg.h"
 #include "autograd/ops/reduce.h"
+#include "tensor/kernels/conv_plan.h"
 #include "tensor/memory.h"
 #include "tensor/rng.h"
 #include "tests/compare.h"
@@ -53,6 +54,16 @@ bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
                     [](const Tensor& x, const Tensor& y) { return test::same_bits(x, y); });
 }
 
+// Forces an algorithm of convolution while it lives.
+struct Forced {
+  explicit Forced(kernel::ConvAlgorithm algorithm) { kernel::set_conv_algorithm(algorithm); }
+  ~Forced() { kernel::set_conv_algorithm(kernel::ConvAlgorithm::automatic); }
+};
+
+constexpr kernel::ConvAlgorithm algorithms[] = {kernel::ConvAlgorithm::direct,
+                                                kernel::ConvAlgorithm::winograd_2,
+                                                kernel::ConvAlgorithm::winograd_4};
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("results are the same bits with kept weights, the first time and later", T,
@@ -60,10 +71,29 @@ TEST_CASE_TEMPLATE("results are the same bits with kept weights, the first time 
   const Layers layers(dtype_of<T>);
   const Tensor x = noise({2, 5, 5, 20}, 8, dtype_of<T>);
   const NoGrad off;
-  const auto without = layers(x);
+  for (const auto algorithm : algorithms) {
+    const Forced forced(algorithm);
+    const auto without = layers(x);
+    const KeepWeights keep;
+    CHECK(same_bits(layers(x), without));
+    CHECK(same_bits(layers(x), without));
+  }
+}
+
+TEST_CASE("each algorithm keeps forms of its own") {
+  const Layers layers;
+  const Tensor x = noise({2, 5, 5, 20}, 8);
+  const NoGrad off;
+  std::vector<std::vector<Tensor>> without;
+  for (const auto algorithm : algorithms) {
+    const Forced forced(algorithm);
+    without.push_back(layers(x));
+  }
   const KeepWeights keep;
-  CHECK(same_bits(layers(x), without));
-  CHECK(same_bits(layers(x), without));
+  for (std::size_t i = 0; i < without.size(); ++i) {
+    const Forced forced(algorithms[i]);
+    CHECK(same_bits(layers(x), without[i]));
+  }
 }
 
 TEST_CASE("a parameter that is written to is made anew") {
@@ -87,23 +117,23 @@ TEST_CASE("forms are used again: a change that is hidden from the tensor is not 
   const Layers layers;
   const Tensor x = noise({2, 5, 5, 20}, 8);
   const NoGrad off;
-  const auto without = layers(x);
-  const auto change = [&] {
-    for (const Tensor& w : {layers.conv, layers.joined, layers.up, layers.linear}) {
-      static_cast<float*>(const_cast<void*>(w.raw()))[0] += 1.0f;
+  for (const auto algorithm : algorithms) {
+    const Forced forced(algorithm);
+    const auto without = layers(x);
+    {
+      const KeepWeights keep;
+      layers(x);
+      for (const Tensor& w : {layers.conv, layers.joined, layers.up, layers.linear}) {
+        static_cast<float*>(const_cast<void*>(w.raw()))[0] += 1.0f;
+      }
+      auto stale = layers(x), expected = without;
+      // Upsampling by 3 folds the weight first, and what it folded is no parameter.
+      stale.erase(stale.begin() + 5), expected.erase(expected.begin() + 5);
+      CHECK(same_bits(stale, expected));
     }
-  };
-  {
-    const KeepWeights keep;
-    layers(x);
-    change();
-    auto stale = layers(x), expected = without;
-    // Upsampling by 3 folds the weight first, and what it folded is no parameter.
-    stale.erase(stale.begin() + 5), expected.erase(expected.begin() + 5);
-    CHECK(same_bits(stale, expected));
+    const auto seen = layers(x);
+    for (std::size_t i = 0; i < seen.size(); ++i) CHECK_FALSE(test::same_bits(seen[i], without[i]));
   }
-  const auto seen = layers(x);
-  for (std::size_t i = 0; i < seen.size(); ++i) CHECK_FALSE(test::same_bits(seen[i], without[i]));
 }
 
 TEST_CASE("nothing is kept of tensors that are no parameters, which may share an address in time") {
