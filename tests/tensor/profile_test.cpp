@@ -263,6 +263,6 @@ TEST_CASE("profile: a launch costs next to nothing while none is recorded") {
   CAPTURE(bare);
   CAPTURE(off);
   CAPTURE(on);
-  CHECK(off < 20.0);  // nanoseconds, under sanitizers too; a training step has a thousand launches
-  CHECK(on > 2.0 * off);  // and this way of measuring sees what a recorded one costs
+  CHECK(on > 5.0);        // nanoseconds: this way of measuring sees a launch that is recorded
+  CHECK(off < 0.1 * on);  // 0 of 100 in a release build; sanitizers put calls into both
 }
