@@ -1,7 +1,7 @@
 // The one place that asks where data lives.
 //
 // A kernel is a struct: a name, plain-data `Args` (pointers, sizes, dtype), a function `cpu` and,
-// when it has one, a function `cuda`:
+// when it has them, functions `cuda` and `cost` (kernels/cost.h):
 //
 //   struct Fill {
 //     static constexpr const char* name = "fill";
