@@ -4,15 +4,16 @@
 # (batch 64) and cifar10 (batch 8), and 64 images of mnist drawn with DDIM in 50 steps.
 #
 #   benchmarks/compare_torch.sh [--python PATH]... [--preset mnist|cifar10] [--task train|sample] [--batch N]
-#                               [--threads N] [--rounds N] [--steps N] [--bin DIR] [--json FILE]
+#                               [--threads N] [--rounds N] [--steps N] [--recompute] [--bin DIR] [--json FILE]
 #
-#   --python   a Python with PyTorch (default /usr/bin/python3: apt-get install python3-torch); give it several
-#              times to compare with several, such as Debian's and a current one
-#   --preset   compare only this network, at --task (train, the default, or sample)
-#   --steps    steps to time: of training (default 4, cifar10 2), or of DDIM (default 50)
-#   --rounds   how often each program runs (default 3); the figures are medians
-#   --bin      where bench_train_step and bench_sample are (default build/release/bin)
-#   --json     also write all figures and all runs to this file
+#   --python     a Python with PyTorch (default /usr/bin/python3: apt-get install python3-torch); give it
+#                several times to compare with several, such as Debian's and a current one
+#   --preset     compare only this network, at --task (train, the default, or sample)
+#   --steps      steps to time: of training (default 4, cifar10 2), or of DDIM (default 50)
+#   --recompute  ito trades time for memory in training steps (bench_train_step --recompute)
+#   --rounds     how often each program runs (default 3); the figures are medians
+#   --bin        where bench_train_step and bench_sample are (default build/release/bin)
+#   --json       also write all figures and all runs to this file
 #
 # The programs alternate, so that other load on the machine meets all alike. The ratio of processor
 # times is the one to trust when there is such load. Memory is what the process had resident at its peak
@@ -20,7 +21,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset= task=train batch= threads=2 rounds=3 steps= bin=build/release/bin json=
+preset= task=train recompute=() batch= threads=2 rounds=3 steps= bin=build/release/bin json=
 pythons=()
 while (($#)); do
   case $1 in
@@ -29,6 +30,7 @@ while (($#)); do
       if [[ $1 == --python ]]; then pythons+=("$2"); else declare "${1#--}=$2"; fi
       shift 2
       ;;
+    --recompute) recompute=(--recompute); shift ;;
     -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit ;;
     *) echo "compare_torch.sh: unknown option $1; see --help" >&2; exit 2 ;;
   esac
@@ -63,7 +65,7 @@ compare() {
       "$bin/bench_sample" "${options[@]}" --count "$3" --json
       for python in "${peers[@]}"; do "$python" -W ignore benchmarks/torch_ddpm_unet.py "${options[@]}" --sample; done
     else
-      "$bin/bench_train_step" "${options[@]}" --json
+      "$bin/bench_train_step" "${options[@]}" "${recompute[@]}" --json
       for python in "${peers[@]}"; do "$python" -W ignore benchmarks/torch_ddpm_unet.py "${options[@]}"; done
     fi
   done >>"$lines"

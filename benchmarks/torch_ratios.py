@@ -50,6 +50,7 @@ def comparisons(runs):
         row = {"task": task, "preset": preset, "batch": batch, "threads": threads, "ito": mine, "peers": []}
         if task == "sample":
             row["steps"] = group[0]["steps"]
+        row["recompute"] = any(run.get("recompute", False) for run in group)
         for peer, theirs in by_peer.items():
             theirs = medians(theirs)
             row["peers"].append({
@@ -65,7 +66,7 @@ def comparisons(runs):
 def title(row):
     if row["task"] == "sample":
         return f"DDIM-{row['steps']}, {row['preset']}, {row['batch']} images"
-    return f"training step, {row['preset']}, batch {row['batch']}"
+    return f"training step, {row['preset']}, batch {row['batch']}{', recomputing' if row['recompute'] else ''}"
 
 
 def table(rows):

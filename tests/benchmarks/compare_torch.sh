@@ -45,6 +45,8 @@ done
 grep -q '^training step, tiny, batch 2 ' "$work/train.log"
 grep -q '^DDIM-3, tiny, 2 images .* img/s ' "$work/sample.log"
 
+compare --recompute --python "$work/python$parameters" 2>&1 | grep -q '^training step, tiny, batch 2, recomputing '
+
 # Another network is no comparison, nor is no PyTorch at all.
 if compare --python "$work/python7" >"$work/wrong.log" 2>&1; then echo "compared different networks"; exit 1; fi
 grep -q 'the networks of tiny differ' "$work/wrong.log"
