@@ -29,7 +29,7 @@ struct Result {
 };
 
 // Six steps; what is learnt and seen.
-Result train(Device device, DType dtype, bool use_graph) {
+Result train(Device device, DType dtype, bool use_graph, bool recompute = false) {
   constexpr std::int64_t batch = 3;
   UNetConfig config = test::tiny_config();
   config.image_size = 8;
@@ -37,6 +37,7 @@ Result train(Device device, DType dtype, bool use_graph) {
   config.in_channels = config.out_channels = 1;
   UNet unet = test::make_unet(config);
   test::randomize(unet, 0.1);  // fresh, it puts out zeros
+  unet.recompute = recompute;
   const auto set = data::make_synthetic(10, 1, {.size = config.image_size});
   const data::Dataset there = set.to(device);
   const GaussianDiffusion process{NoiseSchedule::linear(50)};
@@ -108,6 +109,18 @@ TEST_CASE("a training step: recorded or not, the same bits; on the device, the C
     REQUIRE(graph.losses.size() == cpu.losses.size());
     for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
       CHECK(double{graph.losses[i]} == doctest::Approx(double{cpu.losses[i]}).epsilon(tolerance));
+    }
+  }
+}
+
+TEST_CASE("a training step: blocks that are computed again learn the same, recorded or not") {
+  for (const Device device : testing::devices()) {
+    const Result kept = train(device, DType::f32, true),
+                 again = train(device, DType::f32, true, true);
+    CHECK(train(device, DType::f32, false, true) == again);
+    REQUIRE(again.losses.size() == kept.losses.size());
+    for (std::size_t i = 0; i < kept.losses.size(); ++i) {
+      CHECK(double{again.losses[i]} == doctest::Approx(double{kept.losses[i]}).epsilon(1e-4));
     }
   }
 }

@@ -12,6 +12,8 @@ using ito::memory::Arena;
 
 namespace {
 
+using Orders = std::vector<std::vector<std::size_t>>;
+
 constexpr std::size_t page = Arena::granule;
 
 char* get(Arena& arena, std::size_t pages) {
@@ -21,13 +23,13 @@ char* get(Arena& arena, std::size_t pages) {
 }  // namespace
 
 TEST_CASE("arena: a freed block joins its free neighbours, whichever is freed last") {
-  for (const std::vector<int>& order : std::vector<std::vector<int>>{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}}) {
+  for (const auto& order : Orders{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}}) {
     Arena arena;
     char* const first = get(arena, 6);
     char* const blocks[] = {first, get(arena, 5), get(arena, 7)};
     const std::size_t pages[] = {6, 5, 7};
     char* const wall = get(arena, 1);  // so that the three are not at the end
-    for (const int i : order) arena.release(blocks[i], pages[i] * page);
+    for (const std::size_t i : order) arena.release(blocks[i], pages[i] * page);
     CHECK(arena.free_bytes() == 18 * page);
     CHECK(get(arena, 18) == first);
     CHECK(arena.free_bytes() == 0);
