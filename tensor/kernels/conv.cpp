@@ -299,14 +299,13 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
   const bool pixels =
       s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w && s.top == 0 && s.left == 0;
-  pixels ? correlate_pixels(c) : correlate(c);
+  const int m = winograd_outputs(s, ConvPass::input_grad, args.dtype);
+  m > 0 ? correlate_winograd(c, m) : pixels ? correlate_pixels(c) : correlate(c);
 }
 
 }  // namespace
 
 void Conv2d::cpu(const Args& args) {
-  const int m = winograd_outputs(args.shape, ConvPass::forward, args.dtype);
-  if (m > 0) return conv2d_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     Correlation<T> c{};
@@ -325,13 +324,12 @@ void Conv2d::cpu(const Args& args) {
     c.forms = args.forms;
     const bool pixels = s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w &&
                         s.top == 0 && s.left == 0 && !(c.addend != nullptr && c.addend_per_image);
-    pixels ? correlate_pixels(c) : correlate(c);
+    const int m = winograd_outputs(s, ConvPass::forward, args.dtype);
+    m > 0 ? correlate_winograd(c, m) : pixels ? correlate_pixels(c) : correlate(c);
   });
 }
 
 void Conv2dInputGrad::cpu(const Args& args) {
-  const int m = winograd_outputs(args.shape, ConvPass::input_grad, args.dtype);
-  if (m > 0) return conv2d_input_grad_winograd(args, m);
   with_float(name, args.dtype, [&]<class T>(T) {
     for (Index a = 0; a < args.shape.stride; ++a) {
       for (Index b = 0; b < args.shape.stride; ++b) input_grad_class<T>(args, a, b);

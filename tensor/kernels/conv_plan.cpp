@@ -3,21 +3,55 @@
 #include <algorithm>
 #include <atomic>
 
-#include "tensor/kernels/conv_tile.h"
+#include "tensor/kernels/conv_correlation.h"
 
 namespace ito::kernel {
 namespace {
 
 std::atomic<ConvAlgorithm> forced = ConvAlgorithm::automatic;
 
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+// Fewer channels than a vector waste what the transforms and the register tiles hold of them.
+constexpr Index least_channels = 16;
+
+// The cost of a forward pass or an input gradient in cycles of a core with vectors of 16 and two
+// multiply-adds at a time; only the ratios matter, so that it serves other vectors too. The constants
+// are what bench_conv --conv shows on such a core, where the transforms wait for writes and for the
+// caches more than for arithmetic.
+constexpr double pack = 7;  // of a weight: the transpose of its 9 taps
+
+double direct_cycles(const ConvShape& s) {
+  const auto pairs = static_cast<double>(s.in * s.out);
+  const auto pixels = static_cast<double>(s.n * s.p * s.q);
+  constexpr double product = 1.15 / 32;  // of a multiply-add: 87 % of the peak
+  return pairs * (9 * pixels * product + pack);
+}
+
+double winograd_cycles(const ConvShape& s, Index m) {
+  const auto tiles = static_cast<double>(s.n * ceil_div(s.p, m) * ceil_div(s.q, m));
+  const auto in = static_cast<double>(s.in), out = static_cast<double>(s.out);
+  const auto squares = static_cast<double>((m + 2) * (m + 2));
+  constexpr double product = 1.2 / 32;
+  constexpr double transform = 8.0 / 16;  // of an element of V or of the products, in and out
+  constexpr double weight = 0.7;          // of an element of U, which leaves the cache
+  const double per_square =
+      tiles * (in * out * product + (in + out) * transform) + in * out * weight;
+  return squares * per_square + in * out * pack;
+}
+
+int cheapest(const ConvShape& s) { return winograd_cycles(s, 2) < winograd_cycles(s, 4) ? 2 : 4; }
+
+int correlation_outputs(const ConvShape& s) {
+  if (std::min(s.in, s.out) < least_channels) return 0;
+  const int m = cheapest(s);
+  return winograd_cycles(s, m) < direct_cycles(s) ? m : 0;
+}
 
 /// The gradient to the weight in f32, by what the algorithms cost in multiply-adds. Direct sums reach
 /// 80 % of the speed of the products of a slab (conv_winograd_grad.cpp). An element of a square
 /// costs its products, about 7 for each input channel and 5 for each output channel to make it, and
 /// for every slab of 64 tiles as much as 5 products to go to the taps.
 int weight_grad_outputs(const ConvShape& s) {
-  constexpr Index least_channels = 16, slab_tiles = 64;
+  constexpr Index slab_tiles = 64;
   if (std::min(s.in, s.out) < least_channels) return 0;
   const auto cost = [&](Index m) {
     const Index tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m), pairs = s.in * s.out;
@@ -35,19 +69,12 @@ void set_conv_algorithm(ConvAlgorithm algorithm) { forced = algorithm; }
 
 int winograd_outputs(const ConvShape& s, ConvPass pass, DType dtype) {
   const ConvAlgorithm algorithm = forced;
-  if (s.kh != 3 || s.kw != 3 || s.stride != 1) return 0;
-  if (algorithm == ConvAlgorithm::direct) return 0;
+  if (s.kh != 3 || s.kw != 3 || s.stride != 1 || algorithm == ConvAlgorithm::direct) return 0;
   if (algorithm == ConvAlgorithm::winograd_2) return 2;
   if (algorithm == ConvAlgorithm::winograd_4) return 4;
-  if (algorithm == ConvAlgorithm::winograd) return 4;
+  if (algorithm == ConvAlgorithm::winograd) return cheapest(s);
   if (dtype != DType::f32) return 0;
-  if (pass == ConvPass::weight_grad) return weight_grad_outputs(s);
-  if (s.in < 2 * simd::lanes<float> || s.out < 2 * simd::lanes<float>) return 0;
-  // The transformed weights are t^2 / 9 times larger, and pay when enough tiles use them.
-  const auto tiles = [&](std::int64_t m) {
-    return s.n * ((s.p + m - 1) / m) * ((s.q + m - 1) / m);
-  };
-  return tiles(4) >= 96 ? 4 : tiles(2) >= 32 ? 2 : 0;
+  return pass == ConvPass::weight_grad ? weight_grad_outputs(s) : correlation_outputs(s);
 }
 
 }  // namespace ito::kernel

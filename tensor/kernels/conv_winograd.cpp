@@ -1,21 +1,23 @@
 // Convolution with 3x3 taps and stride 1 by Winograd's F(m x m, 3x3), m = 2 or 4: winograd.h has the
 // transforms and the papers.
 //
-// The output is cut into tiles of m x m pixels; each needs t x t pixels of the source, t = m + 2.
-//   1. The weights are transformed once per call to U[block][t t][in][32], a block being two vectors of
-//      output channels.
-//   2. A task takes some tiles of some images and transforms their sources straight from the image,
-//      where pixels outside are read from a row of zeros, to V[t t][tiles][in].
-//   3. For each block of output channels, the t t products M = V U of matrices [tiles, in] [in, 32] run
-//      through the register tiles of direct convolution (gemm.h), and the output transform of M adds bias
+// The output is cut into tiles of m x m pixels; each needs t x t pixels of the source, t = m + 2. A
+// row of tiles is a band.
+//   1. The weights are transformed once per call to U[block][t t][in][32], a block being two vectors
+//      of output channels.
+//   2. A task takes some bands and transforms their sources straight from the image to V[t t][tiles]
+//      [in]. Columns are transformed first, which neighbouring tiles share; rows and columns outside
+//      the image are zeros that nobody writes.
+//   3. For each block of output channels, the t t products V U of matrices [tiles, in] [in, 32] run
+//      through the register tiles of direct convolution (gemm.h), and the output transform adds bias
 //      and addend on the way to y.
 //
-// Cost per tile and vector of 16 channels: t^2 in out products (for m = 4, 2.25 for each of the 16
-// pixels instead of 9); t (t + t) twelfths of multiply-adds for each input channel and about as
-// many for each output channel, so the transforms cost as much as the products at about 8 channels and an
-// eighth of them at 64; and V and M go once to the second-level cache and back. A task's V and M
-// fill about half of that cache; U is read from the cache behind it, one vector for each
-// `tiles` multiply-adds.
+// What it costs, for a tile, in vectors of 16 channels: t^2 in out / 16 multiply-adds (for m = 4,
+// 2.25 for each pixel instead of 9); 120 operations and 84 writes for a vector of the input; 130
+// operations and 40 writes for a vector of the output. A core does two multiply-adds and one write at
+// a time, so at 32 channels the transforms take as long as the products, at 128 a quarter. V and
+// the products go once to the second-level cache and back, and fill about half of it; U is read
+// from the cache behind it, a vector for each two dozen multiply-adds.
 //
 // The gradient to the input is the same correlation of dy, with the taps from the last to the first
 // and the roles of the channels exchanged.
@@ -24,6 +26,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/scratch.h"
 #include "tensor/kernels/weight_forms.h"
 #include "tensor/kernels/winograd.h"
 #include "tensor/parallel.h"
@@ -31,64 +34,35 @@
 namespace ito::kernel {
 namespace {
 
-/// y[n, p, q, o] = bias[o] + addend + sum over r, s, i of x[n, p + r - top, q + s - left, i]
-/// weight(o, r, s, i), with x [n, h, w, in] in one array or two.
-template <class T>
-struct Correlation {
-  const T* x;
-  const T* x2;
-  Index second;  // channels of x2
-  Index n, h, w, in, top, left;
-  const T* weight;
-  WeightOrder order;
-  T* y;
-  Index p, q, out;
-  const T* bias;
-  const T* addend;
-  bool addend_per_image;
-  WeightForms* forms;  // where U is kept, or null
-};
-
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
-/// How a correlation is cut into tasks: chunks of tiles, and groups of channel blocks. A function of
+/// How a correlation is cut into tasks: chunks of bands, and groups of channel blocks. A function of
 /// the shape only.
 template <class T, int m>
 struct Cut {
-  static constexpr Index squares = (m + 2) * (m + 2);  // of V, U and M
-  Index down, across, tiles;  // tiles of an image's rows and columns, of all
-  Index chunk, chunks;        // tiles of a task
+  static constexpr Index t = m + 2, squares = t * t;
+  Index across, down, bands;  // tiles in a band, bands in an image, in all
+  Index chunk, chunks;        // bands of a task
   Index blocks, blocks_per_task, groups;
   Index pitch;  // between tiles in V
 
   explicit Cut(const Correlation<T>& c)
-      : down(ceil_div(c.p, m)),
-        across(ceil_div(c.q, m)),
-        tiles(c.n * down * across),
+      : across(ceil_div(c.q, m)),
+        down(ceil_div(c.p, m)),
+        bands(c.n * down),
         blocks(block_count<T>(c.out)),
         pitch(padded_channels<T>(c.in)) {
     constexpr Index scratch_bytes = 640 << 10, wanted_tasks = 16;
     const Index tile_bytes = squares * (pitch + block_width<T>)*static_cast<Index>(sizeof(T));
-    const Index most = std::max<Index>(1, scratch_bytes / tile_bytes / max_tile) * max_tile;
-    chunks = ceil_div(tiles, most);
-    chunk = ceil_div(tiles, chunks);
+    const Index most = std::max<Index>(max_tile, scratch_bytes / tile_bytes);
+    chunks = ceil_div(bands, std::max<Index>(1, most / across));
+    chunk = ceil_div(bands, chunks);
+    chunks = ceil_div(bands, chunk);
     blocks_per_task = ceil_div(blocks, std::min(blocks, ceil_div(wanted_tasks, chunks)));
     groups = ceil_div(blocks, blocks_per_task);
   }
+  Index block_step(Index in) const { return squares * in * block_width<T>; }  // in U
 };
 
-/// Where a tile lies: image, first row and column of its outputs.
-struct Place {
-  Index n, p, q;
-};
-
-template <class T, int m>
-Place place_of(const Cut<T, m>& cut, Index tile) {
-  const Index per_image = cut.down * cut.across, in_image = tile % per_image;
-  return {tile / per_image, in_image / cut.across * m, in_image % cut.across * m};
-}
-
-/// U of channels [i, i + count) of one block: u[square][i][room] from packed weights [3][3][count]
+/// U of some input channels of one block, from packed weights [3][3][count][room] to u[square][...]
 /// [room].
 template <class T, int m>
 void transform_weights(const T* packed, Index count, Index room, T* u, Index square_step) {
@@ -103,87 +77,111 @@ void transform_weights(const T* packed, Index count, Index room, T* u, Index squ
   }
 }
 
-/// U[block][square][in][room] of all weights.
+/// U[block][square][in][room] of all weights. It is written through a buffer, in runs that the
+/// processor can fetch ahead: single lines of t^2 places far from each other take longer than all
+/// the rest.
 template <class T, int m>
 void transform_weights(const Correlation<T>& c, const Cut<T, m>& cut, T* u) {
-  constexpr Index strip = 32;  // input channels: their weights fit the first-level cache
+  constexpr Index strip = 8;  // input channels whose U fits the first-level cache
   const Index strips = ceil_div(c.in, strip);
-  parallel_for(cut.blocks * strips, 1, [&](Index begin, Index end) {
-    T packed[9 * strip * block_width<T>];
+  parallel_for(cut.blocks * strips, 16, [&](Index begin, Index end) {
+    T packed[9 * strip * block_width<T>], buffer[cut.squares * strip * block_width<T>];
     for (Index task = begin; task < end; ++task) {
       const Index b = task / strips, i = task % strips * strip, count = std::min(strip, c.in - i);
       const Index room = block_room<T>(c.out, b);
       WeightOrder order = c.order;
       order.origin += i * order.in_step;
       pack_weights(c.weight, order, b, c.out, 3, 3, count, packed);
-      transform_weights<T, m>(packed, count, room,
-                              u + b * cut.squares * c.in * block_width<T> + i * room, c.in * room);
+      transform_weights<T, m>(packed, count, room, buffer, count * room);
+      T* to = u + b * cut.block_step(c.in) + i * room;
+      for (Index s = 0; s < cut.squares; ++s) {
+        std::copy_n(buffer + s * count * room, count * room, to + s * c.in * room);
+      }
     }
   });
 }
 
-/// V of one tile: v[square][...] of `channels` channels of an image [h, w, channels], from pixel
-/// (row, column) on.
+/// A band for one vector of channels: its t source rows, at `row` for column 0. Rows outside the
+/// image are null.
 template <class T, int m>
-void transform_input(const T* image, Index h, Index w, Index channels, Index row, Index column,
-                     const T* zeros, T* v, Index square_step) {
+struct Band {
+  const T* row[m + 2];
+  Index pixel;        // from pixel to pixel
+  Index left, width;  // the first column, as in Correlation; columns of the image
+  Index valid;        // channels
+};
+
+/// v[square][tile] = B^T d B. `half` has room for the transformed columns, [m across + 2][t].
+template <class T, int m>
+void transform_band(const Band<T, m>& band, Index across, T* half, T* v, Index square_step,
+                    Index pitch) {
   using V = simd::vector_of<T>;
-  constexpr int t = m + 2;
-  const T* pixel[t][t];
-  for (int i = 0; i < t; ++i) {
-    const bool in_rows = row + i >= 0 && row + i < h;
-    for (int j = 0; j < t; ++j) {
-      const bool inside = in_rows && column + j >= 0 && column + j < w;
-      pixel[i][j] = inside ? image + ((row + i) * w + column + j) * channels : zeros;
+  constexpr int t = m + 2, lanes = simd::lanes<T>;
+  V d[t], out[t];
+  T* to = half;
+  for (Index s = 0; s < across * m + 2; ++s) {
+    const Index column = s - band.left;
+    const bool inside = column >= 0 && column < band.width;
+#pragma GCC unroll 6
+    for (int i = 0; i < t; ++i) {
+      d[i] = V{};
+      if (inside && band.row[i] != nullptr) {
+        simd::load(d[i], band.row[i] + column * band.pixel, band.valid);
+      }
+    }
+    Winograd<T, m>::input(d, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < t; ++i, to += lanes) simd::store(to, out[i]);
+  }
+  for (Index k = 0; k < across; ++k, v += pitch) {
+    const T* from = half + k * m * t * lanes;
+    for (int i = 0; i < t; ++i, from += lanes) {
+#pragma GCC unroll 6
+      for (int j = 0; j < t; ++j) simd::load(d[j], from + j * t * lanes);
+      Winograd<T, m>::input(d, out);
+#pragma GCC unroll 6
+      for (int j = 0; j < t; ++j) simd::store(v + (i * t + j) * square_step, out[j], band.valid);
     }
   }
-  const auto transform = [&](auto load, auto store) {
-    transform_square<V, t, t>([](const V(&d)[t], V(&to)[t]) { Winograd<T, m>::input(d, to); }, load,
-                              store);
-  };
-  Index c = 0;
-  for (; c + simd::lanes<T> <= channels; c += simd::lanes<T>) {
-    transform([&](V& d, int i, int j) { simd::load(d, pixel[i][j] + c); },
-              [&](int i, int j, const V& value) {
-                simd::store(v + (i * t + j) * square_step + c, value);
-              });
-  }
-  if (c == channels) return;
-  transform([&](V& d, int i, int j) { simd::load(d, pixel[i][j] + c, channels - c); },
-            [&](int i, int j, const V& value) {
-              simd::store(v + (i * t + j) * square_step + c, value, channels - c);
-            });
 }
 
+/// V[square][tile][in] of bands [first, first + count).
 template <class T, int m>
 void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count,
-                      const T* zeros, T* v) {
-  const Index channels = c.in - c.second, square_step = count * cut.pitch;
-  for (Index k = 0; k < count; ++k, v += cut.pitch) {
-    const Place at = place_of(cut, first + k);
-    const Index row = at.p - c.top, column = at.q - c.left, image = at.n * c.h * c.w;
-    transform_input<T, m>(c.x + image * channels, c.h, c.w, channels, row, column, zeros, v,
-                          square_step);
-    if (c.second > 0) {
-      transform_input<T, m>(c.x2 + image * c.second, c.h, c.w, c.second, row, column, zeros,
-                            v + channels, square_step);
+                      T* half, T* v) {
+  const Index square_step = count * cut.across * cut.pitch;
+  const auto transform = [&](const T* x, Index channels, Index n, Index top, T* to) {
+    Band<T, m> band{{}, channels, c.left, c.w, 0};
+    for (Index i = 0; i < channels; i += simd::lanes<T>) {
+      for (Index r = 0; r < cut.t; ++r) {
+        const bool inside = top + r >= 0 && top + r < c.h;
+        band.row[r] = inside ? x + (n * c.h + top + r) * c.w * channels + i : nullptr;
+      }
+      band.valid = channels - i;
+      transform_band<T, m>(band, cut.across, half, to + i, square_step, cut.pitch);
     }
+  };
+  const Index channels = c.in - c.second;
+  for (Index k = 0; k < count; ++k, v += cut.across * cut.pitch) {
+    const Index n = (first + k) / cut.down, top = (first + k) % cut.down * m - c.top;
+    transform(c.x, channels, n, top, v);
+    if (c.second > 0) transform(c.x2, c.second, n, top, v + channels);
   }
 }
 
 /// The pixels of one tile and one vector of output channels: y = A^T M A + bias + addend.
 template <class T, int m>
-void transform_output(const Correlation<T>& c, const Place& at, Index o, const T* products,
-                      Index square_step, const T* bias) {
+void transform_output(const Correlation<T>& c, Index n, Index p, Index q, Index o,
+                      const T* products, Index square_step, const T* bias) {
   using V = simd::vector_of<T>;
   constexpr int t = m + 2;
-  const Index rows = c.p - at.p, columns = c.q - at.q, valid = c.out - o;
-  const Index origin = ((at.n * c.p + at.p) * c.q + at.q) * c.out + o;
+  const Index rows = c.p - p, columns = c.q - q, valid = c.out - o;
+  const Index origin = ((n * c.p + p) * c.q + q) * c.out + o;
   V start;
   simd::load(start, bias);
   if (c.addend != nullptr && c.addend_per_image) {
     V addend;
-    simd::load(addend, c.addend + at.n * c.out + o, valid);
+    simd::load(addend, c.addend + n * c.out + o, valid);
     start += addend;
   }
   const T* const addends = c.addend_per_image ? nullptr : c.addend;
@@ -204,29 +202,37 @@ void transform_output(const Correlation<T>& c, const Place& at, Index o, const T
 }
 
 template <class T, int m>
+void transform_outputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count,
+                       Index b, const T* products, const T* bias) {
+  const Index room = block_room<T>(c.out, b), square_step = count * cut.across * room;
+  for (Index k = 0; k < count * cut.across; ++k, products += room) {
+    const Index band = first + k / cut.across;
+    for (Index j = 0; j < block_valid<T>(c.out, b); j += simd::lanes<T>) {
+      const Index o = b * block_width<T> + j;
+      transform_output<T, m>(c, band / cut.down, band % cut.down * m, k % cut.across * m, o,
+                             products + j, square_step, bias + o);
+    }
+  }
+}
+
+template <class T, int m>
 void compute_task(const Correlation<T>& c, const Cut<T, m>& cut, const T* u, const T* bias,
-                  const T* zeros, Index task) {
+                  Index task) {
   const Index first = task / cut.groups * cut.chunk;
-  const Index count = std::min(cut.chunk, cut.tiles - first);
+  const Index count = std::min(cut.chunk, cut.bands - first), tiles = count * cut.across;
   const Index first_block = task % cut.groups * cut.blocks_per_task;
   const Index last_block = std::min(cut.blocks, first_block + cut.blocks_per_task);
-  Scratch<T> v(cut.squares * count * cut.pitch);
-  Scratch<T> products(cut.squares * count * block_width<T>);
-  transform_inputs(c, cut, first, count, zeros, v.data());
+  Scratch<T> half((cut.across * m + 2) * cut.t * simd::lanes<T>);
+  Scratch<T> v(cut.squares * tiles * cut.pitch), products(cut.squares * tiles * block_width<T>);
+  transform_inputs(c, cut, first, count, half.data(), v.data());
   for (Index b = first_block; b < last_block; ++b) {
-    const Index room = block_room<T>(c.out, b), o = b * block_width<T>;
+    const Index room = block_room<T>(c.out, b);
     for (Index s = 0; s < cut.squares; ++s) {
-      multiply<T>({v.data() + s * count * cut.pitch, cut.pitch, 1}, count, c.in,
-                  u + (b * cut.squares * block_width<T> + s * room) * c.in, room,
-                  products.data() + s * count * room, room);
+      multiply<T>({v.data() + s * tiles * cut.pitch, cut.pitch, 1}, tiles, c.in,
+                  u + b * cut.block_step(c.in) + s * c.in * room, room,
+                  products.data() + s * tiles * room, room);
     }
-    for (Index k = 0; k < count; ++k) {
-      const Place at = place_of(cut, first + k);
-      for (Index j = 0; j < block_valid<T>(c.out, b); j += simd::lanes<T>) {
-        transform_output<T, m>(c, at, o + j, products.data() + k * room + j, count * room,
-                               bias + o + j);
-      }
-    }
+    transform_outputs(c, cut, first, count, b, products.data(), bias);
   }
 }
 
@@ -235,60 +241,30 @@ void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
   const Cut<T, m> cut(c);
   const Index room = cut.blocks * block_width<T>;
-  Scratch<T> bias(room), zeros(c.in);
+  Scratch<T> bias(room);
   std::fill_n(bias.data(), room, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
-  std::fill_n(zeros.data(), c.in, T(0));
-  const WeightOrder& o = c.order;  // the other steps follow from these and the shape
-  const WeightForm<T> u(c.forms, {WeightForms::winograd, m, o.origin, o.out_step, c.out, c.in},
-                        cut.squares * c.in * room, [&](T* to) { transform_weights(c, cut, to); });
+  const WeightOrder& o = c.order;
+  const WeightForm<T> u(c.forms,
+                        {WeightForms::winograd, m, o.origin, o.out_step, o.row_step, o.column_step,
+                         o.in_step, c.out, c.in},
+                        cut.blocks * cut.block_step(c.in),
+                        [&](T* to) { transform_weights(c, cut, to); });
   parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
-      compute_task(c, cut, u.data(), bias.data(), zeros.data(), task);
+      compute_task(c, cut, u.data(), bias.data(), task);
     }
   });
 }
 
+}  // namespace
+
 template <class T>
-void correlate(const Correlation<T>& c, int m) {
+void correlate_winograd(const Correlation<T>& c, int m) {
   m == 2 ? correlate<T, 2>(c) : correlate<T, 4>(c);
 }
 
-}  // namespace
-
-void conv2d_winograd(const Conv2d::Args& args, int m) {
-  with_float(Conv2d::name, args.dtype, [&]<class T>(T) {
-    const ConvShape& s = args.shape;
-    Correlation<T> c{};
-    c.x = static_cast<const T*>(args.x);
-    c.x2 = static_cast<const T*>(args.x2), c.second = args.second;
-    c.n = s.n, c.h = s.h, c.w = s.w, c.in = s.in, c.top = s.top, c.left = s.left;
-    c.weight = static_cast<const T*>(args.weight);
-    c.order = {0, 9 * s.in, 3 * s.in, s.in, 1};
-    c.y = static_cast<T*>(args.y);
-    c.p = s.p, c.q = s.q, c.out = s.out;
-    c.bias = static_cast<const T*>(args.bias);
-    c.addend = static_cast<const T*>(args.addend), c.addend_per_image = args.addend_per_image;
-    c.forms = args.forms;
-    correlate(c, m);
-  });
-}
-
-void conv2d_input_grad_winograd(const Conv2dInputGrad::Args& args, int m) {
-  with_float(Conv2dInputGrad::name, args.dtype, [&]<class T>(T) {
-    const ConvShape& s = args.shape;
-    Correlation<T> c{};
-    c.x = static_cast<const T*>(args.dy);
-    c.n = s.n, c.h = s.p, c.w = s.q, c.in = s.out;
-    c.top = 2 - s.top, c.left = 2 - s.left;
-    c.weight = static_cast<const T*>(args.weight);
-    c.order = {8 * s.in, 1, -3 * s.in, -s.in, 9 * s.in};
-    c.y = static_cast<T*>(args.dx);
-    c.p = s.h, c.q = s.w, c.out = s.in;
-    c.bias = static_cast<const T*>(args.bias);
-    c.forms = args.forms;
-    correlate(c, m);
-  });
-}
+template void correlate_winograd<float>(const Correlation<float>&, int);
+template void correlate_winograd<double>(const Correlation<double>&, int);
 
 }  // namespace ito::kernel

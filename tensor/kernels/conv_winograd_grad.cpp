@@ -40,8 +40,6 @@ namespace {
 
 constexpr Index slab_tiles = 64;
 
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
 /// How the sum is cut, a function of the shape only. Bands are counted through all images.
 struct Cut {
   Index tiles;              // in a band

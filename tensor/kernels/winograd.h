@@ -152,7 +152,7 @@ struct Winograd<T, 4> {
 template <class V, int from, int to, class F, class Load, class Store>
 ITO_INLINE void transform_square(F f, Load load, Store store) {
   V half[to][from];
-#pragma GCC unroll 6
+#pragma GCC unroll 1
   for (int j = 0; j < from; ++j) {
     V column[from], out[to];
 #pragma GCC unroll 6
@@ -161,7 +161,7 @@ ITO_INLINE void transform_square(F f, Load load, Store store) {
 #pragma GCC unroll 6
     for (int i = 0; i < to; ++i) half[i][j] = out[i];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 1
   for (int i = 0; i < to; ++i) {
     V out[to];
     f(half[i], out);

@@ -1,7 +1,5 @@
 // Convolution by Winograd's algorithm against direct convolution, which the op table checks against the
 // definition.
-#include "tensor/kernels/conv_winograd.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
+#include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_plan.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
