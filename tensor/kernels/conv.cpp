@@ -19,6 +19,7 @@
 
 #include "tensor/kernels/conv_correlation.h"
 #include "tensor/kernels/conv_narrow.h"
+#include "tensor/kernels/conv_pixels.h"
 #include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
@@ -243,26 +244,6 @@ void correlate(const Correlation<T>& c) {
   });
 }
 
-/// A 1x1 convolution sees no neighbours: all pixels of all images become rows of a convenient
-/// length.
-template <class T>
-void correlate_pixels(Correlation<T> c) {
-  constexpr Index length = 8 * max_tile;
-  const Index total = c.n * c.p * c.q;
-  const auto run = [&](Index first, Index rows, Index columns) {
-    Correlation<T> part = c;
-    part.x += first * (c.in - c.second);
-    if (part.second > 0) part.x2 += first * c.second;
-    part.y += first * c.out;
-    if (part.addend != nullptr) part.addend += first * c.out;
-    part.n = rows, part.h = part.p = 1, part.w = part.q = columns;
-    part.image_step = part.row_step = columns * c.out;
-    correlate(part);
-  };
-  run(0, total / length, length);
-  run(total / length * length, 1, total % length);
-}
-
 /// dx[n, h0 + s i, w0 + s j, :] for all i, j: the pixels that meet the taps r = a, a + s, ... and
 /// columns b, b + s, ...
 template <class T>
@@ -297,10 +278,8 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   c.image_step = s.h * s.w * s.in, c.row_step = s.stride * s.w * s.in;
   c.pixel_step = s.stride * s.in;
   if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
-  const bool pixels =
-      s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w && s.top == 0 && s.left == 0;
   const int m = winograd_outputs(s, ConvPass::input_grad, args.dtype);
-  m > 0 ? correlate_winograd(c, m) : pixels ? correlate_pixels(c) : correlate(c);
+  m > 0 ? correlate_winograd(c, m) : is_pixelwise(s) ? correlate_pixels(c) : correlate(c);
 }
 
 }  // namespace
@@ -322,8 +301,7 @@ void Conv2d::cpu(const Args& args) {
     c.addend_per_image = args.addend_per_image;
     c.x2 = static_cast<const T*>(args.x2), c.second = args.second;
     c.forms = args.forms;
-    const bool pixels = s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w &&
-                        s.top == 0 && s.left == 0 && !(c.addend != nullptr && c.addend_per_image);
+    const bool pixels = is_pixelwise(s) && !(c.addend != nullptr && c.addend_per_image);
     const int m = winograd_outputs(s, ConvPass::forward, args.dtype);
     m > 0 ? correlate_winograd(c, m) : pixels ? correlate_pixels(c) : correlate(c);
   });

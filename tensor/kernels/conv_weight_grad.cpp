@@ -15,6 +15,7 @@
 #include "tensor/kernels/conv_chunks.h"
 #include "tensor/kernels/conv_narrow.h"
 #include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/conv_pixels.h"
 #include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
@@ -171,6 +172,7 @@ void Conv2dWeightGrad::cpu(const Args& args) {
   const int m = winograd_outputs(args.shape, ConvPass::weight_grad, args.dtype);
   if (m > 0 && args.shape.n * args.shape.in * args.shape.out > 0)
     return conv2d_weight_grad_winograd(args, m);
+  if (is_pixelwise(args.shape)) return conv2d_weight_grad_pixels(args);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     T* dw = static_cast<T*>(args.dweight);

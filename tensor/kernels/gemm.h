@@ -9,6 +9,8 @@
 // used often.
 #pragma once
 
+#include <algorithm>
+
 #include "tensor/kernels/conv_pack.h"
 
 namespace ito::kernel {
@@ -41,6 +43,28 @@ template <class T>
 void pack_matrix(const MatrixView<T>& matrix, Index k, Index n, T* packed) {
   for (Index b = 0; b < block_count<T>(n); ++b) pack_block(matrix, k, n, b, packed);
 }
+
+/// How a product [m, k] [k, n] is cut into tasks of `rows` rows and `blocks` blocks of columns; a
+/// function of the sizes only.
+struct ProductCut {
+  Index rows, row_tasks, blocks, block_tasks;
+  Index tasks() const { return row_tasks * block_tasks; }
+
+  template <class T>
+  static ProductCut of(T, Index m, Index k, Index n) {
+    constexpr Index task_work = 1 << 21;        // multiplications
+    constexpr Index least_rows = 4 * max_tile;  // so that a block of b in the cache is used often
+    const Index all = block_count<T>(n), column_work = block_width<T> * std::max<Index>(k, 1);
+    ProductCut c{};
+    c.rows =
+        std::clamp<Index>(task_work / (all * column_work), least_rows, std::max(least_rows, m));
+    c.rows = (c.rows + max_tile - 1) / max_tile * max_tile;
+    c.row_tasks = (m + c.rows - 1) / c.rows;
+    c.blocks = std::clamp<Index>(task_work / (c.rows * column_work), 1, all);
+    c.block_tasks = (all + c.blocks - 1) / c.blocks;
+    return c;
+  }
+};
 
 enum class Onto { zero, bias, y };  ///< what the product is added to
 

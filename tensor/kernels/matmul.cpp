@@ -9,31 +9,8 @@
 namespace ito::kernel {
 namespace {
 
-constexpr Index long_sums =
-    512;  // from here on products of the kind that multiply_long knows are its
-
-/// How a product is cut into tasks of `rows` rows and `blocks` blocks of columns; a function of the
-/// sizes only.
-struct Cut {
-  Index rows, row_tasks, blocks, block_tasks;
-};
-
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
-template <class T>
-Cut cut(const Matmul::Args& s) {
-  constexpr Index task_work = 1 << 21;        // multiplications
-  constexpr Index least_rows = 4 * max_tile;  // so that a block of b in the cache is used often
-  const Index columns = block_count<T>(s.n) * block_width<T>, depth = std::max<Index>(s.k, 1);
-  Cut c{};
-  c.rows = std::clamp<Index>(task_work / (columns * depth), least_rows, std::max(least_rows, s.m));
-  c.rows = ceil_div(c.rows, max_tile) * max_tile;
-  c.row_tasks = ceil_div(s.m, c.rows);
-  c.blocks =
-      std::clamp<Index>(task_work / (c.rows * block_width<T> * depth), 1, block_count<T>(s.n));
-  c.block_tasks = ceil_div(block_count<T>(s.n), c.blocks);
-  return c;
-}
+// From here on products of the kind that multiply_long knows are its own.
+constexpr Index long_sums = 512;
 
 template <class T>
 void matmul(const Matmul::Args& s) {
@@ -58,8 +35,8 @@ void matmul(const Matmul::Args& s) {
           }
         });
       });
-  const Cut c = cut<T>(s);
-  const Index tasks = c.row_tasks * c.block_tasks;
+  const ProductCut c = ProductCut::of(T(), s.m, s.k, s.n);
+  const Index tasks = c.tasks();
   const Index work = std::min(c.rows, s.m) * c.blocks * block_width<T> * std::max<Index>(1, s.k);
   parallel_for(s.batch * tasks, std::max<Index>(1, (1 << 17) / work), [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {

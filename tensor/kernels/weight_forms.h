@@ -27,7 +27,7 @@ class WeightForms {
   /// What a form depends on besides the weight: two forms with one key are the same. Begins with who
   /// made it.
   using Key = std::array<std::int64_t, 10>;
-  enum Maker : std::int64_t { correlation, product, doubling, winograd };
+  enum Maker : std::int64_t { correlation, pixels, product, doubling, winograd };
 
   /// The form, or null when it was not made yet.
   std::shared_ptr<void> find(const Key& key) const {
