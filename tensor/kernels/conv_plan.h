@@ -24,6 +24,10 @@ enum class ConvAlgorithm {
 /// runs.
 void set_conv_algorithm(ConvAlgorithm algorithm);
 
+/// Up to so many tiles, forward pass and input gradient cut their work by output channels and not by
+/// tiles (conv_winograd.cpp).
+inline constexpr std::int64_t few_winograd_tiles = 128;
+
 enum class ConvPass { forward, input_grad, weight_grad };
 
 /// The m of Winograd's F(m x m, 3x3) for this convolution, 2 or 4; 0 when it is computed directly.

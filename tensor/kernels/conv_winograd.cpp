@@ -19,12 +19,17 @@
 // the products go once to the second-level cache and back, and fill about half of it; U is read
 // from the cache behind it, a vector for each two dozen multiply-adds.
 //
+// Few tiles change what waits for what: V of all tiles is small and made first, and a task takes one
+// block, whose U it makes for 64 input channels at a time. U, t^2 / 9 times as large as the weights,
+// then never leaves the second-level cache.
+//
 // The gradient to the input is the same correlation of dy, with the taps from the last to the first
 // and the roles of the channels exchanged.
 #include "tensor/kernels/conv_winograd.h"
 
 #include <algorithm>
 
+#include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/weight_forms.h"
@@ -62,17 +67,24 @@ struct Cut {
   Index block_step(Index in) const { return squares * in * block_width<T>; }  // in U
 };
 
-/// U of some input channels of one block, from packed weights [3][3][count][room] to u[square][...]
-/// [room].
+constexpr Index strip = 8;  // input channels whose weights and U fit the first-level cache
+
+/// U of input channels [i, i + count) of block b, count <= strip: u[square][...][room].
 template <class T, int m>
-void transform_weights(const T* packed, Index count, Index room, T* u, Index square_step) {
+void transform_strip(const Correlation<T>& c, Index b, Index i, Index count, T* u,
+                     Index square_step) {
   using V = simd::vector_of<T>;
+  const Index room = block_room<T>(c.out, b);
+  T packed[9 * strip * block_width<T>];
+  WeightOrder order = c.order;
+  order.origin += i * order.in_step;
+  pack_weights(c.weight, order, b, c.out, 3, 3, count, packed);
   for (Index k = 0; k < count * room; k += simd::lanes<T>) {
     transform_square<V, 3, m + 2>(
         [](const V(&g)[3], V(&to)[m + 2]) { Winograd<T, m>::weight(g, to); },
-        [&](V& g, int i, int j) { simd::load(g, packed + (i * 3 + j) * count * room + k); },
-        [&](int i, int j, const V& value) {
-          simd::store(u + (i * (m + 2) + j) * square_step + k, value);
+        [&](V& g, int r, int s) { simd::load(g, packed + (r * 3 + s) * count * room + k); },
+        [&](int r, int s, const V& value) {
+          simd::store(u + (r * (m + 2) + s) * square_step + k, value);
         });
   }
 }
@@ -82,17 +94,13 @@ void transform_weights(const T* packed, Index count, Index room, T* u, Index squ
 /// the rest.
 template <class T, int m>
 void transform_weights(const Correlation<T>& c, const Cut<T, m>& cut, T* u) {
-  constexpr Index strip = 8;  // input channels whose U fits the first-level cache
   const Index strips = ceil_div(c.in, strip);
   parallel_for(cut.blocks * strips, 16, [&](Index begin, Index end) {
-    T packed[9 * strip * block_width<T>], buffer[cut.squares * strip * block_width<T>];
+    T buffer[cut.squares * strip * block_width<T>];
     for (Index task = begin; task < end; ++task) {
       const Index b = task / strips, i = task % strips * strip, count = std::min(strip, c.in - i);
       const Index room = block_room<T>(c.out, b);
-      WeightOrder order = c.order;
-      order.origin += i * order.in_step;
-      pack_weights(c.weight, order, b, c.out, 3, 3, count, packed);
-      transform_weights<T, m>(packed, count, room, buffer, count * room);
+      transform_strip<T, m>(c, b, i, count, buffer, count * room);
       T* to = u + b * cut.block_step(c.in) + i * room;
       for (Index s = 0; s < cut.squares; ++s) {
         std::copy_n(buffer + s * count * room, count * room, to + s * c.in * room);
@@ -147,9 +155,9 @@ void transform_band(const Band<T, m>& band, Index across, T* half, T* v, Index s
 
 /// V[square][tile][in] of bands [first, first + count).
 template <class T, int m>
-void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count,
-                      T* half, T* v) {
-  const Index square_step = count * cut.across * cut.pitch;
+void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count, T* v,
+                      Index square_step) {
+  Scratch<T> half((cut.across * m + 2) * cut.t * simd::lanes<T>);
   const auto transform = [&](const T* x, Index channels, Index n, Index top, T* to) {
     Band<T, m> band{{}, channels, c.left, c.w, 0};
     for (Index i = 0; i < channels; i += simd::lanes<T>) {
@@ -158,7 +166,7 @@ void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first
         band.row[r] = inside ? x + (n * c.h + top + r) * c.w * channels + i : nullptr;
       }
       band.valid = channels - i;
-      transform_band<T, m>(band, cut.across, half, to + i, square_step, cut.pitch);
+      transform_band<T, m>(band, cut.across, half.data(), to + i, square_step, cut.pitch);
     }
   };
   const Index channels = c.in - c.second;
@@ -222,9 +230,8 @@ void compute_task(const Correlation<T>& c, const Cut<T, m>& cut, const T* u, con
   const Index count = std::min(cut.chunk, cut.bands - first), tiles = count * cut.across;
   const Index first_block = task % cut.groups * cut.blocks_per_task;
   const Index last_block = std::min(cut.blocks, first_block + cut.blocks_per_task);
-  Scratch<T> half((cut.across * m + 2) * cut.t * simd::lanes<T>);
   Scratch<T> v(cut.squares * tiles * cut.pitch), products(cut.squares * tiles * block_width<T>);
-  transform_inputs(c, cut, first, count, half.data(), v.data());
+  transform_inputs(c, cut, first, count, v.data(), tiles * cut.pitch);
   for (Index b = first_block; b < last_block; ++b) {
     const Index room = block_room<T>(c.out, b);
     for (Index s = 0; s < cut.squares; ++s) {
@@ -236,6 +243,42 @@ void compute_task(const Correlation<T>& c, const Cut<T, m>& cut, const T* u, con
   }
 }
 
+/// Block b for all tiles, when they are few: U is made for some input channels at a time and never
+/// leaves the second-level cache.
+template <class T, int m>
+void compute_block(const Correlation<T>& c, const Cut<T, m>& cut, const T* v, const T* bias,
+                   Index b) {
+  constexpr Index most = 8 * strip;
+  const Index tiles = cut.bands * cut.across, room = block_room<T>(c.out, b);
+  // Not a power of two, which would put the t^2 places of a write into few sets of the cache.
+  const Index u_step = padded_channels<T>(most * room);
+  Scratch<T> u(cut.squares * u_step), products(cut.squares * tiles * room);
+  for (Index i = 0; i < c.in; i += most) {
+    const Index count = std::min(most, c.in - i);
+    for (Index j = 0; j < count; j += strip) {
+      transform_strip<T, m>(c, b, i + j, std::min(strip, count - j), u.data() + j * room, u_step);
+    }
+    for (Index s = 0; s < cut.squares; ++s) {
+      multiply<T>({v + s * tiles * cut.pitch + i, cut.pitch, 1}, tiles, count,
+                  u.data() + s * u_step, room, products.data() + s * tiles * room, room,
+                  i == 0 ? Onto::zero : Onto::y);
+    }
+  }
+  transform_outputs(c, cut, 0, cut.bands, b, products.data(), bias);
+}
+
+template <class T, int m>
+void correlate_few_tiles(const Correlation<T>& c, const Cut<T, m>& cut, const T* bias) {
+  const Index band_step = cut.across * cut.pitch, square_step = cut.bands * band_step;
+  Scratch<T> v(cut.squares * square_step);
+  parallel_for(cut.bands, 1, [&](Index begin, Index end) {
+    transform_inputs(c, cut, begin, end - begin, v.data() + begin * band_step, square_step);
+  });
+  parallel_for(cut.blocks, 1, [&](Index begin, Index end) {
+    for (Index b = begin; b < end; ++b) compute_block(c, cut, v.data(), bias, b);
+  });
+}
+
 template <class T, int m>
 void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
@@ -244,6 +287,10 @@ void correlate(const Correlation<T>& c) {
   Scratch<T> bias(room);
   std::fill_n(bias.data(), room, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
+  // The two ways have the same bits.
+  if (cut.bands * cut.across <= few_winograd_tiles && cut.blocks >= 4 && c.forms == nullptr) {
+    return correlate_few_tiles(c, cut, bias.data());
+  }
   const WeightOrder& o = c.order;
   const WeightForm<T> u(c.forms,
                         {WeightForms::winograd, m, o.origin, o.out_step, o.row_step, o.column_step,

@@ -10,6 +10,7 @@
 #include "autograd/ops/random.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/weight_forms.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
@@ -56,7 +57,8 @@ Tensor random(std::uint64_t seed, const Shape& shape, DType dtype) {
   return convert(randn(rng, shape), dtype);
 }
 
-Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm) {
+Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm,
+               kernel::WeightForms* forms = nullptr) {
   const Forced forced(algorithm);
   const ConvShape s = shape_of(c);
   const Tensor x = random(1, {s.n, s.h, s.w, s.in - c.second}, dtype);
@@ -67,7 +69,7 @@ Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm) {
   Tensor y = Tensor::full({s.n, s.p, s.q, s.out}, 1e30, dtype);
   Conv2d::cpu({x.raw(), weight.raw(), c.bias ? bias.raw() : nullptr,
                c.addend == Addend::none ? nullptr : addend.raw(), y.mutable_raw(), s, per_image,
-               dtype, c.second > 0 ? x2.raw() : nullptr, c.second});
+               dtype, c.second > 0 ? x2.raw() : nullptr, c.second, forms});
   return convert(y, DType::f64);
 }
 
@@ -115,6 +117,7 @@ const std::vector<Case> cases = {
     {1, 5, 6, 3, 70, 0, 2, 2, 0},
     {1, 6, 13, 1, 16, 2, 1, 0, 2, 0, false, Addend::pixel},
     {2, 3, 3, 8, 8, 0, 0, 0, 0},
+    {2, 8, 8, 80, 130, 1, 1, 1, 1, 16, true, Addend::pixel},
 };
 constexpr ConvAlgorithm winograds[] = {ConvAlgorithm::winograd_2, ConvAlgorithm::winograd_4};
 
@@ -162,16 +165,28 @@ TEST_CASE("Winograd convolution: a difference of one pixel in the padding is see
   CHECK(error_of(input_grad(shifted, DType::f64, ConvAlgorithm::winograd_4), dx).largest > 0.1);
 }
 
-TEST_CASE("Winograd convolution: the same bits for any number of threads") {
-  const Case c{9, 14, 14, 64, 96, 1, 1, 1, 1, 32, true, Addend::pixel};
-  const int before = num_threads();
+TEST_CASE("Winograd convolution: kept weights, and work cut by tiles, give the same bits") {
+  const Case& c = cases.back();
   for (const ConvAlgorithm algorithm : winograds) {
-    set_num_threads(1);
-    const Tensor y = forward(c, DType::f32, algorithm), dx = input_grad(c, DType::f32, algorithm);
-    for (const int threads : {2, 4}) {
-      set_num_threads(threads);
-      CHECK(error_of(forward(c, DType::f32, algorithm), y).largest == 0.0);
-      CHECK(error_of(input_grad(c, DType::f32, algorithm), dx).largest == 0.0);
+    kernel::WeightForms forms;
+    const Tensor y = forward(c, DType::f32, algorithm);
+    CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);
+    CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);
+  }
+}
+
+TEST_CASE("Winograd convolution: the same bits for any number of threads") {
+  const Case many{9, 14, 14, 64, 96, 1, 1, 1, 1, 32, true, Addend::pixel};
+  const int before = num_threads();
+  for (const Case& c : {many, cases.back()}) {
+    for (const ConvAlgorithm algorithm : winograds) {
+      set_num_threads(1);
+      const Tensor y = forward(c, DType::f32, algorithm), dx = input_grad(c, DType::f32, algorithm);
+      for (const int threads : {2, 4}) {
+        set_num_threads(threads);
+        CHECK(error_of(forward(c, DType::f32, algorithm), y).largest == 0.0);
+        CHECK(error_of(input_grad(c, DType::f32, algorithm), dx).largest == 0.0);
+      }
     }
   }
   set_num_threads(before);
