@@ -23,7 +23,7 @@ WeightForm<T> pack_channels(const Correlation<T>& c, Index first, Index count) {
           }};
 }
 
-/// What the sums of pixels [first, last) and columns [begin, end) begin with: the addend and the bias.
+/// What the sums of pixels [first, last) and columns [begin, end) begin with: addend and bias.
 template <class T>
 void start_with_addend(const Correlation<T>& c, Index first, Index last, Index begin, Index end) {
   for (Index i = first; i < last; ++i) {
