@@ -114,9 +114,10 @@ void transform_weights(const Correlation<T>& c, const Cut<T, m>& cut, T* u) {
 template <class T, int m>
 struct Band {
   const T* row[m + 2];
-  Index pixel;        // from pixel to pixel
-  Index left, width;  // the first column, as in Correlation; columns of the image
-  Index valid;        // channels
+  const T* ahead;         // the next m rows in memory, which the next band needs; or null
+  Index row_step, pixel;  // from row to row, from pixel to pixel
+  Index left, width;      // the first column, as in Correlation; columns of the image
+  Index valid;            // channels
 };
 
 /// v[square][tile] = B^T d B. `half` has room for the transformed columns, [m across + 2][t].
@@ -130,6 +131,10 @@ void transform_band(const Band<T, m>& band, Index across, T* half, T* v, Index s
   for (Index s = 0; s < across * m + 2; ++s) {
     const Index column = s - band.left;
     const bool inside = column >= 0 && column < band.width;
+    // Pieces of one vector of channels are too short for the processor to see a stream.
+    for (int r = 0; inside && band.ahead != nullptr && r < m; ++r) {
+      __builtin_prefetch(band.ahead + r * band.row_step + column * band.pixel);
+    }
 #pragma GCC unroll 6
     for (int i = 0; i < t; ++i) {
       d[i] = V{};
@@ -159,12 +164,16 @@ void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first
                       Index square_step) {
   Scratch<T> half((cut.across * m + 2) * cut.t * simd::lanes<T>);
   const auto transform = [&](const T* x, Index channels, Index n, Index top, T* to) {
-    Band<T, m> band{{}, channels, c.left, c.w, 0};
+    Band<T, m> band{{}, nullptr, c.w * channels, channels, c.left, c.w, 0};
+    const T* const first_row = x + (n * c.h + top) * c.w * channels;
+    const Index next =
+        std::min(n * c.h + top + cut.t, (n + 1) * c.h);  // counted through all images
     for (Index i = 0; i < channels; i += simd::lanes<T>) {
       for (Index r = 0; r < cut.t; ++r) {
         const bool inside = top + r >= 0 && top + r < c.h;
-        band.row[r] = inside ? x + (n * c.h + top + r) * c.w * channels + i : nullptr;
+        band.row[r] = inside ? first_row + r * band.row_step + i : nullptr;
       }
+      if (next + m <= c.n * c.h) band.ahead = x + next * band.row_step + i;
       band.valid = channels - i;
       transform_band<T, m>(band, cut.across, half.data(), to + i, square_step, cut.pitch);
     }
