@@ -39,7 +39,7 @@ app::ExitCode train(const app::TrainOptions& options) {
   nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
   nn::Ema ema(flat, app::ema_decay(options));
-  const auto lr = nn::LrSchedule::constant(options.lr, options.warmup);
+  const auto lr = app::learning_rate(options);
 
   // L_simple with uniform timesteps, unless the flags ask for something else.
   const app::TrainingLoss loss(options, process, device);

@@ -91,6 +91,10 @@ void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
   line.add("--batch", o.batch, {1, 1 << 20}, "images per step");
   line.add("--lr", o.lr, {0, 1, true}, "learning rate of Adam");
   line.add("--warmup", o.warmup, {0, billion}, "steps over which the learning rate rises from 0");
+  line.add(
+      "--lr-decay", o.lr_decay, {0, billion},
+      "step at which the learning rate, from --warmup on, has fallen to 0 along half a cosine; "
+      "0: it stays");
   line.add("--clip", o.clip, {0, 1e6, true}, "largest global norm of the gradient");
   line.add("--ema", o.ema, {0, 1, false, true},
            "decay of the average of the weights, less in the first steps by --ema-warmup");
@@ -214,6 +218,9 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (line.given("--drop-class") && !o.class_conditional) {
     stop(ExitCode::usage, "--drop-class belongs to --class-conditional");
   }
+  if (o.lr_decay > 0 && o.lr_decay <= o.warmup) {
+    stop(ExitCode::usage, "--lr-decay must be above --warmup; got {} and {}", o.lr_decay, o.warmup);
+  }
   if (o.overfit > 0 && o.t_sampling == "importance") {
     stop(ExitCode::usage,
          "--t-sampling importance changes the timesteps, which --overfit keeps; use uniform");
@@ -250,6 +257,11 @@ nn::EmaDecay ema_decay(const TrainOptions& o) {
   if (o.ema_warmup == "half-life") decay.warmup = nn::EmaWarmup::half_life;
   if (o.ema_warmup == "none") decay.warmup = nn::EmaWarmup::none;
   return decay;
+}
+
+nn::LrSchedule learning_rate(const TrainOptions& o) {
+  if (o.lr_decay == 0) return nn::LrSchedule::constant(o.lr, o.warmup);
+  return nn::LrSchedule::cosine(o.lr, o.warmup, o.lr_decay);
 }
 
 Device choose_device(const std::string& name, std::int64_t threads, bool quiet) {

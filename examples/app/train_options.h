@@ -11,6 +11,7 @@
 
 #include "diffusion/gaussian_diffusion.h"
 #include "nn/ema.h"
+#include "nn/lr_schedule.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 
@@ -55,6 +56,7 @@ struct TrainOptions {
   std::int64_t batch = 0;
   double lr = 2e-4;
   std::int64_t warmup = 0;
+  std::int64_t lr_decay = 0;  ///< step at which the rate has fallen to 0; 0: it stays
   double clip = 1.0;
   double ema = 0.9999;
   std::string ema_warmup = "ratio";
@@ -98,6 +100,8 @@ GaussianDiffusion make_process(const std::string& schedule, std::int64_t timeste
 
 /// The average that --ema, --ema-warmup and --ema-every describe.
 nn::EmaDecay ema_decay(const TrainOptions& options);
+/// The rate that --lr, --warmup and --lr-decay describe.
+nn::LrSchedule learning_rate(const TrainOptions& options);
 
 /// Sets the number of threads (0: all) and returns the device for `name`: auto takes the GPU when
 /// there is one. Throws ProgramError (resource) when cuda was asked for and is not there.

@@ -13,13 +13,10 @@ using Json = nlohmann::ordered_json;
 
 // What checkpoints of older versions meant, which lack these keys.
 const Json& before_there_were() {
-  static const Json defaults = {{"class_conditional", false},
-                                {"conditioning", "add"},
-                                {"loss_weight", "simple"},
-                                {"learn_variance", false},
-                                {"t_sampling", "uniform"},
-                                {"ema_warmup", "ratio"},
-                                {"ema_every", 1}};
+  static const Json defaults = {{"class_conditional", false}, {"conditioning", "add"},
+                                {"loss_weight", "simple"},    {"learn_variance", false},
+                                {"t_sampling", "uniform"},    {"lr_decay", 0},
+                                {"ema_warmup", "ratio"},      {"ema_every", 1}};
   return defaults;
 }
 
@@ -45,6 +42,7 @@ Json learning(const TrainOptions& o, const data::Dataset& d) {
                {"batch", o.batch},
                {"lr", o.lr},
                {"warmup", o.warmup},
+               {"lr_decay", o.lr_decay},
                {"clip", o.clip},
                {"ema", o.ema},
                {"ema_warmup", o.ema_warmup},

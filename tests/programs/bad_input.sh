@@ -10,6 +10,7 @@ expect 2 "--lr must be a number above 0 and up to 1; got nan" "$train" --lr nan
 expect 2 "--lr must be a number above 0 and up to 1; got inf" "$train" --lr inf
 expect 2 "--lr must be a number above 0 and up to 1; got 1e400" "$train" --lr 1e400
 expect 2 "--lr must be a number above 0 and up to 1; got 1,5" "$train" --lr 1,5
+expect 2 "--lr-decay must be above --warmup; got 50 and 100" "$train" --warmup 100 --lr-decay 50
 expect 2 "--batch must be a whole number from 1 to 1048576; got 0" "$train" --batch 0
 expect 2 "--batch must be a whole number from 1 to 1048576; got 8x" "$train" --batch 8x
 expect 2 "--batch must be a whole number from 1 to 1048576; got 99999999999999999999" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training with other losses than L_simple: what is learnt, continued, refused.
+# Training with other losses than L_simple and with a falling rate: what is learnt, continued, refused.
 source "$(dirname "$0")/common.sh"
 train=("$bin/train_mnist" "${tiny[@]}")
 
@@ -32,6 +32,13 @@ grep -Eq 'conv_out.bias +f32 +\[2\]' "$work/text" || fail "the output has not tw
 "${hybrid[@]}" --loss-weight bound --steps 4 --out "$work/bound_learned"
 # Samplers that take no variance from the network do without.
 "$bin/sample" --checkpoint "$work/whole" --quiet --count 4 --steps 3 --out "$work/a.png"
+
+# Half a cosine from step 5 to step 15; the tenth step is 4/10 of the way.
+"${train[@]}" --steps 10 --log-every 10 --lr 0.001 --warmup 5 --lr-decay 15 --out "$work/falling"
+grep -q '"lr":0.00065450' "$work/falling/metrics.jsonl" || fail "the rate of the tenth step"
+"${train[@]}" --steps 15 --log-every 10 --lr 0.001 --warmup 5 --lr-decay 15 --out "$work/falling" --resume auto
+expect 6 "lr_decay: 15 in the checkpoint, 0 now" "${train[@]}" --steps 20 --lr 0.001 --warmup 5 \
+  --out "$work/falling" --resume auto
 
 # Another loss is not continued, and what cannot be is refused.
 expect 6 "learn_variance: true in the checkpoint, false now" \
