@@ -270,6 +270,15 @@ void add_concat(Rows& rows) {
     });
   }
   rows.push_back({
+      .name = "conv2d_concat, 1x1",
+      .inputs = {{"x"}, {"x2"}, {"weight"}, {.name = "bias", .optional = true}},
+      .shapes = {{{2, 2, 3, 2}, {2, 2, 3, 1}, {2, 1, 1, 3}, {2}},
+                 {{1, 2, 1, 1}, {1, 2, 1, 3}, {1, 1, 1, 4}, {1}}},
+      .op = [](const Tensors& in) { return conv2d_concat(in[0], in[1], in[2], in[3]); },
+      .reference = [](const Arrays& in) { return conv2d_concat_of(in, {}); },
+      .large = {{4, 15, 15, 33}, {4, 15, 15, 20}, {34, 1, 1, 53}, {34}},
+  });
+  rows.push_back({
       .name = "conv2d_concat, wide 1x1",
       .inputs = {{"x"}, {"x2"}, {"weight"}, {.name = "bias", .optional = true}},
       .shapes = {{{2, 3, 5, 16}, {2, 3, 5, 40}, {24, 1, 1, 56}, {24}},
