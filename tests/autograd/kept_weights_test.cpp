@@ -12,12 +12,13 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linalg.h"
 #include "autograd/ops/reduce.h"
-#include "tensor/kernels/conv_plan.h"
 #include "tensor/memory.h"
 #include "tensor/rng.h"
 #include "tests/compare.h"
+#include "tests/scopes.h"
 
 using namespace ito;
+using test::Forced;
 
 namespace {
 
@@ -53,12 +54,6 @@ bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const Tensor& x, const Tensor& y) { return test::same_bits(x, y); });
 }
-
-// Forces an algorithm of convolution while it lives.
-struct Forced {
-  explicit Forced(kernel::ConvAlgorithm algorithm) { kernel::set_conv_algorithm(algorithm); }
-  ~Forced() { kernel::set_conv_algorithm(kernel::ConvAlgorithm::automatic); }
-};
 
 constexpr kernel::ConvAlgorithm algorithms[] = {kernel::ConvAlgorithm::direct,
                                                 kernel::ConvAlgorithm::winograd_2,

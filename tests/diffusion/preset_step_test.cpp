@@ -15,27 +15,16 @@
 #include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "nn/adam.h"
-#include "tensor/kernels/conv_plan.h"
-#include "tensor/parallel.h"
 #include "tests/diffusion/tiny_unet.h"
+#include "tests/scopes.h"
 
 using namespace ito;
 using kernel::ConvAlgorithm;
+using test::Forced;
 
 namespace {
 
-struct ThreadScope {
-  int before = num_threads();
-  ~ThreadScope() { set_num_threads(before); }
-};
-
 Tensor in_f64(const Tensor& x) { return convert(x, DType::f64); }
-// An algorithm for every convolution as long as this lives.
-struct Forced {
-  explicit Forced(ConvAlgorithm algorithm) { kernel::set_conv_algorithm(algorithm); }
-  ~Forced() { kernel::set_conv_algorithm(ConvAlgorithm::automatic); }
-};
-
 double norm(const Tensor& x) { return std::sqrt(sum(square(in_f64(x))).item()); }
 
 // A network that puts out something: fresh, it puts out zeros, and most gradients are zero.
@@ -157,7 +146,7 @@ TEST_CASE("step: every gradient of the MNIST network in f32 is that of f64 withi
 }
 
 TEST_CASE("step: two steps of a preset have the same bits for 1, 2 and 4 threads") {
-  const ThreadScope scope;
+  const test::ThreadScope scope;
   const auto check = [](UNetConfig config, ConvAlgorithm algorithm) {
     const Forced forced(algorithm);
     config.dropout = 0.1;

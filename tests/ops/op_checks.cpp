@@ -8,8 +8,8 @@
 
 #include "autograd/engine.h"
 #include "autograd/gradcheck.h"
-#include "tensor/parallel.h"
 #include "tests/ops/op_runs.h"
+#include "tests/scopes.h"
 
 namespace ito::optable {
 namespace {
@@ -36,12 +36,6 @@ double largest(const Array& a) {
   for (const double v : a.values) m = std::max(m, std::abs(v));
   return m;
 }
-
-// Puts the number of threads back when it goes.
-struct ThreadScope {
-  int before = num_threads();
-  ~ThreadScope() { set_num_threads(before); }
-};
 
 void expect_throws(Findings& findings, const std::string& what, const ErrorCase& expected) {
   try {
@@ -129,7 +123,7 @@ Findings check_precision(const OpCase& row) {
 
 Findings check_threads(const OpCase& row) {
   Findings findings;
-  const ThreadScope scope;
+  const test::ThreadScope scope;
   for (const auto& shapes : with_large(row)) {
     Tensors first;
     for (const int threads : {1, 2, 3, 8}) {

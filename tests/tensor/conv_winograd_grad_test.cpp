@@ -10,12 +10,14 @@
 #include "autograd/ops/random.h"
 #include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/conv_winograd.h"
-#include "tensor/parallel.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
+#include "tests/scopes.h"
+#include "tests/tensor/conv_winograd_errors.h"
 
 using namespace ito;
 using kernel::Conv2dWeightGrad, kernel::ConvShape;
+using test::Distance, test::error_of;
 
 namespace {
 
@@ -85,22 +87,6 @@ Tensor definition(const Case& c, const Operands& operands) {
     }
   }
   return result;
-}
-
-// Largest difference, and the root of the mean of squares, in units of the second's.
-struct Distance {
-  double largest, rms;
-};
-Distance error_of(const Tensor& a, const Tensor& b) {
-  const double *x = a.data<double>(), *y = b.data<double>();
-  double largest = 0.0, squares = 0.0, norm = 0.0;
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    const double d = std::abs(x[i] - y[i]);
-    largest = d <= largest ? largest : d;  // a NaN counts
-    squares += d * d, norm += y[i] * y[i];
-  }
-  const double scale = std::sqrt(norm / static_cast<double>(a.numel()));
-  return {largest / scale, std::sqrt(squares / norm)};
 }
 
 // Images of all sizes modulo m, fewer tiles than a slab and many slabs, several chunks and groups of
@@ -192,7 +178,7 @@ TEST_CASE("Winograd's gradient to the weight: a shift of one pixel and a lost ti
 }
 
 TEST_CASE("Winograd's gradient to the weight: the same bits for any number of threads") {
-  const int before = num_threads();
+  const test::ThreadScope scope;
   for (const Case& c : {cases[0], cases[2], cases[3]}) {
     const Operands operands = operands_of(c);
     set_num_threads(1);
@@ -202,7 +188,6 @@ TEST_CASE("Winograd's gradient to the weight: the same bits for any number of th
       CHECK(error_of(winograd(c, operands, DType::f32, 4), dw).largest == 0.0);
     }
   }
-  set_num_threads(before);
 }
 
 TEST_CASE("The algorithm of the gradient to the weight follows from channels and tiles") {

@@ -3,29 +3,22 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
 #include "tensor/kernels/conv.h"
-#include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/weight_forms.h"
-#include "tensor/parallel.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
+#include "tests/scopes.h"
+#include "tests/tensor/conv_winograd_errors.h"
 
 using namespace ito;
 using kernel::Conv2d, kernel::Conv2dInputGrad, kernel::ConvAlgorithm, kernel::ConvShape;
+using test::Distance, test::error_of, test::Forced;
 
 namespace {
-
-struct Forced {
-  explicit Forced(ConvAlgorithm algorithm) { kernel::set_conv_algorithm(algorithm); }
-  ~Forced() { kernel::set_conv_algorithm(ConvAlgorithm::automatic); }
-  Forced(const Forced&) = delete;
-  Forced& operator=(const Forced&) = delete;
-};
 
 enum class Addend { none, pixel, image };
 
@@ -86,22 +79,6 @@ Tensor input_grad(const Case& c, DType dtype, ConvAlgorithm algorithm) {
                         .dtype = dtype,
                         .bias = c.bias ? bias.raw() : nullptr});
   return convert(dx, DType::f64);
-}
-
-// Largest difference, and the root of the mean of squares, in units of the second's.
-struct Distance {
-  double largest, rms;
-};
-Distance error_of(const Tensor& a, const Tensor& b) {
-  const double *x = a.data<double>(), *y = b.data<double>();
-  double largest = 0.0, squares = 0.0, norm = 0.0;
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    const double d = std::abs(x[i] - y[i]);
-    largest = d <= largest ? largest : d;  // a NaN counts
-    squares += d * d, norm += y[i] * y[i];
-  }
-  const double scale = std::sqrt(norm / static_cast<double>(a.numel()));
-  return {largest / scale, std::sqrt(squares / norm)};
 }
 
 // Images of all sizes modulo m, smaller than a tile, larger than a task; channels with and without a
@@ -177,7 +154,7 @@ TEST_CASE("Winograd convolution: kept weights, and work cut by tiles, give the s
 
 TEST_CASE("Winograd convolution: the same bits for any number of threads") {
   const Case many{9, 14, 14, 64, 96, 1, 1, 1, 1, 32, true, Addend::pixel};
-  const int before = num_threads();
+  const test::ThreadScope scope;
   for (const Case& c : {many, cases.back()}) {
     for (const ConvAlgorithm algorithm : winograds) {
       set_num_threads(1);
@@ -189,7 +166,6 @@ TEST_CASE("Winograd convolution: the same bits for any number of threads") {
       }
     }
   }
-  set_num_threads(before);
 }
 
 TEST_CASE("The algorithm of a convolution: Winograd only for 3x3 taps of stride 1") {

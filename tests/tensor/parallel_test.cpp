@@ -11,15 +11,12 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tests/scopes.h"
 
 using namespace ito;
+using test::ThreadScope;
 
 namespace {
-
-struct ThreadScope {
-  int before = num_threads();
-  ~ThreadScope() { set_num_threads(before); }
-};
 
 using Chunks = std::set<std::pair<std::int64_t, std::int64_t>>;
 
