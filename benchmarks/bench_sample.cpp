@@ -14,6 +14,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
+#include "benchmarks/conv_option.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
@@ -110,10 +111,9 @@ void print(const Options& o, const Result& r) {
         r.resident, r.faults, r.rms);
   } else {
     fmt::print(
-        "{} preset, {} parameters, {} on {}, {} threads: {} images in {:.2f} s with DDIM of {} "
-        "steps "
-        "({:.2f} s of processor time), {:.2f} images/s, batches of {}, {:.1f} MB of tensors and "
-        "{:.1f} MB of memory at most, {:.0f} page faults per step{}\n",
+        "{} preset, {} parameters, {} on {}, {} threads: {} images in {:.2f} s with DDIM of "
+        "{} steps ({:.2f} s of processor time), {:.2f} images/s, batches of {}, "
+        "{:.1f} MB of tensors and {:.1f} MB of memory at most, {:.0f} page faults per step{}\n",
         o.preset, r.parameters, o.dtype_name, device, num_threads(), o.count, r.seconds, o.steps,
         r.cpu_seconds, images_per_s, std::min(o.batch, o.count), 1e-6 * static_cast<double>(r.peak),
         1e-6 * static_cast<double>(r.resident), r.faults,
@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
+  bench::add_conv_option(app);
   app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_flag("--json", options.json);
   bench::ProfileOption profile;

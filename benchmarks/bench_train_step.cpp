@@ -186,17 +186,15 @@ void print(const Options& o, const Result& r) {
         "{{\"peer\": \"ito\", \"preset\": \"{}\", \"device\": \"{}\", \"dtype\": \"{}\", "
         "\"graph\": \"{}\", \"recompute\": {}, \"threads\": {}, \"batch\": {}, \"parameters\": {}, "
         "\"step_ms\": {:.3f}, \"cpu_ms\": {:.2f}, \"threads_busy\": {:.3f}, "
-        "\"images_per_s\": {:.1f}, "
-        "\"peak_bytes\": {}, \"resident_bytes\": {}, \"page_faults\": {:.1f}, \"loss\": {:.6f}}}\n",
+        "\"images_per_s\": {:.1f}, \"peak_bytes\": {}, \"resident_bytes\": {}, \"page_faults\": "
+        "{:.1f}, \"loss\": {:.6f}}}\n",
         o.preset, device, o.dtype_name, graph, o.recompute, num_threads(), o.batch, r.parameters,
         r.step_ms, r.cpu_ms, r.threads_busy, images_per_s, r.peak, r.resident, r.faults, r.loss);
   } else {
     fmt::print(
-        "{} preset, {} parameters, batch {}, {} on {}{}{}, {} threads: {:.2f} ms per step ({:.1f} "
-        "ms "
-        "of processor time{}), {:.1f} images/s, {:.1f} MB of tensors and {:.1f} MB of memory at "
-        "most, "
-        "{:.0f} page faults per step, loss {:.4f}{}\n",
+        "{} preset, {} parameters, batch {}, {} on {}{}{}, {} threads: {:.2f} ms per step "
+        "({:.1f} ms of processor time{}), {:.1f} images/s, {:.1f} MB of tensors and "
+        "{:.1f} MB of memory at most, {:.0f} page faults per step, loss {:.4f}{}\n",
         o.preset, r.parameters, o.batch, o.dtype_name, device,
         graph == "graph" ? " as a graph" : "", o.recompute ? ", recomputing" : "", num_threads(),
         r.step_ms, r.cpu_ms,

@@ -10,9 +10,11 @@ Adam and an exponential moving average of the parameters, as there.  With --samp
 deterministic DDIM in --steps steps, and the fields are those of `bench_sample --json`.  Debian: apt-get install
 python3-torch.
 
-Images are in channels-last order where that is faster: on a GPU, and on a CPU from PyTorch 2 on.  bf16 by autocast, or with bf16_pure all of the network in bf16 and a copy of its
-parameters in f32 for Adam, as in ito; TF32 off in f32 unless --tf32; one fused Adam kernel where PyTorch has it; no wait
-for the device within the timed steps.  Exit code 77: PyTorch sees no GPU.
+Images are in channels-last order where that is faster: on a GPU, and on a CPU from PyTorch 2 on.
+
+On a GPU: bf16 by autocast, or with bf16_pure all of the network in bf16 and a copy of its parameters in f32 for Adam, as
+in ito; TF32 off in f32 unless --tf32; one fused Adam kernel where PyTorch has it; no wait for the device within the timed
+steps.  Exit code 77: PyTorch sees no GPU.
 """
 import argparse
 import json

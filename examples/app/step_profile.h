@@ -25,7 +25,7 @@ class StepProfile {
   }
 
   /// step.run(); with --profile the steps after the warm-up are recorded, and after the last of them
-  /// profile.txt and profile.json are written. Throws IoError.
+  /// profile.txt and profile.json are written. Throws ProgramError (resource).
   void run(Graph& step);
 
  private:

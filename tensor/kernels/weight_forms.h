@@ -1,7 +1,7 @@
 // What CPU kernels make of a weight before they use it (packed, transformed), kept from call to call.
 //
 // A convolution of many pixels hides the time in which its weights are put in order; one of few does
-// not: half the time of a network that draws one image goes there. Between the steps of a sampler
+// not: a third of the time to draw one image goes there. Between the steps of a sampler
 // the weights do not change, so a kernel finds what it made of them in the `forms` of its Args:
 //
 //   const WeightForm<T> packed(args.forms, {WeightForms::product, k, n}, size, [&](T* to) { ... });
