@@ -15,6 +15,7 @@
 
 #include "autograd/ops/random.h"
 #include "benchmarks/conv_option.h"
+#include "benchmarks/presets.h"
 #include "benchmarks/unet_shapes.h"
 #include "tensor/kernels/conv_upsample.h"
 #include "tensor/parallel.h"
@@ -96,7 +97,7 @@ std::string name_of(const ConvShape& s) {
 }
 
 void run(const std::string& preset, std::int64_t batch, const std::string& filter, int rounds) {
-  const UNetConfig config = preset == "cifar10" ? UNetConfig::cifar10() : UNetConfig::mnist();
+  const UNetConfig config = bench::unet_config(preset);
   fmt::print("{:30} {:>6} {:>27} {:>27}\n{:30} {:>6} {:>9}{:>9}{:>9} {:>9}{:>9}{:>9}\n", "", "",
              "GFLOP/s", "ms in a step", preset, "layers", "forward", "dx", "dw", "forward", "dx",
              "dw");
@@ -124,7 +125,7 @@ int main(int argc, char** argv) {
   std::int64_t batch = 64;
   int threads = 0, rounds = 3;
   app.add_option("--preset", preset)
-      ->check(CLI::IsMember({"mnist", "cifar10"}))
+      ->check(CLI::IsMember({"mnist", "cifar10", "tiny"}))
       ->capture_default_str();
   app.add_option("--batch", batch)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--filter", filter, "only shapes whose name has this in it, such as 'stride 2'");

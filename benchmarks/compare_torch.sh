@@ -21,7 +21,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset= task=train recompute=() batch= threads=2 rounds=3 steps= bin=build/release/bin json=
+preset= task= recompute=() batch= threads=2 rounds=3 steps= bin=build/release/bin json=
 pythons=()
 while (($#)); do
   case $1 in
@@ -35,6 +35,8 @@ while (($#)); do
     *) echo "compare_torch.sh: unknown option $1; see --help" >&2; exit 2 ;;
   esac
 done
+[[ -z $task || -n $preset ]] || { echo "compare_torch.sh: --task needs --preset" >&2; exit 2; }
+task=${task:-train}
 [[ $task == train || $task == sample ]] || { echo "compare_torch.sh: --task is train or sample" >&2; exit 2; }
 for program in bench_train_step bench_sample; do
   [[ -x $bin/$program ]] || {

@@ -47,7 +47,12 @@ grep -q '^DDIM-3, tiny, 2 images .* img/s ' "$work/sample.log"
 
 compare --recompute --python "$work/python$parameters" 2>&1 | grep -q '^training step, tiny, batch 2, recomputing '
 
-# Another network is no comparison, nor is no PyTorch at all.
+# Another network is no comparison, nor is no PyTorch at all; a task without a network is no question.
+if "$source_dir/benchmarks/compare_torch.sh" --bin "$bin" --task sample >"$work/task.log" 2>&1; then
+  echo "a task without a network"
+  exit 1
+fi
+grep -q -e '--task needs --preset' "$work/task.log"
 if compare --python "$work/python7" >"$work/wrong.log" 2>&1; then echo "compared different networks"; exit 1; fi
 grep -q 'the networks of tiny differ' "$work/wrong.log"
 if compare --python /nowhere/python >"$work/none.log" 2>&1; then echo "compared with nothing"; exit 1; fi
