@@ -186,13 +186,14 @@ std::string tables(const Profile& profile, int steps, const Peak& peak) {
 std::string trace(const Profile& profile) {
   std::string text = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
   const auto out = std::back_inserter(text);
+  const char* separator = "";
   for (const auto& [thread, name] : {std::pair{1, "host"}, std::pair{2, "device"}}) {
     fmt::format_to(out,
-                   "{{\"ph\": \"M\", \"pid\": 1, \"tid\": {}, \"name\": \"thread_name\", \"args\": "
-                   "{{\"name\": \"{}\"}}}},\n",
-                   thread, name);
+                   "{}{{\"ph\": \"M\", \"pid\": 1, \"tid\": {}, \"name\": \"thread_name\", "
+                   "\"args\": {{\"name\": \"{}\"}}}}",
+                   separator, thread, name);
+    separator = ",\n";
   }
-  const char* separator = "";
   for (const Span& span : profile.spans()) {
     fmt::format_to(out,
                    "{}{{\"ph\": \"X\", \"pid\": 1, \"tid\": {}, \"ts\": {:.3f}, \"dur\": {:.3f}, "
@@ -206,7 +207,6 @@ std::string trace(const Profile& profile) {
                      1e-6 * span.cost.bytes);
     }
     text += '}';
-    separator = ",\n";
   }
   return text + "\n]}\n";
 }

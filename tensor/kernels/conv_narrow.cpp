@@ -148,7 +148,7 @@ void narrow_grad(const NarrowGrad<T>& g, T* d) {
 template <class T>
 bool has_few_outputs(const Correlation<T>& c) {
   return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= most_taps && c.stride == 1 &&
-         c.second == 0 && c.in >= simd::lanes<T>;
+         c.second == 0 && c.in >= simd::lanes<T> && c.h * c.w > 0;
 }
 
 template <class T>
@@ -183,7 +183,7 @@ void correlate_narrow(const Correlation<T>& c) {
 template <class T>
 bool has_few_channels(const ConvShape& s) {
   return std::min(s.in, s.out) <= few && std::max(s.in, s.out) >= simd::lanes<T> &&
-         s.kh * s.kw > 1 && s.stride == 1;
+         s.kh * s.kw > 1 && s.stride == 1 && s.h * s.w > 0;
 }
 
 template <class T>

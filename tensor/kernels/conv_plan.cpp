@@ -71,6 +71,7 @@ void set_conv_algorithm(ConvAlgorithm algorithm) { forced = algorithm; }
 int winograd_outputs(const ConvShape& s, ConvPass pass, DType dtype) {
   const ConvAlgorithm algorithm = forced;
   if (s.kh != 3 || s.kw != 3 || s.stride != 1 || algorithm == ConvAlgorithm::direct) return 0;
+  if (s.in * s.out == 0) return 0;
   if (algorithm == ConvAlgorithm::winograd_2) return 2;
   if (algorithm == ConvAlgorithm::winograd_4) return 4;
   if (algorithm == ConvAlgorithm::winograd) return cheapest(s);

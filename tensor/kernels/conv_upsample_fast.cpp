@@ -52,9 +52,9 @@ struct Cut {
   static Cut of(T, Index pixels, Index width, Index blocks) {
     constexpr Index cache = 384 << 10, least = 2 * max_tile, most = 8 * max_tile, wanted = 16;
     Cut c{};
-    const Index room = cache / (width * static_cast<Index>(sizeof(T)));
+    const Index room = cache / (std::max<Index>(1, width) * static_cast<Index>(sizeof(T)));
     c.pixels = std::clamp<Index>(room / max_tile * max_tile, least, most);
-    c.tasks_of_pixels = std::max<Index>(1, ceil_div(pixels, c.pixels));
+    c.tasks_of_pixels = ceil_div(pixels, c.pixels);
     c.groups = std::min(blocks, ceil_div(wanted, c.tasks_of_pixels));
     c.blocks = ceil_div(blocks, c.groups);
     c.groups = ceil_div(blocks, c.blocks);
@@ -178,6 +178,7 @@ template <class T>
 void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias, T* y,
              WeightForms* forms) {
   const Index blocks = block_count<T>(s.out), pixels = s.n * s.h * s.w;
+  if (pixels * s.out == 0) return;
   Scratch<T> zeros(s.in);
   std::fill_n(zeros.data(), s.in, T(0));
   const WeightForm<T> packed(forms, {WeightForms::doubling}, products * packed_size<T>(s.in, s.out),
@@ -229,6 +230,7 @@ void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias,
 template <class T>
 void input_grad(const UpsampleShape& s, const T* dy, const T* weight, T* dx) {
   const Index blocks = block_count<T>(s.in), pixels = s.n * s.h * s.w, depth = products * s.out;
+  if (pixels * s.in == 0) return;
   Scratch<T> u(depth * s.in), packed(packed_size<T>(depth, s.in)), zeros(s.out);
   std::fill_n(zeros.data(), s.out, T(0));
   transform_weight(weight, s.out, s.in, u.data());
@@ -264,8 +266,7 @@ struct WeightCut {
   static WeightCut of(T, const UpsampleShape& s) {
     constexpr Index cache = 256 << 10, least = 16, wanted = 16, least_pixels = 256;
     const Index pixels = s.n * s.h * s.w;
-    const Index room =
-        cache / (products * std::max<Index>(1, s.in) * static_cast<Index>(sizeof(T)));
+    const Index room = cache / (products * s.in * static_cast<Index>(sizeof(T)));
     WeightCut c{};
     c.outputs = std::min(s.out, std::max(least, room / least * least));
     c.groups = ceil_div(s.out, c.outputs);
@@ -293,6 +294,7 @@ void add_products(const UpsampleShape& s, const T* x, const T* dy, const T* zero
 template <class T>
 void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
   constexpr Index together = 96;  // pixels whose operands fit the second-level cache too
+  if (s.in * s.out == 0) return;
   const WeightCut cut = WeightCut::of(T(), s);
   const Index pixels = s.n * s.h * s.w, size = products * s.in;  // of du, for one output channel
   Scratch<T> sums(cut.chunks * s.out * size), zeros(s.out);

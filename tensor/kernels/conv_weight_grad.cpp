@@ -170,8 +170,7 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
 
 void Conv2dWeightGrad::cpu(const Args& args) {
   const int m = winograd_outputs(args.shape, ConvPass::weight_grad, args.dtype);
-  if (m > 0 && args.shape.n * args.shape.in * args.shape.out > 0)
-    return conv2d_weight_grad_winograd(args, m);
+  if (m > 0 && args.shape.n > 0) return conv2d_weight_grad_winograd(args, m);
   if (is_pixelwise(args.shape)) return conv2d_weight_grad_pixels(args);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;

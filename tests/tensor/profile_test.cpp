@@ -234,6 +234,7 @@ TEST_CASE("profile: the trace is JSON in which every span of a thread lies withi
   }
   CHECK(kernels == 3);
   CHECK(spans == 7);
+  CHECK(nlohmann::json::parse(profile::trace(profile::Profile())).at("traceEvents").size() == 2);
   CHECK_THROWS_AS(profile::write_trace(profile, "/no/such/folder/trace.json"), IoError);
 }
 
