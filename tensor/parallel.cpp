@@ -71,14 +71,14 @@ class Pool {
  public:
   explicit Pool(int threads)
       : may_spin_(threads <= static_cast<int>(std::thread::hardware_concurrency())) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+    } catch (...) {  // the system has no more threads
+      stop();
+      throw;
+    }
   }
-  ~Pool() {
-    stop_ = true;
-    ++signal_;
-    signal_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(Loop& loop) {
@@ -98,6 +98,13 @@ class Pool {
 
  private:
   static constexpr std::chrono::microseconds patience{100};
+
+  void stop() {
+    stop_ = true;
+    ++signal_;
+    signal_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
 
   // True as soon as done() is; false when patience is over.
   template <class F>
