@@ -31,12 +31,6 @@ constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 template <class T>
 constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
 
-/// Row length of a block of scores: full vectors.
-template <class T>
-Index padded(Index s) {
-  return (s + simd::lanes<T> - 1) / simd::lanes<T> * simd::lanes<T>;
-}
-
 /// One head of one sample in an array [n, length, heads d]: rows `width` apart. `nh` counts the
 /// heads of all samples.
 template <class T>
@@ -76,8 +70,8 @@ void pack(const Operand& operand, const AttentionShape& a, Index nh, Index b, T*
 Index parts_of(const AttentionShape& a) {
   const Index heads = std::max<Index>(a.n * a.heads, 1);
   if (heads >= few) return 1;
-  const Index most = (a.l + fewest_queries - 1) / fewest_queries;
-  return std::clamp<Index>(most, 1, (few + heads - 1) / heads);
+  const Index most = ceil_div(a.l, fewest_queries);
+  return std::clamp<Index>(most, 1, ceil_div(few, heads));
 }
 
 /// f(head, part, first query, last query, packed operands) for every part of every head, on all
@@ -119,7 +113,7 @@ void for_parts(const AttentionShape& a, const std::array<Operand, count>& operan
 /// f(first, rows) for the blocks of the queries [first, last), as equal as possible.
 template <class F>
 void for_query_blocks(Index first, Index last, F f) {
-  const Index length = last - first, blocks = (length + query_block - 1) / query_block;
+  const Index length = last - first, blocks = ceil_div(length, query_block);
   for (Index b = 0; b < blocks; ++b) {
     const Index begin = length * b / blocks;
     f(first + begin, length * (b + 1) / blocks - begin);
@@ -141,7 +135,7 @@ ITO_INLINE void for_vectors(Index s, F f) {
 template <class T>
 simd::vector_of<T> tail_of(Index s) {
   simd::vector_of<T> tail{};
-  for (Index j = s - (padded<T>(s) - simd::lanes<T>); j < simd::lanes<T>; ++j) {
+  for (Index j = s - (whole_vectors<T>(s) - simd::lanes<T>); j < simd::lanes<T>; ++j) {
     tail[j] = minus_infinity<T>;
   }
   return tail;
@@ -210,7 +204,7 @@ template <class T>
 void forward(const Attention::Args& args, Index nh, Index begin, Index end,
              const std::array<const T*, 2>& packed) {
   const AttentionShape& a = args.shape;
-  const Index width = a.heads * a.d, row_step = padded<T>(a.s);
+  const Index width = a.heads * a.d, row_step = whole_vectors<T>(a.s);
   const T* q = head<T>(args.q, a, a.l, nh);
   T* y = head<T>(args.y, a, a.l, nh);
   T* lse = static_cast<T*>(args.lse) + nh * a.l;
@@ -280,7 +274,7 @@ template <class T>
 void backward(const AttentionGrad::Args& args, Index nh, Index begin, Index end,
               const std::array<const T*, 3>& packed, const KeyGradients<T>& to) {
   const AttentionShape& a = args.shape;
-  const Index width = a.heads * a.d, row_step = padded<T>(a.s);
+  const Index width = a.heads * a.d, row_step = whole_vectors<T>(a.s);
   const T* q = head<T>(args.q, a, a.l, nh);
   const T* y = head<T>(args.y, a, a.l, nh);
   const T* dy = head<T>(args.dy, a, a.l, nh);

@@ -32,6 +32,4 @@ struct Correlation {
   }
 };
 
-inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
 }  // namespace ito::kernel

@@ -20,12 +20,6 @@ struct Inside {
         end(std::clamp<Index>(size - offset, begin, count)) {}
 };
 
-/// Columns (r, s, o) of a product, padded to whole vectors.
-template <class T>
-Index padded_columns(Index columns) {
-  return ceil_div(columns, simd::lanes<T>) * simd::lanes<T>;
-}
-
 /// Address and step of column j in the packed form (gemm.h) of a [k, columns] matrix.
 template <class T>
 struct PackedColumn {
@@ -92,7 +86,7 @@ struct NarrowGrad {
   const T* narrow;
   Index narrow_h, narrow_w, few;
   Index kh, kw, sign, down, right;
-  Index columns() const { return padded_columns<T>(kh * kw * few); }
+  Index columns() const { return whole_vectors<T>(kh * kw * few); }
 };
 
 /// The columns (r, s, k) of rows [h0, h1) of one narrow image, packed as the right operand of a
@@ -154,7 +148,7 @@ bool has_few_outputs(const Correlation<T>& c) {
 template <class T>
 void correlate_narrow(const Correlation<T>& c) {
   constexpr Index most_bytes = 128 << 10;  // of z in one task: a part of the second-level cache
-  const Index taps = c.kh * c.kw * c.out, columns = padded_columns<T>(taps);
+  const Index taps = c.kh * c.kw * c.out, columns = whole_vectors<T>(taps);
   Scratch<T> packed(packed_size<T>(c.in, columns));
   std::fill_n(packed.data(), packed_size<T>(c.in, columns), T(0));
   for (Index j = 0; j < taps; ++j) {

@@ -14,7 +14,7 @@ template <class T>
 Index padded_channels(Index channels) {
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
   if (channels < line) return channels;
-  const Index lines = (channels + line - 1) / line;
+  const Index lines = ceil_div(channels, line);
   return (lines | 1) * line;
 }
 
@@ -77,7 +77,7 @@ Index block_room(Index out, Index b) {
 }
 template <class T>
 Index block_count(Index out) {
-  return (out + block_width<T> - 1) / block_width<T>;
+  return ceil_div(out, block_width<T>);
 }
 
 /// How to find the weight of (output channel o, tap (r, s), input channel i) in an array:

@@ -1,9 +1,19 @@
-// Which algorithm computes a convolution on the CPU.
+// Which algorithm computes a convolution on the CPU. The first of these that fits:
 //
-// Convolutions with 3x3 taps and stride 1 can be computed by Winograd's F(2x2, 3x3) or F(4x4, 3x3)
-// (conv_winograd.cpp, conv_winograd_grad.cpp) or directly (conv.cpp, conv_weight_grad.cpp); all others
-// are direct. The choice is a function of shape, pass and dtype only, never of the number of threads, so
-// that results do not depend on it. f64 is direct unless Winograd is forced: it is there to check
+//   Winograd   3x3, stride 1, f32, 16 channels and more on both sides, where the cost model here
+//              finds it cheaper                           conv_winograd.cpp, conv_winograd_grad.cpp
+//   product    1x1, stride 1, no border; forward, no addend per image               conv_pixels.cpp
+//   narrow     several taps, stride 1, up to 4 channels on one side: forward and input gradient of
+//              few outputs, weight gradient of few inputs or outputs                conv_narrow.cpp
+//   direct     all others, and those of few outputs whose x is in two arrays
+//                                                               conv.cpp, conv_weight_grad.cpp
+//
+// Conv2d and Conv2dInputGrad choose in conv.cpp, Conv2dWeightGrad in conv_weight_grad.cpp. Doubling
+// and a 3x3 convolution are a kernel of their own, conv_upsample_fast.cpp; other upsampling is the
+// input gradient of a convolution whose weights are folded first (conv_upsample.h).
+//
+// The choice is a function of shape, pass and dtype only, never of the number of threads, so that
+// results do not depend on it. f64 is Winograd only where that is forced: it is there to check
 // gradients with.
 #pragma once
 

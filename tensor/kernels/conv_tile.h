@@ -22,6 +22,14 @@ using Index = std::int64_t;
 
 inline constexpr int max_tile = simd::registers == 32 ? 14 : 6;
 
+inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
+/// `count` elements, rounded up to whole vectors.
+template <class T>
+Index whole_vectors(Index count) {
+  return ceil_div(count, simd::lanes<T>) * simd::lanes<T>;
+}
+
 /// Channels in a full block of packed weights: two vectors.
 template <class T>
 inline constexpr Index block_width = 2 * simd::lanes<T>;
@@ -80,7 +88,7 @@ ITO_INLINE void multiply_add(simd::vector_of<T> (&sums)[G * M][NV], const T* x, 
 /// f(first, size) for each.
 template <class F>
 ITO_INLINE void for_tiles(Index length, F f) {
-  const Index pieces = (length + max_tile - 1) / max_tile;
+  const Index pieces = ceil_div(length, max_tile);
   for (Index i = 0, first = 0; i < pieces; ++i) {
     const Index size = length / pieces + (i < length % pieces ? 1 : 0);
     f(first, size);

@@ -37,8 +37,6 @@ namespace {
 
 constexpr Index products = 9;  // (a, b)
 
-Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-
 /// Whether u[a] contains tap r, along one axis.
 constexpr bool contains(Index a, Index r) { return a == 1 || a == r; }
 

@@ -1,4 +1,5 @@
-// The gradient of a convolution to its weight, on the CPU.
+// The gradient of a convolution to its weight, on the CPU; conv_plan.h lists the other algorithms,
+// among which Conv2dWeightGrad chooses here.
 //
 //   dw[o, r, s, i] = sum over pixels of dy[n, p, q, o] x[n, p stride + r - top, q stride + s -
 //   left, i]
@@ -9,6 +10,9 @@
 // channels, the sums over the group's pixels are taken in registers (conv_tile.h; here m is the
 // input channel and k the pixel) and added to the task's own copy of the gradient. At the end the
 // chunks are added in order.
+//
+// It costs n p q kh kw in out multiply-adds. A tile of sums is loaded and stored once for the
+// `group_pixels` steps that it is in registers; x is copied once for each block of outputs.
 #include <algorithm>
 
 #include "tensor/kernels/conv.h"
@@ -150,11 +154,11 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
   // Chunks of images: enough tasks for many cores, without too much memory for their sums.
   const Index affordable =
       std::max<Index>(1, max_chunk_bytes / (chunk_step * static_cast<Index>(sizeof(T))));
-  const Index groups = (s.n + g.images - 1) / g.images;
-  Index chunks = std::clamp<Index>((wanted_tasks + blocks - 1) / blocks, 1, affordable);
+  const Index groups = ceil_div(s.n, g.images);
+  Index chunks = std::clamp<Index>(ceil_div(wanted_tasks, blocks), 1, affordable);
   chunks = std::clamp<Index>(chunks, 1, groups);
-  const Index per_chunk = (groups + chunks - 1) / chunks * g.images;
-  chunks = (s.n + per_chunk - 1) / per_chunk;
+  const Index per_chunk = ceil_div(groups, chunks) * g.images;
+  chunks = ceil_div(s.n, per_chunk);
   Scratch<T> sums(chunks * chunk_step);
   parallel_for(chunks * blocks, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {

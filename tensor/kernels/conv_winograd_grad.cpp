@@ -87,8 +87,9 @@ struct WeightGrad {
   // Distances in V, whose tiles have room for the whole vectors of x and of x2, and in D. Those of
   // the elements of a square are an odd number of cache lines: t^2 writes at a power of two from
   // each other would share few sets of the cache.
-  static Index whole(Index channels) { return ceil_div(channels, simd::lanes<T>) * simd::lanes<T>; }
-  Index v_tile() const { return padded_channels<T>(whole(x.channels) + whole(x2.channels)); }
+  Index v_tile() const {
+    return padded_channels<T>(whole_vectors<T>(x.channels) + whole_vectors<T>(x2.channels));
+  }
   Index v_step() const { return padded_channels<T>(tiles() * v_tile()); }
   Index d_block() const { return tiles() * block_width<T>; }
   Index d_step() const { return padded_channels<T>(cut.per_group * d_block()); }

@@ -120,11 +120,11 @@ struct LongCut {
     const Index block_bytes = m * block_width<T> * static_cast<Index>(sizeof(T));
     LongCut c{};
     c.blocks = std::clamp<Index>(cache / block_bytes, 1, all);
-    c.groups = (all + c.blocks - 1) / c.blocks;
-    c.blocks = (all + c.groups - 1) / c.groups;
-    c.chunks = std::clamp<Index>(k / least_steps, 1, (wanted_tasks + c.groups - 1) / c.groups);
-    c.per_chunk = std::max<Index>(1, (k + c.chunks - 1) / c.chunks);
-    c.chunks = std::max<Index>(1, (k + c.per_chunk - 1) / c.per_chunk);
+    c.groups = ceil_div(all, c.blocks);
+    c.blocks = ceil_div(all, c.groups);
+    c.chunks = std::clamp<Index>(k / least_steps, 1, ceil_div(wanted_tasks, c.groups));
+    c.per_chunk = std::max<Index>(1, ceil_div(k, c.chunks));
+    c.chunks = std::max<Index>(1, ceil_div(k, c.per_chunk));
     return c;
   }
 };

@@ -1,5 +1,7 @@
 // Products of matrices for CPU kernels: the register tiles of convolution (conv_tile.h) without
-// taps.
+// taps, over a packed right operand in blocks that fit the caches (Goto and van de Geijn, "Anatomy of
+// high-performance matrix multiplication", 2008). m k n multiply-adds, n rounded up to whole vectors;
+// y is loaded and stored once for every 256 of k.
 //
 //   Scratch<T> packed(packed_size<T>(k, n));
 //   pack_matrix<T>({b, n, 1}, k, n, packed.data());            // b [k, n] row-major
@@ -58,10 +60,10 @@ struct ProductCut {
     ProductCut c{};
     c.rows =
         std::clamp<Index>(task_work / (all * column_work), least_rows, std::max(least_rows, m));
-    c.rows = (c.rows + max_tile - 1) / max_tile * max_tile;
-    c.row_tasks = (m + c.rows - 1) / c.rows;
+    c.rows = ceil_div(c.rows, max_tile) * max_tile;
+    c.row_tasks = ceil_div(m, c.rows);
     c.blocks = std::clamp<Index>(task_work / (c.rows * column_work), 1, all);
-    c.block_tasks = (all + c.blocks - 1) / c.blocks;
+    c.block_tasks = ceil_div(all, c.blocks);
     return c;
   }
 };
