@@ -113,11 +113,7 @@ void compute_tile(const Tile<T>& t) {
 
 template <class T, int G, int NV>
 TileFunction<T> tile_function(Index m) {
-  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
-    return std::array<TileFunction<T>, sizeof...(i)>{compute_tile<T, G, i + 1, NV>...};
-  }
-  (std::make_integer_sequence<int, max_tile / G>{});
-  return table[static_cast<std::size_t>(m - 1)];
+  return choose<max_tile / G>(m, []<int M>() { return &compute_tile<T, G, M, NV>; });
 }
 
 template <class T>

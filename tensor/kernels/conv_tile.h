@@ -84,6 +84,17 @@ ITO_INLINE void multiply_add(simd::vector_of<T> (&sums)[G * M][NV], const T* x, 
   }
 }
 
+/// The function entry.operator()<size>() for a size of 1 .. most that is known at run time only; the
+/// entry is a lambda without captures.
+template <int most, class Entry>
+auto choose(Index size, Entry) {
+  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
+    return std::array{Entry{}.template operator()<i + 1>()...};
+  }
+  (std::make_integer_sequence<int, most>{});
+  return table[static_cast<std::size_t>(size - 1)];
+}
+
 /// Cuts `length` into the fewest pieces of at most max_tile, as equal as possible, and calls
 /// f(first, size) for each.
 template <class F>

@@ -69,11 +69,7 @@ void add_tile(const Tile<T>& t) {
 
 template <class T, int NV>
 TileFunction<T> tile_function(Index m) {
-  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
-    return std::array<TileFunction<T>, sizeof...(i)>{add_tile<T, i + 1, NV>...};
-  }
-  (std::make_integer_sequence<int, max_tile>{});
-  return table[static_cast<std::size_t>(m - 1)];
+  return choose<max_tile>(m, []<int M>() { return &add_tile<T, M, NV>; });
 }
 
 template <class T>

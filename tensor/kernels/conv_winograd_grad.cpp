@@ -231,11 +231,7 @@ void multiply(const T* v, Index v_tile, const T* d, Index tiles, T* to) {
 
 template <class T, int NV>
 Product<T> product(Index size) {
-  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
-    return std::array<Product<T>, sizeof...(i)>{multiply<T, i + 1, NV>...};
-  }
-  (std::make_integer_sequence<int, max_tile>{});
-  return table[static_cast<std::size_t>(size - 1)];
+  return choose<max_tile>(size, []<int M>() { return &multiply<T, M, NV>; });
 }
 
 /// taps [9][count] (+)= G^T u G, for u [t^2][count] and a `count` that is a multiple of a vector;

@@ -59,11 +59,7 @@ void compute_tile(const Tile<T>& t) {
 
 template <class T, int NV, bool dense_rows>
 TileFunction<T> tile_function(Index m) {
-  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
-    return std::array<TileFunction<T>, sizeof...(i)>{compute_tile<T, i + 1, NV, dense_rows>...};
-  }
-  (std::make_integer_sequence<int, max_tile>{});
-  return table[static_cast<std::size_t>(m - 1)];
+  return choose<max_tile>(m, []<int M>() { return &compute_tile<T, M, NV, dense_rows>; });
 }
 
 template <class T>
