@@ -39,9 +39,17 @@ double winograd_cycles(const ConvShape& s, Index m) {
   return squares * per_square + in * out * pack;
 }
 
+/// The shape that the forward pass and the input gradient are planned for: with this many images,
+/// whatever their number, so that an image has the same bits in any batch.
+ConvShape planned(ConvShape s) {
+  s.n = 8;
+  return s;
+}
+
 int cheapest(const ConvShape& s) { return winograd_cycles(s, 2) < winograd_cycles(s, 4) ? 2 : 4; }
 
-int correlation_outputs(const ConvShape& s) {
+int correlation_outputs(const ConvShape& given) {
+  const ConvShape s = planned(given);
   if (std::min(s.in, s.out) < least_channels) return 0;
   const int m = cheapest(s);
   return winograd_cycles(s, m) < direct_cycles(s) ? m : 0;
@@ -74,7 +82,7 @@ int winograd_outputs(const ConvShape& s, ConvPass pass, DType dtype) {
   if (s.in * s.out == 0) return 0;
   if (algorithm == ConvAlgorithm::winograd_2) return 2;
   if (algorithm == ConvAlgorithm::winograd_4) return 4;
-  if (algorithm == ConvAlgorithm::winograd) return cheapest(s);
+  if (algorithm == ConvAlgorithm::winograd) return cheapest(planned(s));
   if (dtype != DType::f32) return 0;
   return pass == ConvPass::weight_grad ? weight_grad_outputs(s) : correlation_outputs(s);
 }

@@ -13,7 +13,8 @@
 // input gradient of a convolution whose weights are folded first (conv_upsample.h).
 //
 // The choice is a function of shape, pass and dtype only, never of the number of threads, so that
-// results do not depend on it. f64 is Winograd only where that is forced: it is there to check
+// results do not depend on it; nor, forward and for the gradient to the input, of the number of
+// images, so that an image has the same bits in any batch. f64 is Winograd only where that is forced: it is there to check
 // gradients with.
 #pragma once
 

@@ -15,6 +15,7 @@
 #include "data/batch.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "nn/adam.h"
+#include "tests/compare.h"
 #include "tests/diffusion/tiny_unet.h"
 #include "tests/scopes.h"
 
@@ -163,6 +164,24 @@ TEST_CASE("step: two steps of a preset have the same bits for 1, 2 and 4 threads
   CHECK_FALSE(same(direct, winograd));  // they are different algorithms
   check(UNetConfig::mnist(), ConvAlgorithm::automatic);
   check(UNetConfig::cifar10(), ConvAlgorithm::automatic);
+}
+
+TEST_CASE("step: what a network makes of an image has the same bits in any batch") {
+  const NoGrad off;
+  for (const UNetConfig& config : {UNetConfig::mnist(), UNetConfig::cifar10()}) {
+    const UNet unet = network(config);
+    Rng rng(4, Purpose::test);
+    const Tensor x = randn(rng, {12, config.image_size, config.image_size, config.in_channels});
+    const Tensor t = randint(rng, 0, 1000, {12});
+    const Tensor all = unet(x, t);
+    for (const std::int64_t n : {1, 2, 5}) {
+      CAPTURE(n);
+      const Tensor some = unet(slice(x, 0, 0, n), slice(t, 0, 0, n));
+      CHECK(test::same_bits(some, slice(all, 0, 0, n)));
+    }
+    const Forced other(ConvAlgorithm::winograd_2);
+    CHECK(!test::same_bits(unet(x, t), all));
+  }
 }
 
 TEST_CASE("step: the comparison of bits sees sums that are added in another order") {
