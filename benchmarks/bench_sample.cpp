@@ -14,7 +14,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
-#include "benchmarks/conv_option.h"
+#include "benchmarks/model_options.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
@@ -30,14 +30,8 @@ using namespace ito;
 
 namespace {
 
-struct Options {
-  std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
+struct Options : bench::ModelOptions {
   std::int64_t count = 64, batch = 64, steps = 50, warmup = 2;
-  int threads = 0;
-  bool no_graph = false, json = false;
-
-  Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
-  DType dtype() const { return dtype_name == "bf16" ? DType::bf16 : DType::f32; }
 };
 
 struct Result {
@@ -126,9 +120,7 @@ void print(const Options& o, const Result& r) {
 int main(int argc, char** argv) {
   CLI::App app{"Time and memory of drawing images with DDIM and the DDPM U-Net"};
   Options options;
-  app.add_option("--preset", options.preset)
-      ->check(CLI::IsMember({"mnist", "cifar10", "tiny"}))
-      ->capture_default_str();
+  options.add_to(app);
   app.add_option("--count", options.count, "images")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
@@ -141,16 +133,6 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", options.warmup, "steps of a walk before the measured one")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
-  app.add_option("--device", options.device_name)
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--dtype", options.dtype_name, "bf16 on cuda only")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
-  app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
-  bench::add_conv_option(app);
-  app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
-  app.add_flag("--json", options.json);
   bench::ProfileOption profile;
   profile.add_to(app);
   CLI11_PARSE(app, argc, argv);

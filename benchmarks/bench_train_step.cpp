@@ -21,7 +21,7 @@
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
-#include "benchmarks/conv_option.h"
+#include "benchmarks/model_options.h"
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
@@ -41,14 +41,10 @@ using namespace ito;
 
 namespace {
 
-struct Options {
-  std::string preset = "mnist", device_name = "cpu", dtype_name = "f32";
+struct Options : bench::ModelOptions {
   std::int64_t batch = 64;
-  int threads = 0, steps = 5, warmup = 2;
-  bool no_graph = false, json = false, recompute = false;
-
-  Device device() const { return device_name == "cuda" ? Device::cuda() : Device::cpu(); }
-  DType dtype() const { return dtype_name == "bf16" ? DType::bf16 : DType::f32; }
+  int steps = 5, warmup = 2;
+  bool recompute = false;
 };
 
 struct Result {
@@ -209,24 +205,12 @@ void print(const Options& o, const Result& r) {
 int main(int argc, char** argv) {
   CLI::App app{"Time and memory of a training step of the DDPM U-Net"};
   Options options;
-  app.add_option("--preset", options.preset)
-      ->check(CLI::IsMember({"mnist", "cifar10", "tiny"}))
-      ->capture_default_str();
+  options.add_to(app);
   app.add_option("--batch", options.batch)->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--device", options.device_name)
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--dtype", options.dtype_name, "bf16 on cuda only")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
-  app.add_flag("--no-graph", options.no_graph, "start every kernel of every step from the host");
-  bench::add_conv_option(app);
-  app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 1024));
   app.add_option("--steps", options.steps)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0, 1 << 20))->capture_default_str();
   app.add_flag("--recompute", options.recompute,
                "compute blocks a second time for the gradients, to keep less in memory");
-  app.add_flag("--json", options.json);
   bench::ProfileOption profile;
   profile.add_to(app);
   CLI11_PARSE(app, argc, argv);
