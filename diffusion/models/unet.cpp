@@ -117,19 +117,22 @@ Tensor UNetLevel::block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* 
 Tensor UNetLevel::recomputed_block(std::size_t j, const Tensor& x, const Tensor& emb,
                                    Rng* dropout_rng, const Tensor& skip) const {
   // The second time draws the numbers of the first, and leaves the caller's generator alone.
-  const auto first = dropout_rng != nullptr ? std::optional(*dropout_rng) : std::nullopt;
-  const auto after = std::make_shared<std::optional<Rng>>(first);
+  std::shared_ptr<Rng> first, after;
+  if (dropout_rng != nullptr) {
+    first = std::make_shared<Rng>(*dropout_rng);
+    after = std::make_shared<Rng>(*dropout_rng);
+  }
   Stage stage{resnets[j], {}};
   if (j < attentions.size()) stage.attention.push_back(attentions[j]);
   const Tensor y = nn::recompute(
       std::move(stage),
       [first, after, named = &resnets[j]](const Stage& s, const std::vector<Tensor>& in) {
         const profile::Scope scope(named);  // the copy's own layers have no names
-        *after = first;
-        return s(in[0], in[1], *after ? &**after : nullptr, in[2]);
+        if (after) *after = *first;
+        return s(in[0], in[1], after.get(), in[2]);
       },
       {x, emb, skip});
-  if (dropout_rng != nullptr) *dropout_rng = **after;
+  if (after) *dropout_rng = *after;
   return y;
 }
 
