@@ -88,3 +88,4 @@
 #include "tensor/profile_report.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
+#include "tensor/version.h"

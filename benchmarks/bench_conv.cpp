@@ -21,6 +21,7 @@
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
+#include "tensor/version.h"
 
 using namespace ito;
 using kernel::Conv2d, kernel::Conv2dInputGrad, kernel::Conv2dWeightGrad, kernel::ConvShape;
@@ -121,6 +122,7 @@ void run(const std::string& preset, std::int64_t batch, const std::string& filte
 
 int main(int argc, char** argv) {
   CLI::App app{"Every convolution of a U-Net's training step on the CPU"};
+  app.set_version_flag("--version", build::describe("bench_conv"));
   std::string preset = "mnist", filter;
   std::int64_t batch = 64;
   int threads = 0, rounds = 3;

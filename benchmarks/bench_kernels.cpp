@@ -21,6 +21,7 @@
 #include "tensor/build.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/memory.h"
+#include "tensor/version.h"
 
 using namespace ito;
 using bench::KernelCase;
@@ -221,6 +222,7 @@ void initialize(const Options& o) {
 
 int main(int argc, char** argv) {
   CLI::App app{"Times of the device's kernels beside the roofline"};
+  app.set_version_flag("--version", build::describe("bench_kernels"));
   Options options;
   add_flags(app, options);
   CLI11_PARSE(app, argc, argv);

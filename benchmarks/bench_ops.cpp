@@ -9,10 +9,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <string_view>
 
 #include "autograd/engine.h"
 #include "benchmarks/machine.h"
 #include "tensor/parallel.h"
+#include "tensor/version.h"
 #include "tests/ops/op_case.h"
 
 using namespace ito;
@@ -88,6 +90,10 @@ void add_benchmarks(const Machine& machine) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    fmt::print("{}\n", build::describe("bench_ops"));
+    return 0;
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   const Machine machine = bench::measure_machine();

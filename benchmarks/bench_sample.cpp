@@ -25,6 +25,7 @@
 #include "tensor/build.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tensor/version.h"
 
 using namespace ito;
 
@@ -119,6 +120,7 @@ void print(const Options& o, const Result& r) {
 
 int main(int argc, char** argv) {
   CLI::App app{"Time and memory of drawing images with DDIM and the DDPM U-Net"};
+  app.set_version_flag("--version", build::describe("bench_sample"));
   Options options;
   options.add_to(app);
   app.add_option("--count", options.count, "images")

@@ -36,6 +36,7 @@
 #include "tensor/graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tensor/version.h"
 
 using namespace ito;
 
@@ -204,6 +205,7 @@ void print(const Options& o, const Result& r) {
 
 int main(int argc, char** argv) {
   CLI::App app{"Time and memory of a training step of the DDPM U-Net"};
+  app.set_version_flag("--version", build::describe("bench_train_step"));
   Options options;
   options.add_to(app);
   app.add_option("--batch", options.batch)->check(CLI::Range(1, 1 << 20))->capture_default_str();

@@ -9,10 +9,12 @@
 
 #include <Eigen/Dense>
 #include <algorithm>
+#include <string_view>
 
 #include "autograd/ops/linalg.h"
 #include "tensor/parallel.h"
 #include "tensor/rng.h"
+#include "tensor/version.h"
 
 using namespace ito;
 
@@ -57,7 +59,11 @@ void compare(const Size& s) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    fmt::print("{}\n", build::describe("compare_eigen"));
+    return 0;
+  }
   set_num_threads(1);
   for (const Size& s : {Size{12544, 64, 64}, {64, 64, 12544}, {1024, 1024, 1024}, {196, 196, 64}}) {
     compare(s);

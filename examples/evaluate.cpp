@@ -32,6 +32,7 @@
 #include "examples/app/signals.h"
 #include "examples/app/train_options.h"
 #include "nn/safetensors.h"
+#include "tensor/version.h"
 
 namespace {
 
@@ -192,10 +193,12 @@ struct Samples {
 };
 
 void write(const Options& o, const app::LoadedModel& model, const Samples& samples) {
-  const data::PngText text = {
-      {"Software", "ito " ITO_VERSION}, {"seed", std::to_string(o.seed)},
-      {"sampler", samples.name},        {"step", std::to_string(model.step)},
-      {"weights", model.weights},       {"checkpoint", model.fingerprint}};
+  const data::PngText text = {{"Software", "ito " + build::version()},
+                              {"seed", std::to_string(o.seed)},
+                              {"sampler", samples.name},
+                              {"step", std::to_string(model.step)},
+                              {"weights", model.weights},
+                              {"checkpoint", model.fingerprint}};
   if (!o.picture.empty()) {
     const Tensor first = slice(samples.images, 0, 0, std::min<std::int64_t>(o.count, 100));
     data::write_png(o.picture, data::image_grid(first, 10), text);

@@ -331,9 +331,12 @@ Tensor there_and_back(const Job& job, const Drawn& drawn) {
 
 void write(const Job& job, const Drawn& drawn) {
   const SampleOptions& o = job.o;
-  data::PngText text = {{"Software", "ito " ITO_VERSION}, {"seed", std::to_string(o.seed)},
-                        {"sampler", job.plan.text()},     {"step", std::to_string(job.model.step)},
-                        {"weights", job.model.weights},   {"checkpoint", job.model.fingerprint}};
+  data::PngText text = {{"Software", "ito " + build::version()},
+                        {"seed", std::to_string(o.seed)},
+                        {"sampler", job.plan.text()},
+                        {"step", std::to_string(job.model.step)},
+                        {"weights", job.model.weights},
+                        {"checkpoint", job.model.fingerprint}};
   if (!o.asked_class.empty()) {
     text.emplace_back("class", o.asked_class);
     text.emplace_back("guidance", fmt::format("{}", o.guidance));

@@ -1,5 +1,6 @@
 # Which CUDA backend this build has: ito_cuda_build is OFF, ON (nvcc) or EMULATE afterwards, and
-# ito_cuda_note says why. From the root list, because a language is enabled for everything below it.
+# ito_cuda_note says why; ito_cuda_code names what nvcc compiles for. From the root list, because a language is
+# enabled for everything below it.
 #
 # ITO_CUDA=OFF searches for nothing. AUTO builds for the GPUs of this machine, and leaves the backend out where
 # none answers, none is new enough or no toolkit works, and with sanitizers, which nvcc does not know. ON stops
@@ -57,6 +58,7 @@ was found (12.0 or newer; CUDACXX=/path/to/nvcc names one)")
 endmacro()
 
 set(ito_cuda_build ${ITO_CUDA})
+set(ito_cuda_code "")
 set(ito_cuda_note "ITO_CUDA=${ITO_CUDA}")
 if(ITO_CUDA MATCHES "^(AUTO|ON)$")
   # Version 0.1 kept its own choice in the cache, where it looks like the user's.

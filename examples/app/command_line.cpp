@@ -12,6 +12,7 @@
 
 #include "examples/app/exit_codes.h"
 #include "examples/app/output.h"
+#include "tensor/version.h"
 
 namespace ito::app {
 namespace {
@@ -160,8 +161,8 @@ CommandLine::CommandLine(std::string program, std::string description)
   impl_->program = program;
   impl_->app.name(std::move(program));
   impl_->app.set_help_flag("--help,-h", "Print this and exit");
-  impl_->app.set_version_flag("--version", std::string("ito ") + ITO_VERSION,
-                              "Print the version and exit");
+  impl_->app.set_version_flag("--version", build::describe(impl_->program),
+                              "Print the version and what was built, and exit");
   impl_->app.formatter(std::make_shared<HelpFormatter>());
 }
 

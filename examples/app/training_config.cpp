@@ -5,6 +5,7 @@
 
 #include "examples/app/files.h"
 #include "tensor/error.h"
+#include "tensor/version.h"
 
 namespace ito::app {
 namespace {
@@ -69,7 +70,7 @@ std::string learning_json(const TrainOptions& o, const data::Dataset& d) {
 std::string config_json(const TrainOptions& o, const data::Dataset& d,
                         const std::string& learning) {
   const Json all = {{"program", o.program},
-                    {"ito", ITO_VERSION},
+                    {"ito", build::version()},
                     {"learning", Json::parse(learning)},
                     {"run",
                      {{"data", o.data},

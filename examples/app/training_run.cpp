@@ -21,6 +21,7 @@
 #include "nn/step_history.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
+#include "tensor/version.h"
 
 namespace ito::app {
 namespace {
@@ -312,7 +313,7 @@ void TrainingRun::Impl::draw_samples(std::int64_t done) {
          static_cast<std::uint64_t>(options.seed), options.graph, num_classes});
     with_exit_code(ExitCode::resource, [&] {
       data::write_png(directory.samples(done), grid,
-                      {{"Software", "ito " ITO_VERSION},
+                      {{"Software", "ito " + build::version()},
                        {"step", std::to_string(done)},
                        {"seed", std::to_string(options.seed)},
                        {"sampler", fmt::format("ddim, {} steps, eta {}", options.sample_steps,

@@ -15,4 +15,5 @@ cmake -S "$source_dir/tests/install/consumer" -B "$work/consumer" -G Ninja \
 cmake --build "$work/consumer" >/dev/null
 output=$("$work/consumer/consumer")
 echo "consumer says: $output"
+[[ -s $work/prefix/share/doc/ito/LICENSE ]]
 [[ $output == "f32[4, 3] on cpu" ]]

@@ -2,6 +2,7 @@
 
 int main() {
   using namespace ito;
+  if (build::version() != PACKAGE_VERSION) return 1;
   Rng rng(1, Purpose::test);
   const Tensor w = parameter(randn(rng, {4, 3}));
   backward(mse(linear(randn(rng, {8, 3}), w), Tensor::zeros({8, 4})));
