@@ -1,4 +1,4 @@
-// The definitions ITO_VERSION, ITO_COMPILER, ITO_BUILD_TYPE, ITO_MARCH and ITO_CUDA_CODE are those of
+// The definitions ITO_VERSION, ITO_COMPILER, ITO_BUILD_TYPE, ITO_MARCH and ITO_CUDA_CODE are of
 // this file alone (CMakeLists.txt), so that a new version compiles nothing else.
 #include "tensor/version.h"
 

@@ -7,8 +7,8 @@
 //   processor  -march=native: AVX-512 (f bw cd dq vl), AVX2, FMA
 //   CUDA       sm_80 sm_90
 //
-// Of the library, not of the program that asks: where several builds of the library lie side by side,
-// this is the one that was loaded. Constants for `if constexpr` are in build.h.
+// Of the library, not of the program that asks: where several builds of the library lie side by
+// side, this is the one that was loaded. Constants for `if constexpr` are in build.h.
 #pragma once
 
 #include <string>
