@@ -22,6 +22,9 @@ namespace ito::data {
 using Bytes = std::vector<std::uint8_t>;
 using ByteSpan = std::span<const std::uint8_t>;
 
+/// Bytes that one byte of the deflate format becomes at most.
+inline constexpr std::uint64_t largest_expansion = 1032;
+
 /// Reads a regular file, or bytes in memory, from front to back.
 class ByteReader {
  public:

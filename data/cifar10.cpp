@@ -9,7 +9,7 @@
 namespace ito::data {
 namespace {
 
-constexpr std::int64_t side = 32, plane = side * side, classes = 10;
+constexpr std::int64_t image_side = 32, plane = image_side * image_side, class_count = 10;
 constexpr std::uint64_t largest_file = std::uint64_t{1} << 32;  // 140 times the real ones
 
 std::filesystem::path find_folder(const std::filesystem::path& folder, const std::string& first) {
@@ -33,14 +33,14 @@ CifarBatch parse_cifar_batch(ByteSpan bytes, const std::string& name) {
         cifar_record, bytes.size(), bytes.size() / cifar_record, bytes.size() % cifar_record);
   }
   const auto count = static_cast<std::int64_t>(bytes.size() / cifar_record);
-  CifarBatch batch{Tensor::empty({count, side, side, 3}, DType::u8),
+  CifarBatch batch{Tensor::empty({count, image_side, image_side, 3}, DType::u8),
                    Tensor::empty({count}, DType::i64)};
   std::uint8_t* images = batch.images.mutable_data<std::uint8_t>();
   std::int64_t* labels = batch.labels.mutable_data<std::int64_t>();
   constexpr auto record = static_cast<std::int64_t>(cifar_record);
   for (std::int64_t i = 0; i < count; ++i) {
     labels[i] = bytes[static_cast<std::size_t>(i * record)];
-    if (labels[i] >= classes) {
+    if (labels[i] >= class_count) {
       fail<FormatError>("{}: byte {}: expected a label from 0 to 9 in record {}, got {}", name,
                         i * record, i, labels[i]);
     }
@@ -79,7 +79,7 @@ Dataset load_cifar10(const std::filesystem::path& folder, Split split) {
   Dataset dataset;
   dataset.name = "cifar10";
   dataset.class_names = class_names(dataset.name);
-  dataset.images = Tensor::empty({count, side, side, 3}, DType::u8);
+  dataset.images = Tensor::empty({count, image_side, image_side, 3}, DType::u8);
   dataset.labels = Tensor::empty({count}, DType::i64);
   std::uint8_t* images = dataset.images.mutable_data<std::uint8_t>();
   std::int64_t* labels = dataset.labels.mutable_data<std::int64_t>();

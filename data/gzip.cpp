@@ -13,7 +13,6 @@ namespace ito::data {
 namespace {
 
 constexpr std::size_t chunk = 1 << 16;
-constexpr std::uint64_t largest_expansion = 1032;  // of the deflate format
 
 }  // namespace
 

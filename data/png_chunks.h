@@ -13,6 +13,9 @@ namespace ito::data {
 inline constexpr std::array<std::uint8_t, 8> png_signature = {0x89, 'P',  'N',  'G',
                                                               '\r', '\n', 0x1A, '\n'};
 
+/// Larger files are refused, in bytes.
+inline constexpr std::uint64_t largest_png = std::uint64_t{1} << 30;
+
 /// CRC-32 of a chunk's type and data.
 std::uint32_t png_crc(ByteSpan type_and_data);
 

@@ -14,8 +14,6 @@
 namespace ito::data {
 namespace {
 
-constexpr std::uint64_t largest_file = std::uint64_t{1} << 30;
-constexpr std::uint64_t largest_expansion = 1032;  // of the deflate format
 
 /// libpng reports errors by longjmp to the last setjmp. The two functions that call setjmp
 /// therefore own nothing that has a destructor; all memory is held here.
@@ -149,7 +147,7 @@ Tensor decode_png(ByteSpan bytes, const std::string& name, int channels, std::in
 }
 
 Tensor read_png(const std::filesystem::path& path, int channels) {
-  return decode_png(read_file(path, largest_file), path.string(), channels);
+  return decode_png(read_file(path, largest_png), path.string(), channels);
 }
 
 }  // namespace ito::data

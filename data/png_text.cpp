@@ -13,7 +13,6 @@ namespace ito::data {
 namespace {
 
 constexpr std::size_t most_inflated_text = 1 << 20;
-constexpr std::uint64_t largest_file = std::uint64_t{1} << 30;
 
 std::string from_latin1(ByteSpan bytes) {
   return encode_utf8(std::u32string(bytes.begin(), bytes.end()));
@@ -151,7 +150,7 @@ PngInfo parse_png_info(ByteSpan bytes, const std::string& name) {
 }
 
 PngInfo read_png_info(const std::filesystem::path& path) {
-  return parse_png_info(read_file(path, largest_file), path.string());
+  return parse_png_info(read_file(path, largest_png), path.string());
 }
 
 std::u32string decode_utf8(std::string_view text) {

@@ -13,39 +13,39 @@
 namespace ito::data {
 namespace {
 
-struct Point {
+struct Vector2 {
   float x, y;
 };
 using Colour = std::array<float, 3>;
 
-float length(Point p) { return std::sqrt(p.x * p.x + p.y * p.y); }
+float length(Vector2 p) { return std::sqrt(p.x * p.x + p.y * p.y); }
 
 // Distances from the outline, negative inside, of shapes of radius about 1 around the origin; y
 // grows downwards. Exact near the edges, or a lower bound of the distance, which is all that
 // coverage needs.
 
-float box(Point p, float half_width, float half_height) {
+float box(Vector2 p, float half_width, float half_height) {
   const float dx = std::abs(p.x) - half_width, dy = std::abs(p.y) - half_height;
   return length({std::max(dx, 0.0f), std::max(dy, 0.0f)}) + std::min(std::max(dx, dy), 0.0f);
 }
 
-float triangle(Point p) {
+float triangle(Vector2 p) {
   constexpr float sin60 = 0.8660254f;
   return std::max(sin60 * std::abs(p.x) - 0.5f * p.y, p.y) - 0.5f;
 }
 
-float star(Point p) {
+float star(Vector2 p) {
   // Five equal wedges: fold the angle into half of one and measure to the line from tip to notch.
   constexpr float wedge = 2.0f * std::numbers::pi_v<float> / 5.0f, notch = 0.45f;
   float angle = std::atan2(p.x, -p.y);
   angle = std::abs(angle - wedge * std::round(angle / wedge));
   const float radius = length(p);
-  const Point q{radius * std::sin(angle), radius * std::cos(angle)};
-  const Point edge{notch * std::sin(wedge / 2), notch * std::cos(wedge / 2) - 1.0f};
+  const Vector2 q{radius * std::sin(angle), radius * std::cos(angle)};
+  const Vector2 edge{notch * std::sin(wedge / 2), notch * std::cos(wedge / 2) - 1.0f};
   return (edge.x * (q.y - 1.0f) - edge.y * q.x) / length(edge);  // the tip is at (0, 1)
 }
 
-float heart(Point p) {
+float heart(Vector2 p) {
   // A square on its corner and a disc on each upper side. d: half of the square's diagonal.
   constexpr float d = 0.78f, root2 = std::numbers::sqrt2_v<float>;
   const float x = std::abs(p.x), y = p.y - 0.08f;
@@ -53,7 +53,7 @@ float heart(Point p) {
   return std::min(square, length({x - d / 2, y + d / 2}) - d / root2);
 }
 
-float distance(std::int64_t kind, Point p) {
+float distance(std::int64_t kind, Vector2 p) {
   switch (kind) {
     case 0:
       return length(p) - 0.9f;  // disc
@@ -95,7 +95,7 @@ void draw(std::uint8_t* image, std::int64_t size, int channels, std::int64_t kin
   const auto side = static_cast<float>(size);
   const float radius = side * (0.22f + 0.16f * u[0]);
   const float travel = side - 2.0f * radius - 2.0f;
-  const Point centre{radius + 1.0f + travel * u[1], radius + 1.0f + travel * u[2]};
+  const Vector2 centre{radius + 1.0f + travel * u[1], radius + 1.0f + travel * u[2]};
   const float tilt = (kind == 8 ? 2.0f : 0.5f) * (u[3] - 0.5f);  // radians
   const float cosine = std::cos(tilt), sine = std::sin(tilt);
   Colour paper{}, ink{0.7f + 0.3f * u[4], 0, 0};
@@ -107,7 +107,7 @@ void draw(std::uint8_t* image, std::int64_t size, int channels, std::int64_t kin
     for (std::int64_t x = 0; x < size; ++x) {
       const float dx = (static_cast<float>(x) + 0.5f - centre.x) / radius;
       const float dy = (static_cast<float>(y) + 0.5f - centre.y) / radius;
-      const Point p{cosine * dx + sine * dy, cosine * dy - sine * dx};
+      const Vector2 p{cosine * dx + sine * dy, cosine * dy - sine * dx};
       const float cover = std::clamp(0.5f - radius * distance(kind, p), 0.0f, 1.0f);
       for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
         const float value = paper[c] + cover * (ink[c] - paper[c]);

@@ -15,15 +15,13 @@ namespace ito {
 namespace {
 
 // f(t[n]) of each sample as [N, 1, ..., 1].
-Tensor per_sample(const NoiseSchedule& schedule, const Tensor& t, const Tensor& x,
-                  NoiseSchedule::Coefficient f) {
+Tensor at_timesteps(const NoiseSchedule& schedule, const Tensor& t, const Tensor& x,
+                    NoiseSchedule::Coefficient f) {
   expect_floating("binomial_diffusion", "x", x);
   if (x.rank() < 1) fail<ShapeError>("binomial_diffusion: x must be [N, ...]; got {}", x.str());
   expect_dtype("binomial_diffusion", "t", t, DType::i64);
   expect_shape("binomial_diffusion", "t", t, {x.size(0)});
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
-  shape[0] = x.size(0);
-  return reshape(gather(schedule.table(f, x.dtype(), x.device()), t), shape);
+  return schedule.per_sample(f, t, x);
 }
 
 double alpha_bar(const NoiseSchedule& schedule, std::int64_t t) { return schedule.alpha_bar(t); }
@@ -45,7 +43,7 @@ Tensor divergence(const Tensor& p, const Tensor& q) {
 }  // namespace
 
 Tensor BinomialDiffusion::probability(const Tensor& x0, const Tensor& t) const {
-  return noisy(per_sample(schedule, t, x0, alpha_bar), x0);
+  return noisy(at_timesteps(schedule, t, x0, alpha_bar), x0);
 }
 
 Tensor BinomialDiffusion::add_noise(const Tensor& x0, const Tensor& t,
@@ -57,8 +55,8 @@ Tensor BinomialDiffusion::add_noise(const Tensor& x0, const Tensor& t,
 // Bayes' rule for a known x_0, averaged over what x_0 may be.
 Tensor BinomialDiffusion::step_back(const Tensor& p0, const Tensor& x_t, const Tensor& t) const {
   expect_shape("binomial_diffusion", "x_t", x_t, p0.shape());
-  const Tensor tossed = per_sample(schedule, t, x_t, beta);
-  const Tensor kept_before = per_sample(schedule, t, x_t, alpha_bar_before);
+  const Tensor tossed = at_timesteps(schedule, t, x_t, beta);
+  const Tensor kept_before = at_timesteps(schedule, t, x_t, alpha_bar_before);
   const Tensor after_1 = noisy(1.0 - tossed, x_t);  // q(x_t | x_{t-1} = 1), symmetric in the two
   const Tensor after_0 = 1.0 - after_1;
   const auto given_x0 = [&](const Tensor& x0) {

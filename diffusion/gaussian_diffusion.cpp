@@ -15,14 +15,6 @@
 namespace ito {
 namespace {
 
-// f(t[n]) of each sample as [N, 1, ..., 1], from the schedule's table in x's dtype on x's device.
-Tensor per_sample(const NoiseSchedule& schedule, const Tensor& t, const Tensor& x,
-                  NoiseSchedule::Coefficient f) {
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
-  shape[0] = t.numel();
-  return reshape(gather(schedule.table(f, x.dtype(), x.device()), t), shape);
-}
-
 void expect_batch(const char* op, const NoiseSchedule& schedule, const char* name, const Tensor& x,
                   const Tensor& t) {
   expect_defined(op, name, x);
@@ -79,8 +71,8 @@ NetworkOutput split_output(const Tensor& output, const Tensor& x) {
 
 NoiseLevel GaussianDiffusion::noise_level(const Tensor& t, const Tensor& x) const {
   expect_batch("noise_level", schedule, "x", x, t);
-  return {per_sample(schedule, t, x, sqrt_alpha_bar),
-          per_sample(schedule, t, x, sqrt_one_minus_alpha_bar)};
+  return {schedule.per_sample(sqrt_alpha_bar, t, x),
+          schedule.per_sample(sqrt_one_minus_alpha_bar, t, x)};
 }
 
 NoiseLevel GaussianDiffusion::noise_levels(DType dtype, Device device) const {
@@ -99,18 +91,18 @@ Tensor GaussianDiffusion::add_noise_step(const Tensor& x_prev, const Tensor& t,
                                          const Tensor& eps) const {
   expect_batch("add_noise_step", schedule, "x_prev", x_prev, t);
   expect_shape("add_noise_step", "eps", eps, x_prev.shape());
-  const Tensor keep = per_sample(schedule, t, x_prev, sqrt_one_minus_beta);
-  const Tensor noise = per_sample(schedule, t, x_prev, sqrt_beta);
+  const Tensor keep = schedule.per_sample(sqrt_one_minus_beta, t, x_prev);
+  const Tensor noise = schedule.per_sample(sqrt_beta, t, x_prev);
   return keep * x_prev + noise * eps;
 }
 
 Posterior GaussianDiffusion::posterior(const Tensor& x0, const Tensor& x_t, const Tensor& t) const {
   expect_batch("posterior", schedule, "x_t", x_t, t);
   expect_shape("posterior", "x0", x0, x_t.shape());
-  const Tensor weight_x0 = per_sample(schedule, t, x_t, posterior_weight_x0);
-  const Tensor weight_x_t = per_sample(schedule, t, x_t, posterior_weight_x_t);
-  return {weight_x0 * x0 + weight_x_t * x_t, per_sample(schedule, t, x_t, beta_tilde),
-          per_sample(schedule, t, x_t, log_beta_tilde_clipped)};
+  const Tensor weight_x0 = schedule.per_sample(posterior_weight_x0, t, x_t);
+  const Tensor weight_x_t = schedule.per_sample(posterior_weight_x_t, t, x_t);
+  return {weight_x0 * x0 + weight_x_t * x_t, schedule.per_sample(beta_tilde, t, x_t),
+          schedule.per_sample(log_beta_tilde_clipped, t, x_t)};
 }
 
 Tensor GaussianDiffusion::target(const Tensor& x0, const Tensor& t, const Tensor& eps) const {

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <utility>
 
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "tensor/error.h"
 
@@ -41,12 +42,12 @@ void expect_ends(const char* factory, double first, double last) {
 }
 
 // What each name stands for. Names are part of the checkpoint format.
-struct Named {
+struct NamedSchedule {
   const char* name;
   NoiseSchedule (*make)(std::int64_t timesteps);
 };
 
-constexpr Named named_schedules[] = {
+constexpr NamedSchedule named_schedules[] = {
     {"linear", [](std::int64_t T) { return NoiseSchedule::linear(T); }},
     {"linear-rescaled", [](std::int64_t T) { return NoiseSchedule::linear_rescaled(T); }},
     {"linear-zero-snr",
@@ -216,7 +217,7 @@ NoiseSchedule NoiseSchedule::from_sigmas(const std::vector<double>& sigmas) {
 }
 
 NoiseSchedule NoiseSchedule::named(const std::string& name, std::int64_t timesteps) {
-  for (const Named& schedule : named_schedules) {
+  for (const NamedSchedule& schedule : named_schedules) {
     if (name == schedule.name) return schedule.make(timesteps);
   }
   fail<ValueError>("schedule: must be one of {}; got \"{}\"", fmt::join(names(), ", "), name);
@@ -224,7 +225,7 @@ NoiseSchedule NoiseSchedule::named(const std::string& name, std::int64_t timeste
 
 std::vector<std::string> NoiseSchedule::names() {
   std::vector<std::string> names;
-  for (const Named& schedule : named_schedules) names.emplace_back(schedule.name);
+  for (const NamedSchedule& schedule : named_schedules) names.emplace_back(schedule.name);
   return names;
 }
 
@@ -368,6 +369,12 @@ Tensor NoiseSchedule::table(Coefficient f, DType dtype, Device device) const {
   const Tensor table = convert(Tensor::from(values, {timesteps()}), dtype).to(device);
   tables_->entries.push_back({f, table});
   return table;
+}
+
+Tensor NoiseSchedule::per_sample(Coefficient f, const Tensor& t, const Tensor& x) const {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
+  shape[0] = t.numel();
+  return reshape(gather(table(f, x.dtype(), x.device()), t), shape);
 }
 
 }  // namespace ito

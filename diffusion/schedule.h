@@ -143,6 +143,9 @@ class NoiseSchedule {
   /// where kernels look it up by t. Made by the first call, which copies it to the device, and kept
   /// as long as a copy of this schedule lives. May be called by several threads at once.
   Tensor table(Coefficient f, DType dtype, Device device) const;
+  /// f(t[n]) for each sample of x [N, ...], from that table in x's dtype on x's device:
+  /// [N, 1, ..., 1]. t: i64 [N].
+  Tensor per_sample(Coefficient f, const Tensor& t, const Tensor& x) const;
 
  private:
   explicit NoiseSchedule(std::vector<double> betas);

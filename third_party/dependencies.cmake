@@ -26,8 +26,13 @@ endif()
 
 # Flags of every target of this project, and of no one who uses the library.
 add_library(ito_options INTERFACE)
+# Where files are compiled together, a name of one file is not shadowed by another's (unity.cmake).
+set(ito_shadow -Wshadow)
+if(CMAKE_UNITY_BUILD)
+  set(ito_shadow $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local>)
+endif()
 # Not of nvcc: its flags are in cuda.cmake.
-set(ito_cxx_flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
+set(ito_cxx_flags -Wall -Wextra ${ito_shadow} -Wconversion -Wno-sign-conversion -fno-math-errno -fno-trapping-math
                   $<$<BOOL:${ITO_WERROR}>:-Werror> $<$<BOOL:${ITO_ARCH}>:-march=${ITO_ARCH}>)
 if(ITO_ARCH MATCHES "^(native|x86-64-v4)$" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND ito_cxx_flags -mprefer-vector-width=512)

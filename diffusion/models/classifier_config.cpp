@@ -6,7 +6,7 @@
 namespace ito {
 namespace {
 
-constexpr auto fields = [](auto& c, const auto& f) {
+constexpr auto classifier_fields = [](auto& c, const auto& f) {
   f("image_size", c.image_size);
   f("in_channels", c.in_channels);
   f("classes", c.classes);
@@ -16,26 +16,20 @@ constexpr auto fields = [](auto& c, const auto& f) {
   f("norm_groups", c.norm_groups);
 };
 
-void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value < low || value > high) {
-    fail<ValueError>("classifier: {} must be in [{}, {}]; got {}", field, low, high, value);
-  }
-}
-
 }  // namespace
 
 // The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
 void ClassifierConfig::validate() const {
   const auto levels = static_cast<std::int64_t>(channel_multipliers.size());
-  expect_range("in_channels", in_channels, 1, 65536);
-  expect_range("classes", classes, 2, 65536);
-  expect_range("base_channels", base_channels, 4, 16384);
-  expect_range("number of channel_multipliers", levels, 1, 13);
-  for (const auto m : channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
-  expect_range("blocks_per_level", blocks_per_level, 1, 256);
-  expect_range("norm_groups", norm_groups, 1, 65536);
+  expect_range("classifier", "in_channels", in_channels, 1, 65536);
+  expect_range("classifier", "classes", classes, 2, 65536);
+  expect_range("classifier", "base_channels", base_channels, 4, 16384);
+  expect_range("classifier", "number of channel_multipliers", levels, 1, 13);
+  for (const auto m : channel_multipliers) expect_range("classifier", "each channel multiplier", m, 1, 256);
+  expect_range("classifier", "blocks_per_level", blocks_per_level, 1, 256);
+  expect_range("classifier", "norm_groups", norm_groups, 1, 65536);
   const std::int64_t least = std::max<std::int64_t>(4, std::int64_t{2} << levels);
-  expect_range("image_size", image_size, least, 16384);
+  expect_range("classifier", "image_size", image_size, least, 16384);
   if (base_channels % 2 != 0 || base_channels % norm_groups != 0) {
     fail<ValueError>(
         "classifier: base_channels must be even and a multiple of norm_groups; got {} channels, {} "
@@ -44,10 +38,10 @@ void ClassifierConfig::validate() const {
   }
 }
 
-std::string ClassifierConfig::to_json() const { return config_to_json(*this, fields); }
+std::string ClassifierConfig::to_json() const { return config_to_json(*this, classifier_fields); }
 
 ClassifierConfig ClassifierConfig::from_json(const std::string& text) {
-  return config_from_json<ClassifierConfig>("classifier", text, fields);
+  return config_from_json<ClassifierConfig>("classifier", text, classifier_fields);
 }
 
 }  // namespace ito

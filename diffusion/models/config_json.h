@@ -29,6 +29,14 @@ using ConfigJson = nlohmann::ordered_json;  // keys in the order of the fields
 
 struct Added {};
 
+/// Throws ValueError unless low <= value <= high; `kind` is the network's, "unet".
+inline void expect_range(const char* kind, const char* field, std::int64_t value, std::int64_t low,
+                         std::int64_t high) {
+  if (value < low || value > high) {
+    fail<ValueError>("{}: {} must be in [{}, {}]; got {}", kind, field, low, high, value);
+  }
+}
+
 /// One value of the JSON object of a `kind` ("unet") of configuration.
 struct ConfigValue {
   const char* kind;

@@ -11,7 +11,7 @@
 namespace ito {
 namespace {
 
-constexpr auto fields = [](auto& c, const auto& f) {
+constexpr auto mlp_fields = [](auto& c, const auto& f) {
   f("dimensions", c.dimensions);
   f("width", c.width);
   f("layers", c.layers);
@@ -19,12 +19,6 @@ constexpr auto fields = [](auto& c, const auto& f) {
   f("time_features", c.time_features);
   f("outputs", c.outputs);
 };
-
-void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value < low || value > high) {
-    fail<ValueError>("mlp: {} must be in [{}, {}]; got {}", field, low, high, value);
-  }
-}
 
 // sin(f x) and cos(f x) at frequencies from `low` to `high`, in equal ratios: [N, 2 count d].
 std::vector<Tensor> waves(const Tensor& x, std::int64_t count, double low, double high) {
@@ -54,21 +48,21 @@ Tensor time_features(const Tensor& t, std::int64_t features, DType dtype) {
 }  // namespace
 
 void MlpConfig::validate() const {
-  expect_range("dimensions", dimensions, 1, 65536);
-  expect_range("width", width, 1, 65536);
-  expect_range("layers", layers, 0, 1024);
-  expect_range("octaves", octaves, 0, 16);
-  expect_range("time_features", time_features, 4, 65536);
-  expect_range("outputs", outputs, 0, 65536);
+  expect_range("mlp", "dimensions", dimensions, 1, 65536);
+  expect_range("mlp", "width", width, 1, 65536);
+  expect_range("mlp", "layers", layers, 0, 1024);
+  expect_range("mlp", "octaves", octaves, 0, 16);
+  expect_range("mlp", "time_features", time_features, 4, 65536);
+  expect_range("mlp", "outputs", outputs, 0, 65536);
   if (time_features % 2 != 0) {
     fail<ValueError>("mlp: time_features must be even; got {}", time_features);
   }
 }
 
-std::string MlpConfig::to_json() const { return config_to_json(*this, fields); }
+std::string MlpConfig::to_json() const { return config_to_json(*this, mlp_fields); }
 
 MlpConfig MlpConfig::from_json(const std::string& text) {
-  return config_from_json<MlpConfig>("mlp", text, fields);
+  return config_from_json<MlpConfig>("mlp", text, mlp_fields);
 }
 
 Mlp::Mlp(const MlpConfig& c, Rng& init) : config(c) {

@@ -17,7 +17,7 @@ static constexpr std::array<const char*, 3> words(TimeFeatures) {
 
 namespace {
 
-constexpr auto fields = [](auto& c, const auto& f) {
+constexpr auto unet_fields = [](auto& c, const auto& f) {
   f("image_size", c.image_size);
   f("in_channels", c.in_channels);
   f("out_channels", c.out_channels);
@@ -37,26 +37,20 @@ constexpr auto fields = [](auto& c, const auto& f) {
   f("symmetric_padding", c.symmetric_padding, Added{});
 };
 
-void expect_range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value < low || value > high) {
-    fail<ValueError>("unet: {} must be in [{}, {}]; got {}", field, low, high, value);
-  }
-}
-
 // The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
 void validate_ranges(const UNetConfig& c) {
-  expect_range("image_size", c.image_size, 1, 16384);
-  expect_range("in_channels", c.in_channels, 1, 65536);
-  expect_range("out_channels", c.out_channels, 1, 65536);
-  expect_range("base_channels", c.base_channels, 4, 16384);
-  expect_range("number of channel_multipliers", c.levels(), 1, 14);
-  for (const auto m : c.channel_multipliers) expect_range("each channel multiplier", m, 1, 256);
-  expect_range("blocks_per_level", c.blocks_per_level, 1, 256);
-  expect_range("heads", c.heads, 1, 65536);
-  expect_range("head_channels", c.head_channels, 0, 65536);
-  expect_range("norm_groups", c.norm_groups, 1, 65536);
-  expect_range("num_classes", c.num_classes, 0, 1 << 20);
-  for (const auto n : c.fine_details) expect_range("each of fine_details", n, 0, 30);
+  expect_range("unet", "image_size", c.image_size, 1, 16384);
+  expect_range("unet", "in_channels", c.in_channels, 1, 65536);
+  expect_range("unet", "out_channels", c.out_channels, 1, 65536);
+  expect_range("unet", "base_channels", c.base_channels, 4, 16384);
+  expect_range("unet", "number of channel_multipliers", c.levels(), 1, 14);
+  for (const auto m : c.channel_multipliers) expect_range("unet", "each channel multiplier", m, 1, 256);
+  expect_range("unet", "blocks_per_level", c.blocks_per_level, 1, 256);
+  expect_range("unet", "heads", c.heads, 1, 65536);
+  expect_range("unet", "head_channels", c.head_channels, 0, 65536);
+  expect_range("unet", "norm_groups", c.norm_groups, 1, 65536);
+  expect_range("unet", "num_classes", c.num_classes, 0, 1 << 20);
+  for (const auto n : c.fine_details) expect_range("unet", "each of fine_details", n, 0, 30);
   if (c.base_channels % 2 != 0) {
     fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
                      c.base_channels, c.base_channels + 1);
@@ -154,10 +148,10 @@ void UNetConfig::validate() const {
   validate_channels(*this);
 }
 
-std::string UNetConfig::to_json() const { return config_to_json(*this, fields); }
+std::string UNetConfig::to_json() const { return config_to_json(*this, unet_fields); }
 
 UNetConfig UNetConfig::from_json(const std::string& text) {
-  return config_from_json<UNetConfig>("unet", text, fields);
+  return config_from_json<UNetConfig>("unet", text, unet_fields);
 }
 
 }  // namespace ito

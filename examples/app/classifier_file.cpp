@@ -15,14 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string fingerprint_of(const nn::SafeTensors& file) {
-  std::string all;
-  for (const auto& [name, tensor] : file.tensors) {
-    all += name + fingerprint(tensor.raw(), tensor.bytes());
-  }
-  return fingerprint(all.data(), all.size());
-}
-
 LoadedClassifier load(const std::string& path, Device device) {
   const nn::SafeTensors file = nn::load_safetensors(path);
   const auto card = file.metadata.find("classifier");
@@ -32,7 +24,7 @@ LoadedClassifier load(const std::string& path, Device device) {
   }
   LoadedClassifier loaded;
   loaded.card = ClassifierCard::from_json(card->second, path);
-  loaded.fingerprint = fingerprint_of(file);
+  loaded.fingerprint = fingerprint(file);
   Rng init(0, Purpose::init);
   loaded.network = std::make_unique<Classifier>(loaded.card.network, init);
   nn::assign_parameters(nn::named_parameters(*loaded.network), file);

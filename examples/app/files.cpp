@@ -42,4 +42,12 @@ std::string fingerprint(const void* data, std::size_t bytes) {
   return fmt::format("{:016x}", hash);
 }
 
+std::string fingerprint(const nn::SafeTensors& file) {
+  std::string all;
+  for (const auto& [name, tensor] : file.tensors) {
+    all += name + fingerprint(tensor.raw(), tensor.bytes());
+  }
+  return fingerprint(all.data(), all.size());
+}
+
 }  // namespace ito::app

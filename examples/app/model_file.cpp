@@ -26,14 +26,6 @@ nn::SafeTensors load_weights(const std::string& path, Weights weights, std::stri
   return checkpoint.load(name);
 }
 
-std::string fingerprint_of(const nn::SafeTensors& file) {
-  std::string all;
-  for (const auto& [name, tensor] : file.tensors) {
-    all += name + fingerprint(tensor.raw(), tensor.bytes());
-  }
-  return fingerprint(all.data(), all.size());
-}
-
 std::string value_or(const nn::Metadata& metadata, const char* key, const char* otherwise) {
   const auto found = metadata.find(key);
   return found == metadata.end() ? otherwise : found->second;
@@ -51,7 +43,7 @@ LoadedModel load(const std::string& path, Weights weights, Device device, DType 
   }
   model.card = ModelCard::from_json(config->second, model.source);
   model.weights = value_or(file.metadata, "weights", "raw");
-  model.fingerprint = fingerprint_of(file);
+  model.fingerprint = fingerprint(file);
   const std::string step = value_or(file.metadata, "step", "0");
   model.step = std::strtoll(step.c_str(), nullptr, 10);
   Rng init(0, Purpose::init);
