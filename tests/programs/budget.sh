@@ -32,7 +32,7 @@ grep -q "^  plan      $steps steps\? of 4 images in 0.05 min (.* a step measured
   fail "config.json lacks the plan: $(cat "$work/whole/config.json")"
 
 # The bits, whatever else is asked for.
-kinds=("--t-sampling importance" "--class-conditional" "--overfit 2 --profile" "--warmup 1 --ema-warmup half-life"
+kinds=("--t-sampling importance" "--class-conditional" "--overfit 2 --profile" "--warmup 1 --ema-warmup none"
        "--lr-decay 0 --flip on" "--seed 7")
 for i in "${!kinds[@]}"; do
   read -ra kind <<<"${kinds[$i]}"
