@@ -50,7 +50,7 @@ bool parse(Options& o, int argc, char** argv) {
   line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
            "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
            "first, then the number is fixed and printed; a machine that becomes slower later takes "
-           "longer, and so does the accuracy at the end, which is not counted");
+           "longer. The accuracy at the end is not counted");
   line.add("--batch", o.batch, {1, 4096}, "images per step");
   line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
   line.add("--weight-decay", o.weight_decay, {0.0, 1.0}, "of AdamW");

@@ -52,7 +52,7 @@ bool parse(Options& o, int argc, char** argv) {
   line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
            "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
            "first, then the number is fixed and printed; a machine that becomes slower later takes "
-           "longer, and the samples at the end are not counted");
+           "longer. The samples at the end are not counted");
   line.add("--batch", o.batch, {1, 1'048'576}, "points per step");
   line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
   line.add("--load", o.load, "FILE.safetensors", "a model from --save, instead of training one");

@@ -153,9 +153,9 @@ void follow_steps(TrainOptions& o, std::int64_t steps) {
   if (o.decay_follows) o.lr_decay = steps;
   if (o.lr_decay > 0 && o.lr_decay <= o.warmup) {
     stop(ExitCode::usage,
-         "--lr-decay must be above --warmup; got {} and {} in the {} steps that --minutes {} has "
-         "room for. Give a longer time, other values, or --lr-decay 0 (the rate stays)",
-         o.lr_decay, o.warmup, o.steps, o.minutes);
+         "--lr-decay must be above --warmup; got {} and {}, and --minutes {} has room for {}. Give "
+         "a longer time, other values, or --lr-decay 0 (the rate stays)",
+         o.lr_decay, o.warmup, o.minutes, o.steps);
   }
 }
 
@@ -245,10 +245,10 @@ double seconds_of_grid(const TrainOptions& o, const BudgetTrial& trial) {
   }
 }
 
-// Four numbers for each parameter (weights, their average, Adam's two), through checksums and a disk
-// that writes 200 MB/s, and the report.
+// Four numbers for each parameter (weights, their average, Adam's two), at the 300 MB/s of checksums
+// and a disk, and the report.
 double seconds_of_checkpoint(const Learner& learner) {
-  return 0.05 + 4.0 * static_cast<double>(learner.flat.values.bytes()) / 200e6;
+  return 0.05 + 4.0 * static_cast<double>(learner.flat.values.bytes()) / 300e6;
 }
 
 std::string measured_plan(TrainOptions& o, const Learner& learner, const BudgetTrial& trial) {

@@ -32,8 +32,8 @@ grep -q "^  plan      $steps steps\? of 4 images in 0.05 min (.* a step measured
   fail "config.json lacks the plan: $(cat "$work/whole/config.json")"
 
 # The bits, whatever else is asked for.
-kinds=("--t-sampling importance" "--class-conditional" "--overfit 2 --profile" "--warmup 1 --ema-warmup none"
-       "--lr-decay 0 --flip on" "--seed 7")
+kinds=("--t-sampling importance" "--class-conditional" "--overfit 2 --profile" "--warmup 7 --lr-decay 0 --ema-warmup none"
+       "--lr-decay 1000 --flip on" "--seed 7")
 for i in "${!kinds[@]}"; do
   read -ra kind <<<"${kinds[$i]}"
   run=$work/kind$i
@@ -42,8 +42,9 @@ for i in "${!kinds[@]}"; do
 done
 cmp "$work/kind0/checkpoints/latest/timesteps.safetensors" \
   "$work/kind0-explicit/checkpoints/latest/timesteps.safetensors" || fail "importance has another state"
-[[ $(number "$work/kind3" warmup) == 1 && $(number "$work/kind4" lr_decay) == 0 ]] || fail "a flag was not kept"
-grep -q '^mean of 5 steps' "$work/kind2/profile.txt" || (($(number "$work/kind2" steps) < 7)) ||
+[[ $(number "$work/kind3" warmup) == 7 && $(number "$work/kind3" lr_decay) == 0 &&
+  $(number "$work/kind4" lr_decay) == 1000 ]] || fail "a flag was not kept"
+(($(number "$work/kind2" steps) < 7)) || grep -q '^mean of 5 steps' "$work/kind2/profile.txt" ||
   fail "--profile counts the steps that were measured"
 
 # kill -9 after a checkpoint, and before the first one: the same command line goes on with the same number.
@@ -107,7 +108,7 @@ done
 printf 'minutes = 1\n' >"$work/minutes.toml"
 expect 2 "--minutes and --steps exclude each other" "$bin/train_mnist" --config "$work/minutes.toml" --steps 5
 expect 2 "--lr-decay must be above --warmup; got 7 and 9" "${train[@]}" --warmup 9 --lr-decay 7 --minutes 1
-expect 2 "and 999999999 in the" "${train[@]}" "${short[@]}" --warmup 999999999 --out "$work/refused"
+expect 2 "and 999999999, and --minutes 0.005 has room for" "${train[@]}" "${short[@]}" --warmup 999999999 --out "$work/refused"
 "${train[@]}" --steps 1 --out "$work/refused"
 
 # The least is one step, and one that takes longer than the budget is the only one that is made for it.
