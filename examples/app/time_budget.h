@@ -56,9 +56,9 @@ struct BudgetTrial {
   std::function<void(std::int64_t)> grid = {};  ///< draws one in so many steps of the sampler
 };
 
-/// Makes steps 0, 1, ...: up to 3 to get going, then for 2 % of the budget, at least 3. No further
-/// one is begun after a quarter of the budget or 5 s; a step that takes longer than that is the only
-/// one. Throws ProgramError when a signal comes.
+/// Makes steps 0, 1, ...: 1 to 3 to get going, then for 2 % of the budget, at least 3. No further one
+/// is begun after a quarter of the budget or 5 s; a step that takes longer than that is the only one.
+/// Throws ProgramError when a signal comes.
 StepTime measure_steps(double budget, const BudgetTrial& trial);
 
 /// What learns, as it was, to put back after steps that do not count. The arguments must outlive it.

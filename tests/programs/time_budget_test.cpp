@@ -67,19 +67,20 @@ TEST_CASE("affordable_steps: the budget holds so many steps and not one more") {
   }
 }
 
-TEST_CASE("measure_steps: at least three after three, each in its turn") {
+TEST_CASE("measure_steps: at least three after the first ones, each in its turn") {
   std::vector<std::int64_t> made;
   int waits = 0;
   const app::StepTime time =
       app::measure_steps(1.0, {.step =
                                    [&](std::int64_t n) {
                                      made.push_back(n);
-                                     wait_ms(8);  // three take longer than 2 % of a second
+                                     wait_ms(8);  // five take 2 % of the budget
                                    },
                                .wait = [&] { ++waits; },
                                .most_between = 50});
   CHECK(time.seconds >= 0.008);
-  CHECK(time.steps == std::ssize(made) - 3);
+  CHECK(time.steps >= std::ssize(made) - 3);
+  CHECK(time.steps < std::ssize(made));
   CHECK(time.steps >= 3);
   CHECK(waits == std::ssize(made));  // no block of steps in so little time
   for (std::int64_t i = 0; i < std::ssize(made); ++i) CHECK(made[i] == i);
