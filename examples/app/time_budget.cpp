@@ -245,8 +245,8 @@ double seconds_of_grid(const TrainOptions& o, const BudgetTrial& trial) {
   }
 }
 
-// Four numbers for each parameter (weights, their average, Adam's two), at the 300 MB/s of checksums
-// and a disk, and the report.
+// Four numbers for each parameter (weights, their average, Adam's two), at the 300 MB/s of
+// checksums and a disk, and the report.
 double seconds_of_checkpoint(const Learner& learner) {
   return 0.05 + 4.0 * static_cast<double>(learner.flat.values.bytes()) / 300e6;
 }

@@ -3,12 +3,12 @@
 //
 //   const StepTime time = measure_steps(budget, {.step = make_step, .wait = wait});
 //   const BudgetCosts costs = {.budget = budget, .used = process_seconds(), .step = time.seconds};
-//   const std::int64_t steps = affordable_steps(costs);          // the largest that fits, at least 1
+//   const std::int64_t steps = affordable_steps(costs);          // the most that fit, at least 1
 //   print(stderr, "plan      {}\n", budget_text(costs, time, steps, batch, "images"));
 //
-// A run directory keeps the number in its config.json, so that a run that is continued ends with the
-// same bits (read_plan). The time is aimed at, not enforced: a machine that becomes slower later
-// takes longer.
+// A run directory keeps the number in its config.json, so that a run that is continued ends with
+// the same bits (read_plan). The time is aimed at, not enforced: a machine that becomes slower
+// later takes longer.
 #pragma once
 
 #include <cstdint>
@@ -56,12 +56,13 @@ struct BudgetTrial {
   std::function<void(std::int64_t)> grid = {};  ///< draws one in so many steps of the sampler
 };
 
-/// Makes steps 0, 1, ...: 1 to 3 to get going, then for 2 % of the budget, at least 3. No further one
-/// is begun after a quarter of the budget or 5 s; a step that takes longer than that is the only one.
-/// Throws ProgramError when a signal comes.
+/// Makes steps 0, 1, ...: 1 to 3 to get going, then for 2 % of the budget, at least 3. No further
+/// one is begun after a quarter of the budget or 5 s; a step that takes longer than that is the
+/// only one. Throws ProgramError when a signal comes.
 StepTime measure_steps(double budget, const BudgetTrial& trial);
 
-/// What learns, as it was, to put back after steps that do not count. The arguments must outlive it.
+/// What learns, as it was, to put back after steps that do not count. The arguments must outlive
+/// it.
 class LearnerSnapshot {
  public:
   LearnerSnapshot(nn::FlatParameters& flat, nn::Adam& adam, nn::Ema* average = nullptr);
@@ -89,14 +90,14 @@ std::int64_t steps_for(double minutes, LearnerSnapshot before, const BudgetTrial
 /// to the last bit, and follow_steps(). Returns a line of text for people. Throws what these throw.
 std::string fix_steps(TrainOptions& options, const Learner& learner, const BudgetTrial& trial);
 
-/// Sets options.steps, and the warm-up (a fortieth, at least 1 step and below all) and the decay (to
-/// the last step) where no flag gave them. Throws ProgramError (usage) when the decay is not above
-/// the warm-up.
+/// Sets options.steps, and the warm-up (a fortieth, at least 1 step and below all) and the decay
+/// (to the last step) where no flag gave them. Throws ProgramError (usage) when the decay is not
+/// above the warm-up.
 void follow_steps(TrainOptions& options, std::int64_t steps);
 
 /// Sets the same from the config.json of the run that --resume names, which was begun with the same
 /// --minutes. False when that run has not begun yet: no config.json and no checkpoint. Throws
-/// ProgramError: checkpoint (no config.json, a damaged one, or one of another --steps or --minutes),
+/// ProgramError: checkpoint (no config.json, a damaged one, or one of another budget or of none),
 /// and as above.
 bool read_plan(TrainOptions& options);
 

@@ -191,7 +191,7 @@ nn::LrSchedule TrainingRun::begin(const std::function<void(std::int64_t)>& step)
   const TrainOptions& o = run.options;
   catch_signals();
   if (o.minutes > 0) {
-    // On a GPU the second step of a grid is recorded, which says nothing about later ones: no graph.
+    // No graph of a grid: on a GPU its second step is recorded, which tells nothing of later ones.
     run.plan = fix_steps(run.options, run.learner,
                          {.step = step,
                           .wait = [&] { run.history.take(); },
