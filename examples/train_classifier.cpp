@@ -16,6 +16,7 @@
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/signals.h"
+#include "examples/app/time_budget.h"
 #include "examples/app/train_options.h"
 #include "ito.h"
 
@@ -27,7 +28,7 @@ struct Options {
   std::string dataset = "fashion-mnist", data, inputs = "clean", schedule = "linear";
   std::string out = "out/classifier.safetensors", device = "auto";
   std::int64_t timesteps = 1000, channels = 32, steps = 6000, batch = 64, seed = 0, threads = 0;
-  double lr = 2e-3, weight_decay = 0.05;
+  double lr = 2e-3, weight_decay = 0.05, minutes = 0;  // minutes > 0: in place of steps
   bool quiet = false;
 };
 
@@ -46,6 +47,10 @@ bool parse(Options& o, int argc, char** argv) {
   line.heading("Network and optimiser");
   line.add("--channels", o.channels, {8, 512}, "of the first level; a multiple of 8");
   line.add("--steps", o.steps, {1, 10'000'000}, "updates of the weights");
+  line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
+           "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
+           "first, then the number is fixed and printed; a machine that becomes slower later takes "
+           "longer. The accuracy at the end is not counted");
   line.add("--batch", o.batch, {1, 4096}, "images per step");
   line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
   line.add("--weight-decay", o.weight_decay, {0.0, 1.0}, "of AdamW");
@@ -57,6 +62,10 @@ bool parse(Options& o, int argc, char** argv) {
   line.add_switch("--quiet", o.quiet, "print errors only");
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
+  if (line.given("--minutes") && line.given("--steps")) {
+    app::stop(app::ExitCode::usage,
+              "--minutes and --steps exclude each other: one follows from the other");
+  }
   if (o.channels % 8 != 0) {
     app::stop(app::ExitCode::usage, "--channels must be a multiple of 8; got {}", o.channels);
   }
@@ -107,7 +116,6 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(classifier, device);
   nn::Adam adam(flat, {.weight_decay = o.weight_decay});
-  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, o.steps);
   const NoiseLevel levels = process.noise_levels(DType::f32, device);
 
   const data::Dataset on_device = set.to(device);
@@ -135,17 +143,30 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
     adam.step_if_finite({.max_norm = 1.0});
   });
 
-  app::Progress progress(o.steps, 0, o.batch, o.quiet);
-  double shown = NAN, norm = NAN;
-  for (std::int64_t step = 0; step < o.steps; ++step) {
-    app::expect_no_signal();
+  const auto make_step = [&](std::int64_t step, double rate) {
     const std::vector<std::int64_t> indices = batches.indices_at(step);
     images.assign(Tensor::from(indices, images.shape()));
     labels.assign(data::gather_labels(set, indices));
     draw.fill(static_cast<double>(step));
-    adam.set_lr(lr(step));
+    adam.set_lr(rate);
     step_of_training.run();
-    if (step % 50 == 0 || step + 1 == o.steps) {  // waits for the device
+  };
+
+  constexpr std::int64_t between_looks = 50;  // a look waits for the device
+  const std::int64_t steps =
+      o.minutes == 0 ? o.steps
+                     : app::steps_for(o.minutes, {flat, adam},
+                                      {.step = [&](std::int64_t n) { make_step(n, o.lr); },
+                                       .wait = [&] { loss.item(); },
+                                       .most_between = between_looks},
+                                      o.batch, "images", o.quiet);
+  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, steps);
+  app::Progress progress(steps, 0, o.batch, o.quiet);
+  double shown = NAN, norm = NAN;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    app::expect_no_signal();
+    make_step(step, lr(step));
+    if (step % between_looks == 0 || step + 1 == steps) {
       shown = loss.item();
       norm = adam.grad_norm();
     }

@@ -3,6 +3,7 @@
 //   train_mnist                                   Fashion-MNIST, into out/train_mnist
 //   train_mnist --dataset mnist --data data/mnist --out out/digits
 //   train_mnist --class-conditional               tells the network the classes, for guidance
+//   train_mnist --minutes 5                       as many steps as this machine makes in that time
 //   train_mnist --resume auto                     goes on where a stopped run was
 //   train_mnist --device cuda --dtype bf16        on a GPU's tensor cores
 //
@@ -39,7 +40,6 @@ app::ExitCode train(const app::TrainOptions& options) {
   nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
   nn::Ema ema(flat, app::ema_decay(options));
-  const auto lr = app::learning_rate(options);
 
   // L_simple with uniform timesteps, unless the flags ask for something else.
   const app::TrainingLoss loss(options, process, device);
@@ -94,12 +94,20 @@ app::ExitCode train(const app::TrainOptions& options) {
       },
       options.graph);
 
-  // end_of_step() tells the next step: this one again when it has to be looked at more closely.
-  for (std::int64_t step = run.first_step(); run.goes_on(step);) {
-    const std::int64_t number = options.overfit > 0 ? 0 : step;  // --overfit repeats step 0
+  // What the step with this number finds in the memory of the device. --overfit repeats step 0.
+  const auto prepare = [&](std::int64_t step) {
+    const std::int64_t number = options.overfit > 0 ? 0 : step;
     images.assign(Tensor::from(batches.indices_at(number), images.shape()));
     draw.fill(static_cast<double>(number));
     timesteps.prepare(number);
+  };
+
+  // With --minutes a few steps are timed and undone, to know how many there will be.
+  const auto lr = run.begin([&](std::int64_t step) { prepare(step), step_of_training.run(); });
+
+  // end_of_step() tells the next step: this one again when it has to be looked at more closely.
+  for (std::int64_t step = run.first_step(); run.goes_on(step);) {
+    prepare(step);
     adam.set_lr(lr(step));
     profile.run(step_of_training);
     step = run.end_of_step(step, lr(step));

@@ -17,6 +17,7 @@
 #include "examples/app/progress.h"
 #include "examples/app/scatter_plot.h"
 #include "examples/app/signals.h"
+#include "examples/app/time_budget.h"
 #include "examples/app/train_options.h"
 #include "ito.h"
 
@@ -28,7 +29,7 @@ struct Options {
   app::PointModelCard card;
   std::string out = "points.svg", save, load;
   std::int64_t steps = 6000, batch = 512, count = 2000, sample_steps = 20, seed = 0, threads = 0;
-  double lr = 4e-3;
+  double lr = 4e-3, minutes = 0;  // minutes > 0: in place of steps
   bool quiet = false;
 };
 
@@ -48,6 +49,10 @@ bool parse(Options& o, int argc, char** argv) {
   line.add("--width", o.card.network.width, {4, 4096}, "of every layer");
   line.add("--layers", o.card.network.layers, {1, 64}, "residual layers");
   line.add("--steps", o.steps, {1, 10'000'000}, "updates of the weights");
+  line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
+           "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
+           "first, then the number is fixed and printed; a machine that becomes slower later takes "
+           "longer. The samples at the end are not counted");
   line.add("--batch", o.batch, {1, 1'048'576}, "points per step");
   line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
   line.add("--load", o.load, "FILE.safetensors", "a model from --save, instead of training one");
@@ -63,11 +68,15 @@ bool parse(Options& o, int argc, char** argv) {
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
   for (const char* flag : {"--points", "--schedule", "--timesteps", "--predict", "--width",
-                           "--layers", "--steps", "--batch", "--lr", "--save"}) {
+                           "--layers", "--steps", "--minutes", "--batch", "--lr", "--save"}) {
     if (line.given("--load") && line.given(flag)) {
       app::stop(app::ExitCode::usage, "{} belongs to training; --load brings a trained model",
                 flag);
     }
+  }
+  if (line.given("--minutes") && line.given("--steps")) {
+    app::stop(app::ExitCode::usage,
+              "--minutes and --steps exclude each other: one follows from the other");
   }
   return true;
 }
@@ -80,17 +89,14 @@ void train(const Options& o, const app::PointModel& model) {
   nn::FlatParameters flat(*model.network);
   nn::Adam adam(flat);
   nn::Ema ema(flat, 0.995);
-  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, o.steps);
   Rng points(seed, Purpose::data), timesteps(seed, Purpose::timestep), noise(seed, Purpose::noise);
   const Mlp& mlp = *model.network;
+  Tensor loss;
 
-  app::Progress progress(o.steps, 0, o.batch, o.quiet, "points");
-  for (std::int64_t step = 0; step < o.steps; ++step) {
-    app::expect_no_signal();
+  const auto make_step = [&](std::int64_t step, double rate) {
     for (Rng* rng : {&points, &timesteps, &noise}) rng->seek(static_cast<std::uint64_t>(step));
     const Tensor x0 = data::draw_points(set, points, o.batch, DType::f32);
     const Tensor eps = randn(noise, x0.shape());
-    Tensor loss;
     if (o.card.predict == "edm") {
       const Tensor sigma = model.edm().draw_sigma(timesteps, o.batch);
       loss = mean(model.edm().losses(std::cref(mlp), x0, sigma, eps));
@@ -100,8 +106,21 @@ void train(const Options& o, const app::PointModel& model) {
     }
     flat.zero_grad();
     backward(loss);
-    adam.step(lr(step));
+    adam.step(rate);
     ema.update();
+  };
+
+  const std::int64_t steps =
+      o.minutes == 0 ? o.steps
+                     : app::steps_for(o.minutes, {flat, adam, &ema},
+                                      {.step = [&](std::int64_t n) { make_step(n, o.lr); },
+                                       .wait = [&] { loss.item(); }},
+                                      o.batch, "points", o.quiet);
+  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, steps);
+  app::Progress progress(steps, 0, o.batch, o.quiet, "points");
+  for (std::int64_t step = 0; step < steps; ++step) {
+    app::expect_no_signal();
+    make_step(step, lr(step));
     progress.update(step + 1, loss.item(), nn::grad_norm(flat), lr(step));
     if (!std::isfinite(loss.item())) {
       app::stop(app::ExitCode::non_finite, "the loss is {}; try a smaller --lr than {}",

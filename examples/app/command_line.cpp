@@ -36,6 +36,11 @@ std::string describe(RealRange r) {
                      r.below_high ? "below" : "up to", r.high);
 }
 
+bool contains(RealRange r, double x) {
+  return std::isfinite(x) && x >= r.low && x <= r.high && !(r.above_low && x == r.low) &&
+         !(r.below_high && x == r.high);
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts{""};
   for (const char c : text) {
@@ -183,15 +188,13 @@ void CommandLine::add(const std::string& flag, std::int64_t& value, IntRange ran
 
 void CommandLine::add(const std::string& flag, double& value, RealRange range,
                       const std::string& help) {
-  impl_->add(flag, "X", help, fmt::format("{}", value),
-             [&value, range, flag](const std::string& text) {
-               const auto x = number<double>(text);
-               if (!x || !std::isfinite(*x) || *x < range.low || *x > range.high ||
-                   (range.above_low && *x == range.low) || (range.below_high && *x == range.high)) {
-                 Impl::refuse(flag, describe(range), text);
-               }
-               value = *x;
-             });
+  // A value that could not be given stands for none: it is no default to show.
+  const std::string fallback = contains(range, value) ? fmt::format("{}", value) : "";
+  impl_->add(flag, "X", help, fallback, [&value, range, flag](const std::string& text) {
+    const auto x = number<double>(text);
+    if (!x || !contains(range, *x)) Impl::refuse(flag, describe(range), text);
+    value = *x;
+  });
 }
 
 void CommandLine::add(const std::string& flag, std::string& value, const std::string& placeholder,

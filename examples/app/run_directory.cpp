@@ -42,7 +42,10 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   }
   lock();
   bool used = false;
-  for (const char* name : run_files) used = used || fs::exists(file(name), error);
+  for (const char* name : run_files) {
+    // Empty folders are left by a program that ended before its run began.
+    used = used || (fs::exists(file(name), error) && !fs::is_empty(file(name), error));
+  }
   if (used && mode == Mode::fresh) {
     stop(ExitCode::usage,
          "--out {}: there is a run already. To go on with it: --resume auto; to replace it: "

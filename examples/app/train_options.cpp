@@ -15,17 +15,6 @@ namespace {
 
 constexpr std::int64_t billion = 1'000'000'000;
 
-// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
-// RUN/checkpoints/step_000500.
-std::string run_of(const std::string& checkpoint) {
-  namespace fs = std::filesystem;
-  const fs::path path = fs::path(checkpoint + "/").lexically_normal().parent_path();
-  if (path.filename() == "checkpoints") return path.parent_path().string();
-  if (path.parent_path().filename() == "checkpoints")
-    return path.parent_path().parent_path().string();
-  return path.string();
-}
-
 void add_data_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Data");
   line.add_choice("--dataset", o.dataset,
@@ -88,6 +77,12 @@ void add_loss_flags(CommandLine& line, TrainOptions& o) {
 void add_optimiser_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Optimiser");
   line.add("--steps", o.steps, {1, billion}, "optimiser steps in all, counted from the beginning");
+  line.add(
+      "--minutes", o.minutes, RealRange{0, 1e6, true},
+      "in place of --steps: as many steps as this machine makes in so many minutes, sample "
+      "grids and checkpoints included. A few steps are timed first, then their number is "
+      "fixed, printed and kept for --resume; a machine that becomes slower later takes longer. "
+      "Unless given, --warmup is a fortieth of the steps and --lr-decay all of them");
   line.add("--batch", o.batch, {1, 1 << 20}, "images per step");
   line.add("--lr", o.lr, {0, 1, true}, "learning rate of Adam");
   line.add("--warmup", o.warmup, {0, billion}, "steps over which the learning rate rises from 0");
@@ -139,6 +134,22 @@ void add_run_flags(CommandLine& line, TrainOptions& o, bool& no_graph) {
                   "write into --out where the time of five steps goes: profile.txt, by kernel and "
                   "by layer, and profile.json for chrome://tracing or ui.perfetto.dev");
   line.add_switch("--quiet", o.quiet, "print errors only");
+}
+
+// --minutes: neither the number of steps is known yet nor what follows from it.
+void check_length(const CommandLine& line, TrainOptions& o) {
+  if (line.given("--minutes")) {
+    if (line.given("--steps")) {
+      stop(ExitCode::usage, "--minutes and --steps exclude each other: one follows from the other");
+    }
+    o.steps = 0;
+    o.warmup_follows = !line.given("--warmup");
+    o.decay_follows = !line.given("--lr-decay");
+  }
+  const bool known = !o.warmup_follows && !o.decay_follows;
+  if (known && o.lr_decay > 0 && o.lr_decay <= o.warmup) {
+    stop(ExitCode::usage, "--lr-decay must be above --warmup; got {} and {}", o.lr_decay, o.warmup);
+  }
 }
 
 }  // namespace
@@ -218,9 +229,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (line.given("--drop-class") && !o.class_conditional) {
     stop(ExitCode::usage, "--drop-class belongs to --class-conditional");
   }
-  if (o.lr_decay > 0 && o.lr_decay <= o.warmup) {
-    stop(ExitCode::usage, "--lr-decay must be above --warmup; got {} and {}", o.lr_decay, o.warmup);
-  }
+  check_length(line, o);
   if (o.overfit > 0 && o.t_sampling == "importance") {
     stop(ExitCode::usage,
          "--t-sampling importance changes the timesteps, which --overfit keeps; use uniform");
@@ -236,6 +245,15 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   }
   if (o.overfit > 0) o.batch = o.overfit;
   return o;
+}
+
+std::string run_of(const std::string& checkpoint) {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::path(checkpoint + "/").lexically_normal().parent_path();
+  if (path.filename() == "checkpoints") return path.parent_path().string();
+  if (path.parent_path().filename() == "checkpoints")
+    return path.parent_path().parent_path().string();
+  return path.string();
 }
 
 GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,

@@ -53,6 +53,8 @@ struct TrainOptions {
 
   // The optimiser.
   std::int64_t steps = 0;
+  double minutes = 0;  ///< > 0: steps follow from the time of one (time_budget.h); 0 until then
+  bool warmup_follows = false, decay_follows = false;  ///< and these from the number of steps
   std::int64_t batch = 0;
   double lr = 2e-4;
   std::int64_t warmup = 0;
@@ -92,6 +94,10 @@ TrainOptions cifar10_recipe();
 /// ProgramError (usage).
 std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
                                                 const char* const* argv);
+
+/// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
+/// RUN/checkpoints/step_000500.
+std::string run_of(const std::string& checkpoint);
 
 /// The process that --schedule, --timesteps and --predict describe. Throws ValueError on unknown
 /// names, and when noise is to be predicted where nothing of the image is left.

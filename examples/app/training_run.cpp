@@ -16,6 +16,7 @@
 #include "examples/app/run_directory.h"
 #include "examples/app/run_report.h"
 #include "examples/app/signals.h"
+#include "examples/app/time_budget.h"
 #include "examples/app/training_config.h"
 #include "nn/checkpoint.h"
 #include "nn/step_history.h"
@@ -56,8 +57,7 @@ struct TrainingRun::Impl {
         device(l.flat.values.device()),
         history(steps_between_looks(o, device), o.batch, device),
         directory(o.out, mode_of(o)),
-        card(model_card(o, network, d).to_json()),
-        learning(learning_json(o, d)) {}
+        card(model_card(o, network, d).to_json()) {}
 
   void say(const std::string& text) {
     if (progress) return progress->note(text);
@@ -69,12 +69,14 @@ struct TrainingRun::Impl {
   std::optional<std::int64_t> look(std::int64_t newest, double lr);
   void handle_bad(std::int64_t step, const nn::StepHistory::Row& row, bool newest, double lr);
   void log(const nn::StepHistory::Row& row, double lr);
+  Tensor draw_grid(std::int64_t steps, bool graph);
   void draw_samples(std::int64_t done);
   void save(std::int64_t done);
   void write_report(const std::string& status);
   void start_table() const;
 
-  const TrainOptions& options;
+  TrainOptions options;
+  std::string plan;  // with --minutes, for the table
   const data::Dataset& dataset;
   const GaussianDiffusion& process;
   std::int64_t num_classes;
@@ -170,6 +172,7 @@ void TrainingRun::Impl::start_table() const {
         human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
         size(learner.ema.values), size(images), device.str(), name_of(flat.working.dtype()),
         num_threads(), options.steps, options.batch, options.lr, options.seed, options.out);
+  if (!plan.empty()) print(stderr, "  plan      {}\n", plan);
   for (const std::string& skipped : dataset.skipped) {
     print(stderr, "  left out  {}\n", skipped);
   }
@@ -179,21 +182,36 @@ TrainingRun::TrainingRun(const TrainOptions& options, const data::Dataset& datas
                          const UNetConfig& network, const GaussianDiffusion& process,
                          LabelledDenoiser model, Learner learner)
     : impl_(std::make_unique<Impl>(options, dataset, network, process, std::move(model), learner)) {
-  impl_->start_table();
-  impl_->resume();
-  with_exit_code(ExitCode::resource, [&] { impl_->open_logs(); });
-  catch_signals();
-  const std::int64_t step = impl_->state.step;
-  // A run that was stopped between saving and drawing lacks the grid of its last step.
-  if (due(step, options.sample_every) && step > 0 && !fs::exists(impl_->directory.samples(step))) {
-    impl_->draw_samples(step);
-  }
-  impl_->progress = std::make_unique<Progress>(options.steps, step, options.batch, options.quiet);
-  impl_->lap = std::chrono::steady_clock::now();
-  impl_->lap_step = step;
 }
 
 TrainingRun::~TrainingRun() = default;
+
+nn::LrSchedule TrainingRun::begin(const std::function<void(std::int64_t)>& step) {
+  Impl& run = *impl_;
+  const TrainOptions& o = run.options;
+  catch_signals();
+  if (o.minutes > 0) {
+    // No graph of a grid: on a GPU its second step is recorded, which tells nothing of later ones.
+    run.plan = fix_steps(run.options, run.learner,
+                         {.step = step,
+                          .wait = [&] { run.history.take(); },
+                          .most_between = run.history.capacity(),
+                          .grid = [&](std::int64_t steps) { run.draw_grid(steps, false); }});
+  }
+  run.learning = learning_json(o, run.dataset);
+  run.start_table();
+  run.resume();
+  with_exit_code(ExitCode::resource, [&] { run.open_logs(); });
+  const std::int64_t first = run.state.step;
+  // A run that was stopped between saving and drawing lacks the grid of its last step.
+  if (due(first, o.sample_every) && first > 0 && !fs::exists(run.directory.samples(first))) {
+    run.draw_samples(first);
+  }
+  run.progress = std::make_unique<Progress>(o.steps, first, o.batch, o.quiet);
+  run.lap = std::chrono::steady_clock::now();
+  run.lap_step = first;
+  return learning_rate(o);
+}
 
 std::int64_t TrainingRun::first_step() const { return impl_->state.step; }
 
@@ -304,13 +322,17 @@ void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
   state.window = {};
 }
 
-void TrainingRun::Impl::draw_samples(std::int64_t done) {
+Tensor TrainingRun::Impl::draw_grid(std::int64_t steps, bool graph) {
   const Tensor& images = dataset.images;
+  return preview_grid(process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
+                      device,
+                      {options.sample_count, steps, options.sample_eta,
+                       static_cast<std::uint64_t>(options.seed), graph, num_classes});
+}
+
+void TrainingRun::Impl::draw_samples(std::int64_t done) {
   try {
-    const Tensor grid = preview_grid(
-        process, model, learner.ema, {images.size(1), images.size(2), images.size(3)}, device,
-        {options.sample_count, options.sample_steps, options.sample_eta,
-         static_cast<std::uint64_t>(options.seed), options.graph, num_classes});
+    const Tensor grid = draw_grid(options.sample_steps, options.graph);
     with_exit_code(ExitCode::resource, [&] {
       data::write_png(directory.samples(done), grid,
                       {{"Software", "ito " + build::version()},

@@ -3,6 +3,7 @@
 //
 //   app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});
 //   Graph step_of_training(device, [&] { ...; adam.step_if_finite(...); run.record(...); });
+//   const auto lr = run.begin([&](std::int64_t step) { ...; step_of_training.run(); });
 //   for (std::int64_t step = run.first_step(); run.goes_on(step);) {
 //     ...
 //     step_of_training.run();
@@ -17,6 +18,7 @@
 // Not a trainer: it never computes a loss nor changes a weight, except to load them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -41,14 +43,19 @@ struct StepTensors {
 
 class TrainingRun {
  public:
-  /// Opens the run directory and, with --resume, fills the learner from its checkpoint. `model`
-  /// computes with the learner's weights, without dropout; it gets labels where the network knows
-  /// classes. All arguments must outlive this. Throws
-  /// ProgramError: usage (directory in use or not empty), checkpoint (damaged, or of another
-  /// configuration).
+  /// Opens the run directory. `model` computes with the learner's weights, without dropout; it gets
+  /// labels where the network knows classes. All arguments but the first must outlive this. Throws
+  /// ProgramError: usage (directory in use or not empty).
   TrainingRun(const TrainOptions& options, const data::Dataset& dataset, const UNetConfig& network,
               const GaussianDiffusion& process, LabelledDenoiser model, Learner learner);
   ~TrainingRun();
+
+  /// Begins the run or, with --resume, fills the learner from its checkpoint. With --minutes it
+  /// first fixes the number of steps: where no earlier process has, by making some with `step(0)`,
+  /// `step(1)`, ..., which then are undone to the last bit. Returns the learning rate. Throws
+  /// ProgramError: checkpoint (damaged, or of another configuration), and those of read_plan() and
+  /// follow_steps() (time_budget.h).
+  nn::LrSchedule begin(const std::function<void(std::int64_t)>& step);
 
   /// 0, or the step after the checkpoint's last.
   std::int64_t first_step() const;

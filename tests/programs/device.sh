@@ -53,6 +53,12 @@ for dtype in f32 bf16; do
   "${go[@]}" --steps 5 --out "$work/half-$dtype"
   "${go[@]}" --steps 14 --out "$work/half-$dtype" --resume auto
   same_run "$work/whole-$dtype" "$work/half-$dtype"
+  # Steps that --minutes measures are undone, in the rounded copy of the weights too.
+  go+=(--ema-warmup none --lr-decay 0)
+  "${go[@]}" --minutes 0.03 --out "$work/minutes-$dtype"
+  number=$(sed -n 's/^ *"steps": \([0-9]*\),/\1/p' "$work/minutes-$dtype/config.json")
+  "${go[@]}" --steps "$number" --out "$work/steps-$dtype"
+  same_run "$work/steps-$dtype" "$work/minutes-$dtype"
 done
 cp -r "$work/half-bf16" "$work/moved"
 "${train[@]}" --device cpu --steps 16 --sample-count 0 --out "$work/moved" --resume auto
