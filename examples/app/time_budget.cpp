@@ -161,7 +161,7 @@ void follow_steps(TrainOptions& o, std::int64_t steps) {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 std::string advice(const std::string& flags) {
   return fmt::format("\n  to go on with it give {}; to start again: --overwrite", flags);
