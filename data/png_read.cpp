@@ -14,7 +14,6 @@
 namespace ito::data {
 namespace {
 
-
 /// libpng reports errors by longjmp to the last setjmp. The two functions that call setjmp
 /// therefore own nothing that has a destructor; all memory is held here.
 class Decoder {

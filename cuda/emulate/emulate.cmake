@@ -3,11 +3,11 @@
 #
 # The emulator itself is never compiled with sanitizers: it tells them about threads that they cannot
 # see.
-add_library(ito_emulate OBJECT
+add_library(ito_emulate OBJECT)
+ito_sources(ito_emulate "" ${CMAKE_CURRENT_LIST_DIR}/cublas.cpp ${CMAKE_CURRENT_LIST_DIR}/memory.cpp)
+ito_sources(ito_emulate emulate
   ${CMAKE_CURRENT_LIST_DIR}/block.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/cublas.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fiber.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/memory.cpp
   ${CMAKE_CURRENT_LIST_DIR}/runtime.cpp
   ${CMAKE_CURRENT_LIST_DIR}/settings.cpp
   ${CMAKE_CURRENT_LIST_DIR}/shared.cpp
@@ -15,7 +15,7 @@ add_library(ito_emulate OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/warp.cpp)
 target_include_directories(ito_emulate PRIVATE ${CMAKE_CURRENT_LIST_DIR}/include ${CMAKE_SOURCE_DIR})
 target_compile_features(ito_emulate PRIVATE cxx_std_20)
-target_compile_options(ito_emulate PRIVATE -Wall -Wextra -Wshadow -O2 -g
+target_compile_options(ito_emulate PRIVATE -Wall -Wextra ${ito_shadow} -O2 -g
                        $<$<BOOL:${ITO_WERROR}>:-Werror>
                        $<$<BOOL:${ITO_ARCH}>:-march=${ITO_ARCH}>)
 ito_eigen(ito_emulate)
@@ -27,5 +27,5 @@ function(ito_add_cuda_sources target)
   set_source_files_properties(${ARGN} TARGET_DIRECTORY ${target} PROPERTIES
     LANGUAGE CXX
     INCLUDE_DIRECTORIES ${CMAKE_SOURCE_DIR}/cuda/emulate/include
-    COMPILE_OPTIONS "-Wno-conversion;-Wno-unknown-pragmas")
+    COMPILE_OPTIONS "-Wno-conversion;-Wno-unknown-pragmas;$<$<CONFIG:Release>:-O2>")
 endfunction()

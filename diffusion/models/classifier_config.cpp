@@ -25,7 +25,8 @@ void ClassifierConfig::validate() const {
   expect_range("classifier", "classes", classes, 2, 65536);
   expect_range("classifier", "base_channels", base_channels, 4, 16384);
   expect_range("classifier", "number of channel_multipliers", levels, 1, 13);
-  for (const auto m : channel_multipliers) expect_range("classifier", "each channel multiplier", m, 1, 256);
+  for (const auto m : channel_multipliers)
+    expect_range("classifier", "each channel multiplier", m, 1, 256);
   expect_range("classifier", "blocks_per_level", blocks_per_level, 1, 256);
   expect_range("classifier", "norm_groups", norm_groups, 1, 65536);
   const std::int64_t least = std::max<std::int64_t>(4, std::int64_t{2} << levels);

@@ -44,7 +44,8 @@ void validate_ranges(const UNetConfig& c) {
   expect_range("unet", "out_channels", c.out_channels, 1, 65536);
   expect_range("unet", "base_channels", c.base_channels, 4, 16384);
   expect_range("unet", "number of channel_multipliers", c.levels(), 1, 14);
-  for (const auto m : c.channel_multipliers) expect_range("unet", "each channel multiplier", m, 1, 256);
+  for (const auto m : c.channel_multipliers)
+    expect_range("unet", "each channel multiplier", m, 1, 256);
   expect_range("unet", "blocks_per_level", c.blocks_per_level, 1, 256);
   expect_range("unet", "heads", c.heads, 1, 65536);
   expect_range("unet", "head_channels", c.head_channels, 0, 65536);

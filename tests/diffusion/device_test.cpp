@@ -41,9 +41,9 @@ struct Run {
   Tensor x0;
 };
 
-using Sampler = std::function<Run(const Denoiser&, const Tensor& x_T, bool graph)>;
+using GraphSampler = std::function<Run(const Denoiser&, const Tensor& x_T, bool graph)>;
 
-Sampler ddpm(const GaussianDiffusion& process, ReverseVariance variance, std::int64_t steps) {
+GraphSampler ddpm(const GaussianDiffusion& process, ReverseVariance variance, std::int64_t steps) {
   return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
     Run run;
     const Observer keep = [&](const SampleStep& s) {
@@ -55,7 +55,8 @@ Sampler ddpm(const GaussianDiffusion& process, ReverseVariance variance, std::in
   };
 }
 
-Sampler ddim(const GaussianDiffusion& process, double eta, std::int64_t steps, bool clip = false) {
+GraphSampler ddim(const GaussianDiffusion& process, double eta, std::int64_t steps,
+                  bool clip = false) {
   return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
     Run run;
     const Observer keep = [&](const SampleStep& s) {
@@ -234,8 +235,9 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
   const Tensor x_T = drawn(5, {3, 2}).to(Device::cuda());
   const Tensor copy = on_cpu(x_T);
   for (const std::int64_t steps : {1, 2, 3, 8}) {
-    for (const Sampler& sampler : {ddpm(process, ReverseVariance::beta, steps),
-                                   ddim(process, 0.0, steps), ddim(process, 0.7, steps, true)}) {
+    for (const GraphSampler& sampler :
+         {ddpm(process, ReverseVariance::beta, steps), ddim(process, 0.0, steps),
+          ddim(process, 0.7, steps, true)}) {
       const Run recorded = sampler(bent_noise, x_T, true), direct = sampler(bent_noise, x_T, false);
       REQUIRE(recorded.path.size() == static_cast<std::size_t>(steps));
       for (std::size_t i = 0; i < recorded.path.size(); ++i) {
@@ -273,13 +275,13 @@ TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it wit
     return Tensor::zeros(x.shape(), x.dtype(), x.device());
   };
   const Tensor none = Tensor::zeros({3, 2});
-  const Sampler noise_only = ddpm(of_x0, ReverseVariance::beta, 10);
+  const GraphSampler noise_only = ddpm(of_x0, ReverseVariance::beta, 10);
   CHECK(same_bits(noise_only(zero, none.to(Device::cuda()), true).path[0],
                   noise_only(zero, none, true).path[0]));
 
   const GaussianDiffusion process{NoiseSchedule::linear(100)};
   const Tensor x_T = drawn(6, {3, 2});
-  for (const Sampler& sampler :
+  for (const GraphSampler& sampler :
        {ddpm(process, ReverseVariance::beta, 20), ddim(process, 0.7, 20)}) {
     const Run here = sampler(bent_noise, x_T, true);
     const Run there = sampler(bent_noise, x_T.to(Device::cuda()), true);

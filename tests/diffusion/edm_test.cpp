@@ -77,7 +77,7 @@ NoiseNetwork exact_network(double sigma_data, const GaussianMixture& data) {
 
 const NoiseNetwork zero = [](const Tensor& x, const Tensor&) { return 0.0 * x; };
 
-const GaussianMixture mixture{
+const GaussianMixture wide_mixture{
     {.5, .3, .2}, {{-2, 0}, {3, 1}, {0, 0}}, {{.25, .5}, {1, 4}, {.01, 1}}};
 
 }  // namespace
@@ -159,7 +159,7 @@ TEST_CASE("edm: training noise is lognormal") {
 
 TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule") {
   const Edm edm{.sigma_data = 1.3};
-  const NoiseNetwork F = exact_network(1.3, mixture);
+  const NoiseNetwork F = exact_network(1.3, wide_mixture);
   Rng rng(4, Purpose::test);
   for (const NoiseSchedule& schedule :
        {NoiseSchedule::linear(), NoiseSchedule::cosine(100), NoiseSchedule::karras(50)}) {
@@ -172,7 +172,7 @@ TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule
     double worst = 0.0, forgotten = 0.0;
     for (std::int64_t t = 0; t < schedule.timesteps(); t += 9) {
       const Tensor x = randn(rng, {20, 2}, DType::f64), steps = same_timestep(t, x);
-      const Tensor exact = mixture.x0(x, process.noise_level(steps, x));
+      const Tensor exact = wide_mixture.x0(x, process.noise_level(steps, x));
       worst = std::max(worst, max_difference(process.denoise(model, x, steps).x0, exact));
       forgotten =
           std::max(forgotten, max_difference(process.denoise(forgetful, x, steps).x0, exact));
@@ -185,12 +185,13 @@ TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule
 TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
   const NoiseSchedule schedule = NoiseSchedule::karras(40);
   const GaussianDiffusion with_F{schedule, Prediction::edm, 1.3}, with_v{schedule, Prediction::v};
-  const Denoiser model = edm_denoiser({.sigma_data = 1.3}, exact_network(1.3, mixture), schedule);
+  const Denoiser model =
+      edm_denoiser({.sigma_data = 1.3}, exact_network(1.3, wide_mixture), schedule);
   Rng rng(5, Purpose::sample);
   const Tensor x_T = randn(rng, {30, 2}, DType::f64);
   const Tensor a = sample_ddim(with_F, model, x_T, rng, {.steps = 40});
   const Tensor b =
-      sample_ddim(with_v, oracle::exact_denoiser(with_v, mixture), x_T, rng, {.steps = 40});
+      sample_ddim(with_v, oracle::exact_denoiser(with_v, wide_mixture), x_T, rng, {.steps = 40});
   CHECK(max_difference(a, b) < 1e-9);  // the flow between components spreads rounding
 }
 

@@ -18,7 +18,7 @@ using test::max_difference;
 
 namespace {
 
-const NoiseSchedule linear = NoiseSchedule::linear();
+const NoiseSchedule linear_schedule = NoiseSchedule::linear();
 const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb_beta,
                                      LossWeight::vlb_beta_tilde, LossWeight::snr,
                                      LossWeight::min_snr,        LossWeight::likelihood};
@@ -26,7 +26,7 @@ const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb
 }  // namespace
 
 TEST_CASE("loss weight: the bound's weights have their published values") {
-  const GaussianDiffusion process{linear};
+  const GaussianDiffusion process{linear_schedule};
   const auto beta = loss_weights(process, LossWeight::vlb_beta);
   const auto beta_tilde = loss_weights(process, LossWeight::vlb_beta_tilde);
   const auto near = [](double value) { return doctest::Approx(value).epsilon(3e-6); };
@@ -58,7 +58,7 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
   const Tensor t = Tensor::from(steps, {n});
   const auto predictions = {Prediction::epsilon, Prediction::x0, Prediction::v};
   for (const Prediction prediction : predictions) {
-    const GaussianDiffusion process{linear, prediction};
+    const GaussianDiffusion process{linear_schedule, prediction};
     const Denoiser model = test::exact_denoiser(process, 0.3);
     const Tensor losses = process.losses(model, x0, t, eps);
     const auto weighted = [&](LossWeight weight) {
@@ -70,8 +70,8 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
       // The divergence of the variances is the part that no network changes.
       std::vector<double> constant;
       for (const std::int64_t step : steps) {
-        const double ratio =
-            linear.beta_tilde(step) / reverse_variance(linear, step, step - 1, variance);
+        const double ratio = linear_schedule.beta_tilde(step) /
+                             reverse_variance(linear_schedule, step, step - 1, variance);
         constant.push_back(0.5 * (ratio - 1.0 - std::log(ratio)));
       }
       const Tensor of_means = term - Tensor::from(constant, {n});
@@ -87,14 +87,14 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
 TEST_CASE("loss weight: all but simple weigh the same error of x0 for every prediction") {
   const std::size_t T = 1000;
   const auto of = [](Prediction p, LossWeight w) {
-    return loss_weights(GaussianDiffusion{linear, p}, w);
+    return loss_weights(GaussianDiffusion{linear_schedule, p}, w);
   };
   for (const LossWeight weight : all) {
     const auto eps = of(Prediction::epsilon, weight), x0 = of(Prediction::x0, weight);
     const auto v = of(Prediction::v, weight);
     bool same = true;
     for (std::size_t t = 0; t < T; ++t) {
-      const double snr = linear.snr(static_cast<std::int64_t>(t));
+      const double snr = linear_schedule.snr(static_cast<std::int64_t>(t));
       // error of eps = SNR error of x0, error of v = (SNR + 1) error of x0
       same = same && std::abs(eps[t] * snr / x0[t] - 1.0) < 1e-11 &&
              std::abs(v[t] * (snr + 1.0) / x0[t] - 1.0) < 1e-11;
@@ -104,10 +104,11 @@ TEST_CASE("loss weight: all but simple weigh the same error of x0 for every pred
 }
 
 TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
-  const GaussianDiffusion eps{linear}, x0{linear, Prediction::x0}, v{linear, Prediction::v};
+  const GaussianDiffusion eps{linear_schedule}, x0{linear_schedule, Prediction::x0},
+      v{linear_schedule, Prediction::v};
   for (const std::int64_t step : {0, 3, 150, 400, 999}) {
     const auto t = static_cast<std::size_t>(step);
-    const double snr = linear.snr(step), clipped = std::min(snr, 5.0);
+    const double snr = linear_schedule.snr(step), clipped = std::min(snr, 5.0);
     CAPTURE(step);
     CHECK(loss_weights(eps, LossWeight::snr)[t] == doctest::Approx(1.0).epsilon(1e-12));
     CHECK(loss_weights(x0, LossWeight::snr)[t] == doctest::Approx(snr).epsilon(1e-12));
@@ -132,7 +133,7 @@ TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
 }
 
 TEST_CASE("loss weight: a schedule that ends without signal needs another prediction than eps") {
-  const NoiseSchedule blind = linear.with_zero_terminal_snr();
+  const NoiseSchedule blind = linear_schedule.with_zero_terminal_snr();
   for (const LossWeight weight : all) {
     for (const auto prediction : {Prediction::x0, Prediction::v}) {
       for (const double w : loss_weights(GaussianDiffusion{blind, prediction}, weight)) {

@@ -14,10 +14,6 @@ using namespace ito;
 
 namespace {
 
-nn::FlatParameters one_parameter(const Tensor& values) {
-  return nn::FlatParameters(std::vector<nn::NamedTensor>{{"p", parameter(values.clone())}});
-}
-
 std::vector<double> as_doubles(const Tensor& t) {
   if (t.dtype() == DType::f64) return t.to_vector<double>();
   const auto v = t.to_vector<float>();
@@ -44,7 +40,7 @@ Tensor view(const nn::FlatParameters& flat, const Tensor& buffer) {
 TEST_CASE("Adam: equals algorithm 1 of the paper written out in f64, with the bias corrections") {
   const double lr = 0.1, b1 = 0.8, b2 = 0.95, eps = 1e-3;
   std::vector<double> p{1.0, -2.0, 0.5}, m(3, 0.0), v(3, 0.0);
-  auto flat = one_parameter(Tensor::from(p, {3}));
+  auto flat = test::one_parameter(Tensor::from(p, {3}));
   nn::Adam adam(flat, {.lr = lr, .beta1 = b1, .beta2 = b2, .eps = eps});
   for (int t = 1; t <= 50; ++t) {
     auto* grad = view(flat, flat.grads).mutable_data<double>();
@@ -63,7 +59,7 @@ TEST_CASE("Adam: equals algorithm 1 of the paper written out in f64, with the bi
 }
 
 TEST_CASE("Adam: the first step has the size of the learning rate whatever the gradient's") {
-  auto flat = one_parameter(Tensor::zeros({3}, DType::f64));
+  auto flat = test::one_parameter(Tensor::zeros({3}, DType::f64));
   nn::Adam adam(flat, {.lr = 0.01, .eps = 0.0});
   view(flat, flat.grads).assign(Tensor::from<double>({1e-6, -3.0, 1e9}, {3}));
   adam.step();
@@ -82,7 +78,7 @@ TEST_CASE("Adam and AdamW: agree with PyTorch step by step") {
   for (const Case& c : {Case{"f64", "adam", 1e-13, 0.0}, Case{"f64", "adamw", 1e-13, 0.1},
                         Case{"f32", "adam", 1e-6, 0.0}, Case{"f32", "adamw", 1e-6, 0.1}}) {
     const auto at = [&](const std::string& name) { return file.at(c.dtype + "/" + name); };
-    auto flat = one_parameter(at("p0"));
+    auto flat = test::one_parameter(at("p0"));
     nn::Adam adam(flat, {.beta2 = 0.99, .weight_decay = c.decay});
     const std::int64_t n = at("p0").numel();
     for (std::int64_t s = 0; s < 6; ++s) {
@@ -104,7 +100,7 @@ TEST_CASE("Adam and AdamW: agree with PyTorch step by step") {
 }
 
 TEST_CASE("AdamW: without a gradient the parameters shrink by 1 - lr decay, and do not with Adam") {
-  auto flat = one_parameter(Tensor::full({4}, 2.0, DType::f64));
+  auto flat = test::one_parameter(Tensor::full({4}, 2.0, DType::f64));
   nn::Adam adamw(flat, {.weight_decay = 0.5});
   adamw.step(0.1);
   CHECK(view(flat, flat.values).to_vector<double>()[0] ==
@@ -119,7 +115,7 @@ TEST_CASE("clip_grad_norm: the norms and the clipped gradients of PyTorch") {
   const auto file = nn::load_safetensors(ITO_FIXTURES "/adam.safetensors");
   const Tensor grads = file.at("f64/grads"), norms = file.at("f64/norms");
   const std::int64_t n = grads.size(1);
-  auto flat = one_parameter(Tensor::zeros({n}, DType::f64));
+  auto flat = test::one_parameter(Tensor::zeros({n}, DType::f64));
   for (std::int64_t s = 0; s < 6; ++s) {
     view(flat, flat.grads).assign(grads.alias({n}, s * n));
     const double norm = nn::clip_grad_norm(flat, 1.0);
@@ -132,7 +128,7 @@ TEST_CASE("clip_grad_norm: the norms and the clipped gradients of PyTorch") {
 }
 
 TEST_CASE("clip_grad_norm: a norm below the bound changes no bit") {
-  auto flat = one_parameter(Tensor::zeros({3}));
+  auto flat = test::one_parameter(Tensor::zeros({3}));
   view(flat, flat.grads).assign(Tensor::from<float>({0.3f, -0.4f, 0.1f}, {3}));
   const auto before = flat.grads.to_vector<float>();
   CHECK(nn::clip_grad_norm(flat, 1.0) < 1.0);
@@ -141,7 +137,7 @@ TEST_CASE("clip_grad_norm: a norm below the bound changes no bit") {
 
 TEST_CASE("clip_grad_norm: a norm that is not finite is returned and changes nothing") {
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
-    auto flat = one_parameter(Tensor::zeros({3}));
+    auto flat = test::one_parameter(Tensor::zeros({3}));
     view(flat, flat.grads).assign(Tensor::from<float>({1.0f, bad, 2.0f}, {3}));
     CHECK_FALSE(std::isfinite(nn::clip_grad_norm(flat, 1.0)));
     CHECK(view(flat, flat.grads).to_vector<float>()[2] == 2.0f);
@@ -149,14 +145,15 @@ TEST_CASE("clip_grad_norm: a norm that is not finite is returned and changes not
 }
 
 TEST_CASE("grad_norm: squares of large f32 gradients do not overflow") {
-  auto flat = one_parameter(Tensor::zeros({4}));
+  auto flat = test::one_parameter(Tensor::zeros({4}));
   flat.grads.fill(0.0);
   view(flat, flat.grads).fill(1e30);
   CHECK(nn::grad_norm(flat) == doctest::Approx(2e30).epsilon(1e-6));
 }
 
 TEST_CASE("Adam: a factor in the step equals scaled gradients") {
-  auto a = one_parameter(Tensor::full({5}, 1.0)), b = one_parameter(Tensor::full({5}, 1.0));
+  auto a = test::one_parameter(Tensor::full({5}, 1.0)),
+       b = test::one_parameter(Tensor::full({5}, 1.0));
   nn::Adam adam_a(a), adam_b(b);
   for (int i = 0; i < 3; ++i) {
     view(a, a.grads).assign(Tensor::from<float>({5, -3, 2, 0.5f, 8}, {5}));
@@ -170,7 +167,7 @@ TEST_CASE("Adam: a factor in the step equals scaled gradients") {
 }
 
 TEST_CASE("Adam: bad options, rates and factors are refused and change nothing") {
-  auto flat = one_parameter(Tensor::full({2}, 1.0));
+  auto flat = test::one_parameter(Tensor::full({2}, 1.0));
   CHECK_THROWS_WITH_AS(nn::Adam(flat, {.beta1 = 1.0}), "Adam: beta1 must be in [0, 1); got 1",
                        ValueError);
   CHECK_THROWS_AS(nn::Adam(flat, {.lr = -1.0}), ValueError);
@@ -190,7 +187,8 @@ TEST_CASE("Adam: saved and loaded it continues bit for bit") {
     rng.seek(static_cast<std::uint64_t>(s));
     return randn(rng, {1000});
   };
-  auto a = one_parameter(Tensor::full({1000}, 0.5)), b = one_parameter(Tensor::full({1000}, 0.5));
+  auto a = test::one_parameter(Tensor::full({1000}, 0.5)),
+       b = test::one_parameter(Tensor::full({1000}, 0.5));
   nn::Adam straight(a), first(b);
   for (int s = 0; s < 8; ++s) {
     view(a, a.grads).assign(grad_at(s));
@@ -202,7 +200,7 @@ TEST_CASE("Adam: saved and loaded it continues bit for bit") {
   }
   nn::SafeTensors file{"optimizer", {}, {}};
   for (const auto& [name, t] : first.state(b)) file.tensors.emplace_back(name, t.clone());
-  auto c = one_parameter(view(b, b.values));
+  auto c = test::one_parameter(view(b, b.values));
   nn::Adam second(c);
   second.load_state(c, file);
   CHECK(second.steps() == 4);
@@ -224,7 +222,7 @@ TEST_CASE("Adam, EMA and the norm: bitwise the same for any number of threads") 
   const auto run = [](int threads) {
     set_num_threads(threads);
     Rng rng(4, Purpose::test);
-    auto flat = one_parameter(randn(rng, {300001}));
+    auto flat = test::one_parameter(randn(rng, {300001}));
     nn::Adam adam(flat);
     nn::Ema ema(flat, 0.99);
     std::vector<double> norms;

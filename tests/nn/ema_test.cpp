@@ -12,17 +12,13 @@ using namespace ito;
 
 namespace {
 
-nn::FlatParameters one_parameter(const Tensor& values) {
-  return nn::FlatParameters(std::vector<nn::NamedTensor>{{"p", parameter(values.clone())}});
-}
-
 double first(const Tensor& t) { return t.alias({}).item(); }
 
 }  // namespace
 
 TEST_CASE("Ema: the average of a constant is that constant, bit for bit") {
   Rng rng(1, Purpose::test);
-  auto flat = one_parameter(randn(rng, {1000}));
+  auto flat = test::one_parameter(randn(rng, {1000}));
   nn::Ema ema(flat, 0.9999);
   for (int i = 0; i < 1000; ++i) ema.update();
   CHECK(ema.values.to_vector<float>() == flat.values.to_vector<float>());
@@ -31,7 +27,7 @@ TEST_CASE("Ema: the average of a constant is that constant, bit for bit") {
 TEST_CASE("Ema: a linear drift gives the geometric sum") {
   // values s at update s = 1..n from 0: sum (1 - d) d^(n-s) s = n - d (1 - d^n) / (1 - d).
   const double d = 0.97;
-  auto flat = one_parameter(Tensor::zeros({1}, DType::f64));
+  auto flat = test::one_parameter(Tensor::zeros({1}, DType::f64));
   nn::Ema ema(flat, {.decay = d, .warmup = nn::EmaWarmup::none});
   for (int n = 1; n <= 300; ++n) {
     flat.values.fill(n);
@@ -42,7 +38,7 @@ TEST_CASE("Ema: a linear drift gives the geometric sum") {
 }
 
 TEST_CASE("Ema: the warm-up is min(decay, (1 + n) / (10 + n))") {
-  auto flat = one_parameter(Tensor::zeros({1}, DType::f64));
+  auto flat = test::one_parameter(Tensor::zeros({1}, DType::f64));
   nn::Ema ema(flat, 0.9999);
   CHECK(ema.decay_at(0) == 0.1);
   CHECK(ema.decay_at(90) == 0.91);
@@ -60,7 +56,7 @@ TEST_CASE("Ema: the warm-up is min(decay, (1 + n) / (10 + n))") {
 }
 
 TEST_CASE("Ema: the other warm-ups, and averages that change at some steps only") {
-  auto flat = one_parameter(Tensor::zeros({1}, DType::f64));
+  auto flat = test::one_parameter(Tensor::zeros({1}, DType::f64));
   // 1 - (1 + n / gamma)^-power: with gamma 1 and power 2/3 a memory of (1 + n)^(2/3) updates.
   const nn::Ema power(flat, {.decay = 0.999, .warmup = nn::EmaWarmup::power});
   CHECK(power.decay_at(0) == 0.0);
@@ -94,7 +90,7 @@ TEST_CASE("Ema: averaging inside Adam's pass is averaging after it, whatever the
         nn::EmaDecay{.decay = 0.9, .warmup = nn::EmaWarmup::half_life, .ramp = 0.5},
         nn::EmaDecay{.decay = 0.9, .warmup = nn::EmaWarmup::ratio, .every = 3}}) {
     Rng rng(1, Purpose::test);
-    auto flat = one_parameter(randn(rng, {64}));
+    auto flat = test::one_parameter(randn(rng, {64}));
     nn::Adam adam(flat);
     nn::Ema inside(flat, decay), after(flat, decay);
     for (int i = 0; i < 12; ++i) {
@@ -125,7 +121,7 @@ TEST_CASE("EmaScope: the model has the average inside, and its own weights again
 }
 
 TEST_CASE("Ema: continues from its values and number of updates") {
-  auto flat = one_parameter(Tensor::full({5}, 1.0));
+  auto flat = test::one_parameter(Tensor::full({5}, 1.0));
   nn::Ema straight(flat, 0.99), first_half(flat, 0.99);
   for (int i = 0; i < 3; ++i) {
     flat.values.fill(i);
@@ -142,7 +138,7 @@ TEST_CASE("Ema: continues from its values and number of updates") {
 }
 
 TEST_CASE("Ema: decay must be in [0, 1)") {
-  auto flat = one_parameter(Tensor::zeros({1}));
+  auto flat = test::one_parameter(Tensor::zeros({1}));
   CHECK_THROWS_WITH_AS(nn::Ema(flat, 1.0), "Ema: decay must be in [0, 1); got 1", ValueError);
   CHECK_THROWS_AS(nn::Ema(flat, NAN), ValueError);
   CHECK_THROWS_AS(nn::Ema(flat, {.power = 0.0}), ValueError);

@@ -4,10 +4,12 @@
 #include <optional>
 #include <vector>
 
+#include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "nn/attention.h"
+#include "nn/flat.h"
 #include "nn/layers.h"
 #include "nn/module.h"
 
@@ -65,6 +67,11 @@ struct TinyModel {
 inline TinyModel make_tiny_model(std::uint64_t seed = 1) {
   Rng init(seed, Purpose::init);
   return TinyModel(init);
+}
+
+/// The parameters of a model that has one tensor.
+inline nn::FlatParameters one_parameter(const Tensor& values) {
+  return nn::FlatParameters(std::vector<nn::NamedTensor>{{"p", parameter(values.clone())}});
 }
 
 }  // namespace ito::test

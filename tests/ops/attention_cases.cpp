@@ -59,7 +59,7 @@ OpCase masked_row(std::string name, int heads, std::vector<Shape> shapes,
           .large = std::move(large)};
 }
 
-void add_errors(OpCase& row) {
+void add_attention_errors(OpCase& row) {
   const auto call = [](Shape q, Shape k, Shape v, int heads = 1, Tensor mask = {}) {
     return [=] { attention(Tensor::zeros(q), Tensor::zeros(k), Tensor::zeros(v), heads, mask); };
   };
@@ -101,7 +101,7 @@ void add_attention_cases(Rows& rows) {
   });
   // Among few tokens the gradients of q and k are small differences of rounded numbers.
   rows.back().bf16_tolerance = 1e-3;
-  add_errors(rows.back());
+  add_attention_errors(rows.back());
   rows.push_back({
       .name = "attention, 3 heads",
       .inputs = {{"q"}, {"k"}, {"v"}},

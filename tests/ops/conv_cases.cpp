@@ -254,7 +254,7 @@ Array conv2d_concat_of(const Arrays& in, const Conv2dOptions& c) {
   return conv2d_of(rest, c);
 }
 
-void add_concat(Rows& rows) {
+void add_conv_of_two(Rows& rows) {
   const Conv2dOptions same{1, Padding::all(1)};
   const std::vector<std::pair<std::string, Conv2dOptions>> kinds = {
       {"3x3", same}, {"3x3, stride 2", {2, {.top = 0, .bottom = 1, .left = 0, .right = 1}}}};
@@ -302,7 +302,7 @@ void add_concat(Rows& rows) {
   });
 }
 
-void add_errors(OpCase& forward) {
+void add_conv_errors(OpCase& forward) {
   const auto call = [](Shape x, Shape w, Conv2dOptions c = {}, Tensor bias = {}) {
     return [=] { conv2d(Tensor::zeros(x), Tensor::zeros(w), bias, c); };
   };
@@ -346,8 +346,8 @@ void add_conv_cases(Rows& rows) {
   add_geometries(mine);
   add_training_shapes(mine);
   add_sums(mine);
-  add_concat(mine);
-  add_errors(mine.front());
+  add_conv_of_two(mine);
+  add_conv_errors(mine.front());
   rows.insert(rows.end(), mine.begin(), mine.end());
 }
 

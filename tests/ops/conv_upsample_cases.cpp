@@ -57,7 +57,7 @@ Array fold_grad_of(const Array& dfolded, int factor) {
   return dweight;
 }
 
-void add_errors(OpCase& row) {
+void add_conv_upsample_errors(OpCase& row) {
   const auto call = [](Shape x, Shape w, int factor = 2, Padding padding = {}, Tensor bias = {}) {
     return [=] { upsample_conv2d(Tensor::zeros(x), Tensor::zeros(w), bias, factor, padding); };
   };
@@ -113,7 +113,7 @@ void add_conv_upsample_cases(Rows& rows) {
     });
   }
   OpCase& front = rows[first];
-  add_errors(front);
+  add_conv_upsample_errors(front);
   front.large = {{3, 7, 7, 37}, {47, 3, 3, 37}, {47}};
   front.benchmarks = {
       {.shapes = {{64, 7, 7, 64}, {64, 3, 3, 64}, {64}}, .flops = 2.0 * 4 * 64 * 14 * 14 * 64 * 64},

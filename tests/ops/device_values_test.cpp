@@ -17,14 +17,14 @@
 #include "tensor/launch.h"
 #include "tests/devices.h"
 #include "tests/ops/op_runs.h"
+#include "tests/ops/special_numbers.h"
 
 using namespace ito;
+using test::inf, test::not_a_number;
 using namespace ito::optable;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-const double not_a_number = std::nan("");
 using Function = std::function<Tensor(const Tensors&)>;
 
 // f of the values on the device in f32 and in bf16 equals f on the CPU in f32: NaN and infinities

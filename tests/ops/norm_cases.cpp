@@ -76,7 +76,7 @@ OpCase concat_row(std::string what, int groups, std::vector<std::vector<Shape>> 
               }};
 }
 
-void add_concat(Rows& rows) {
+void add_norm_of_two(Rows& rows) {
   rows.push_back(
       concat_row("a group with channels of both", 2,
                  {{{2, 3, 2, 2}, {2, 3, 2, 4}, {6}, {6}}, {{1, 4, 5}, {1, 4, 1}, {6}, {6}}}));
@@ -101,7 +101,7 @@ void add_concat(Rows& rows) {
   rows.push_back(concat_row("groups of one array each", 3, {{{2, 5, 4}, {2, 5, 2}, {6}, {6}}}));
 }
 
-void add_errors(OpCase& row) {
+void add_norm_errors(OpCase& row) {
   const auto call = [](Shape x, int groups, Shape weight, Shape bias, double eps = 1e-6) {
     return [=] {
       group_norm(Tensor::zeros(x), groups, Tensor::zeros(weight), Tensor::zeros(bias), eps);
@@ -128,7 +128,7 @@ void add_norm_cases(Rows& rows) {
     rows.push_back(norm_row("3 groups", silu, 3, {{2, 3, 2, 6}, {1, 4, 3}, {3, 2, 12}, {0, 2, 6}}));
     OpCase& row = rows.back();
     row.large = {{3, 13, 17, 96}, {96}, {96}};
-    if (!silu) add_errors(row);
+    if (!silu) add_norm_errors(row);
     rows.push_back(norm_row("32 groups", silu, 32, {{2, 3, 32}}));
     const double passes = silu ? 12.0 : 8.0;  // arithmetic per element, about
     for (const Shape& x : {Shape{64, 28, 28, 32}, Shape{64, 14, 14, 64}, Shape{8, 32, 32, 128}}) {
@@ -147,7 +147,7 @@ void add_norm_cases(Rows& rows) {
     rows.back().f64_tolerance = 1e-11;
     rows.back().f32_tolerance = 5e-5;
   }
-  add_concat(rows);
+  add_norm_of_two(rows);
 }
 
 }  // namespace ito::optable

@@ -15,14 +15,14 @@
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
+#include "tests/ops/special_numbers.h"
 
 using namespace ito;
+using test::inf, test::not_a_number;
 
 namespace {
 
 using List = std::vector<double>;
-constexpr double inf = std::numeric_limits<double>::infinity();
-const double not_a_number = std::nan("");
 
 Tensor leaf(std::initializer_list<double> values, const Shape& shape) {
   return parameter(Tensor::from(values, shape));

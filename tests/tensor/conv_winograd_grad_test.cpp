@@ -21,13 +21,13 @@ using test::Distance, test::error_of;
 
 namespace {
 
-struct Case {
+struct GradCase {
   std::int64_t n, h, w, in, out;
   std::int64_t top = 1, left = 1, bottom = 1, right = 1;
   std::int64_t second = 0;  // channels of x2
 };
 
-ConvShape shape_of(const Case& c) {
+ConvShape shape_of(const GradCase& c) {
   return {.n = c.n,
           .h = c.h,
           .w = c.w,
@@ -46,7 +46,7 @@ struct Operands {
   Tensor x, x2, dy;
 };
 
-Operands operands_of(const Case& c) {
+Operands operands_of(const GradCase& c) {
   const ConvShape s = shape_of(c);
   Rng rng(7, Purpose::test);
   return {randn(rng, {s.n, s.h, s.w, s.in - c.second}),
@@ -54,7 +54,7 @@ Operands operands_of(const Case& c) {
           randn(rng, {s.n, s.p, s.q, s.out})};
 }
 
-Tensor winograd(const Case& c, const Operands& operands, DType dtype, int m) {
+Tensor winograd(const GradCase& c, const Operands& operands, DType dtype, int m) {
   const ConvShape s = shape_of(c);
   const Tensor x = convert(operands.x, dtype), x2 = convert(operands.x2, dtype);
   const Tensor dy = convert(operands.dy, dtype);
@@ -66,7 +66,7 @@ Tensor winograd(const Case& c, const Operands& operands, DType dtype, int m) {
 }
 
 // dw[o, r, c, i] = sum over n, p, q of dy[n, p, q, o] x[n, p + r - top, q + c - left, i]
-Tensor definition(const Case& c, const Operands& operands) {
+Tensor definition(const GradCase& c, const Operands& operands) {
   const ConvShape s = shape_of(c);
   const std::int64_t first = s.in - c.second;
   const float *x = operands.x.data<float>(), *x2 = operands.x2.data<float>();
@@ -91,7 +91,7 @@ Tensor definition(const Case& c, const Operands& operands) {
 
 // Images of all sizes modulo m, fewer tiles than a slab and many slabs, several chunks and groups of
 // outputs, channels with and without a rest behind whole vectors, every padding, two arrays.
-const std::vector<Case> cases = {
+const std::vector<GradCase> grad_cases = {
     {.n = 9, .h = 14, .w = 14, .in = 32, .out = 64},
     {.n = 33, .h = 7, .w = 7, .in = 17, .out = 33},
     {.n = 5, .h = 28, .w = 28, .in = 48, .out = 32, .second = 16},
@@ -105,7 +105,7 @@ const std::vector<Case> cases = {
 };
 
 // <conv(x, w), dy> - <w, dw>, in units of the norms of w and dw: 0 for the adjoint.
-double adjoint_error(const Case& c, const Tensor& dw, const Operands& operands) {
+double adjoint_error(const GradCase& c, const Tensor& dw, const Operands& operands) {
   const ConvShape s = shape_of(c);
   Rng rng(8, Purpose::test);
   const Tensor w = convert(randn(rng, dw.shape()), DType::f64);
@@ -123,7 +123,7 @@ double adjoint_error(const Case& c, const Tensor& dw, const Operands& operands) 
 }  // namespace
 
 TEST_CASE("Winograd's gradient to the weight in f64 is its definition to 1e-12") {
-  for (const Case& c : cases) {
+  for (const GradCase& c : grad_cases) {
     CAPTURE(c.h);
     CAPTURE(c.in);
     CAPTURE(c.out);
@@ -136,7 +136,7 @@ TEST_CASE("Winograd's gradient to the weight in f64 is its definition to 1e-12")
 }
 
 TEST_CASE("Winograd's gradient to the weight in f32: rms error of 1e-6 of the rms of dw") {
-  for (const Case& c : cases) {
+  for (const GradCase& c : grad_cases) {
     CAPTURE(c.h);
     CAPTURE(c.in);
     CAPTURE(c.out);
@@ -151,7 +151,7 @@ TEST_CASE("Winograd's gradient to the weight in f32: rms error of 1e-6 of the rm
 }
 
 TEST_CASE("Winograd's gradient to the weight is the adjoint of convolution") {
-  const Case& c = cases[0];
+  const GradCase& c = grad_cases[0];
   const Operands operands = operands_of(c);
   for (const int m : {2, 4}) {
     CHECK(adjoint_error(c, winograd(c, operands, DType::f64, m), operands) < 1e-13);
@@ -159,10 +159,10 @@ TEST_CASE("Winograd's gradient to the weight is the adjoint of convolution") {
 }
 
 TEST_CASE("Winograd's gradient to the weight: a shift of one pixel and a lost tile are seen") {
-  const Case& c = cases[0];
+  const GradCase& c = grad_cases[0];
   const Operands operands = operands_of(c);
   const Tensor expected = definition(c, operands);
-  Case shifted = c;
+  GradCase shifted = c;
   shifted.left = 2, shifted.right = 0;
   const Tensor dw = winograd(shifted, operands, DType::f64, 4);
   CHECK(error_of(dw, expected).largest > 0.1);
@@ -179,7 +179,7 @@ TEST_CASE("Winograd's gradient to the weight: a shift of one pixel and a lost ti
 
 TEST_CASE("Winograd's gradient to the weight: the same bits for any number of threads") {
   const test::ThreadScope scope;
-  for (const Case& c : {cases[0], cases[2], cases[3]}) {
+  for (const GradCase& c : {grad_cases[0], grad_cases[2], grad_cases[3]}) {
     const Operands operands = operands_of(c);
     set_num_threads(1);
     const Tensor dw = winograd(c, operands, DType::f32, 4);
@@ -191,7 +191,7 @@ TEST_CASE("Winograd's gradient to the weight: the same bits for any number of th
 }
 
 TEST_CASE("The algorithm of the gradient to the weight follows from channels and tiles") {
-  const auto m = [](const Case& c, DType dtype = DType::f32) {
+  const auto m = [](const GradCase& c, DType dtype = DType::f32) {
     return winograd_outputs(shape_of(c), kernel::ConvPass::weight_grad, dtype);
   };
   CHECK(m({.n = 64, .h = 28, .w = 28, .in = 32, .out = 32}) == 4);
