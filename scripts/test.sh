@@ -1,11 +1,28 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds every configuration and runs everything. Continuous integration
-# is this script.
-#   usage: scripts/test.sh [STAGE...]
-#   stages: packages format release asan tsan fuzz emulate nvcc      (default: all, in this order)
+# Installs what the tests need, builds and tests. docs/testing.md says what runs where.
+#   usage: scripts/test.sh             one optimised build with the emulated GPU, everything quick: before each commit
+#          scripts/test.sh all         that and the rest: sanitizers, fuzzing, nvcc, what is slow, a GPU if there is one
+#          scripts/test.sh rest        the rest alone
+#          scripts/test.sh STAGE...    of packages format quick slow gpu asan tsan fuzz nvcc
 # The logs are in build/test-logs/. Exit code 0 when every stage passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+quick=(packages format quick)
+rest=(slow gpu asan tsan fuzz nvcc)
+case "${*:-}" in
+  "") stages=("${quick[@]}") ;;
+  all) stages=("${quick[@]}" "${rest[@]}") ;;
+  rest) stages=("${rest[@]}") ;;
+  *)
+    stages=("$@")
+    for stage in "$@"; do
+      if [[ " ${quick[*]} ${rest[*]} " != *" $stage "* ]]; then
+        echo "test.sh: no stage is called $stage; stages: ${quick[*]} ${rest[*]}; or all, or rest" >&2
+        exit 2
+      fi
+    done
+    ;;
+esac
 logs=$PWD/build/test-logs
 mkdir -p "$logs"
 rm -f "$logs"/*-ctest.log  # of earlier calls
@@ -19,17 +36,16 @@ export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may no
 cuda_tests=tests/cuda/all
 # The programs in which threads of the host meet, or threads of a kernel on the emulated device.
 threaded=(test_tensor test_autograd test_ops test_nn test_unet test_learning)
-# They train for minutes on the emulated device.
-cpu_only='^(programs_(evaluate|cifar10)|first_program|test_points_learning|test_preset_step|test_unet_parity_cifar10)$'
 
 configure_and_build() {  # preset [target...]; more arguments for CMake in configure_arguments
-  local preset=$1
+  local preset=$1 begin=$SECONDS
   shift
   cmake --preset "$preset" "${configure_arguments[@]}" >"$logs/$preset-configure.log" 2>&1 ||
     { cat "$logs/$preset-configure.log"; return 1; }
   grep -A9 -- '-- ito ' "$logs/$preset-configure.log" | sed 's/^-- //'
   cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} -- -k 0 >"$logs/$preset-build.log" 2>&1 ||
     { grep -E -A12 'error|FAILED' "$logs/$preset-build.log" | head -80; return 1; }
+  echo "build/$preset: built in $((SECONDS - begin)) s"
 }
 
 run_ctest() {  # preset [ctest arguments...]
@@ -41,21 +57,19 @@ run_ctest() {  # preset [ctest arguments...]
 
 stage_packages() { scripts/install_packages.sh test; }
 stage_format() { scripts/format.sh --check; }
-# The GPU of this machine. Without one, the optimised build is the one with the emulated device below.
-stage_release() {
+# The build as users have it, with the emulated device beside the CPU.
+stage_quick() { configure_and_build emulate && run_ctest emulate -LE slow; }
+# Minutes each: long training, whole steps at full width, the programs on the emulated device.
+stage_slow() { configure_and_build emulate && run_ctest emulate -L slow; }
+stage_gpu() {
   if ! scripts/gpu_answers.sh; then
-    echo "no NVIDIA GPU answers: stage emulate runs everything, on the CPU and the emulated device"
+    echo "SKIPPED: no NVIDIA GPU answers; the emulated device stood in for it"
     return 0
   fi
   configure_and_build release && run_ctest release
 }
-# CPU and emulated device: everything but what would only repeat the release run; compiled for any x86-64,
-# so that the kernels also run with narrow vectors. The programs run without the device: on it they take minutes.
-stage_asan() {
-  configure_and_build emulate-asan || return 1
-  run_ctest emulate-asan -LE 'install|fuzz|slow' -E '^programs_' &&
-    ITO_EMULATE_ERROR=100 run_ctest emulate-asan -LE slow -R '^programs_' -E '^programs_device$'
-}
+# CPU and emulated device, compiled for any x86-64, so that the kernels also run with narrow vectors.
+stage_asan() { configure_and_build emulate-asan && run_ctest emulate-asan -LE 'fuzz|slow'; }
 # Without address randomisation, where that can be asked for: ThreadSanitizer of g++ 12 does not start on some
 # kernels otherwise.
 stage_tsan() {
@@ -64,22 +78,10 @@ stage_tsan() {
   configure_and_build emulate-tsan "$cuda_tests" "${threaded[@]}" &&
     run_ctest emulate-tsan -R "^(test_cuda.*|test_ops_table|$(IFS='|'; echo "${threaded[*]}"))\$"
 }
-# By clang and without CUDA: the fuzz targets, and a test that differs without it.
+# By clang and without CUDA, one file at a time: the fuzz targets, and a test that differs without CUDA.
 stage_fuzz() {
   configure_and_build fuzz fuzzers test_training_step &&
     run_ctest fuzz -L fuzz && run_ctest fuzz -R '^test_training_step$'
-}
-# What is too slow for sanitizers on the emulated device: the programs, and the benchmarks of the kernels; two of
-# the programs and the slow tests take minutes even here, and run on the CPU only. Where no GPU answers, also
-# everything else: this is then the build as users have it.
-stage_emulate() {
-  if scripts/gpu_answers.sh; then
-    configure_and_build emulate examples/all tests/programs/all "$cuda_tests" bench_kernels &&
-      run_ctest emulate -R '^(programs_|test_cuda|bench_kernels)' -E '^programs_(evaluate|cifar10)$'
-    return
-  fi
-  configure_and_build emulate || return 1
-  run_ctest emulate -E "$cpu_only" && ITO_EMULATE_ERROR=100 run_ctest emulate -R "$cpu_only"
 }
 # Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs, so the host's code need
 # not be fast.
@@ -92,8 +94,6 @@ stage_nvcc() {
   configure_and_build cuda ito "$cuda_tests" bench_kernels && scripts/check_kernels.sh build/cuda
 }
 
-stages=("$@")
-((${#stages[@]})) || stages=(packages format release asan tsan fuzz emulate nvcc)
 failed=()
 summary=()
 for stage in "${stages[@]}"; do
@@ -103,12 +103,23 @@ for stage in "${stages[@]}"; do
   summary+=("$(printf '%-9s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
 done
 
-echo "==== ctest's closing lines"
-for log in "$logs"/*-ctest.log; do
-  [[ -f $log ]] && sed -n "/tests passed/,\$p" "$log" | sed "s/^/$(basename "$log" -ctest.log): /"
-done
-echo "==== summary"
+logs_of_tests=()
+for log in "$logs"/*-ctest.log; do [[ -f $log ]] && logs_of_tests+=("$log"); done
+if ((${#logs_of_tests[@]})); then
+  echo "==== the twenty slowest tests, in seconds"
+  awk 'match($0, /Test +#[0-9]+: /) && $NF == "sec" {
+    name = substr($0, RSTART + RLENGTH); sub(/ .*/, "", name)
+    build = FILENAME; sub(/.*\//, "", build); sub(/-ctest.log/, "", build)
+    printf "%8.1f  %-13s %s\n", $(NF - 1), build, name
+  }' "${logs_of_tests[@]}" | sort -rn | head -20
+  echo "==== ctest's closing lines"
+  for log in "${logs_of_tests[@]}"; do
+    sed -n "/tests passed/,\$p" "$log" | sed "s/^/$(basename "$log" -ctest.log): /"
+  done
+fi
+echo "==== stages"
 printf '%s\n' "${summary[@]}"
+printf '%-16s %5d s\n' together "$SECONDS"
 if ((${#failed[@]})); then
   echo "FAILED: ${failed[*]}"
   exit 1
