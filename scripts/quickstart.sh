@@ -1,12 +1,26 @@
 #!/usr/bin/env bash
-# From a bare Debian 12 machine to samples of a diffusion model trained on that machine: installs the
-# packages, builds, trains on Fashion-MNIST on the CPU, samples 64 images. About 15 minutes on 2 cores.
+# From a bare Debian 12 machine to samples of a diffusion model trained on that machine, in a fixed time: installs
+# the packages, builds, trains on Fashion-MNIST for what is left of the time, samples 64 images, measures them.
 #   usage: scripts/quickstart.sh [OUT_DIR]          (default: out/quickstart)
-#   ITO_QUICKSTART_STEPS=N trains N steps instead of the default
+#   ITO_QUICKSTART_MINUTES=M   minutes for everything, instead of 8; training gets at least one
+#   ITO_QUICKSTART_STEPS=N     trains N steps, however long that takes
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case ${1:-} in
+  -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -*) echo "quickstart: unknown argument \"$1\"; --help says what there is" >&2; exit 2 ;;
+esac
 out=${1:-out/quickstart}
-steps=${ITO_QUICKSTART_STEPS:-4200}
+minutes=${ITO_QUICKSTART_MINUTES:-8}
+steps=${ITO_QUICKSTART_STEPS:-}
+if ! [[ $minutes =~ ^[0-9]{1,5}$ ]] || ((10#$minutes < 1)); then
+  echo "quickstart: ITO_QUICKSTART_MINUTES must be a whole number from 1 to 99999; got \"$minutes\"" >&2
+  exit 2
+fi
+if [[ -n $steps ]] && { ! [[ $steps =~ ^[0-9]{1,9}$ ]] || ((10#$steps < 1)); }; then
+  echo "quickstart: ITO_QUICKSTART_STEPS must be a whole number above 0; got \"$steps\"" >&2
+  exit 2
+fi
 say() { printf '\n== %s\n' "$*"; }
 
 say "packages"
@@ -19,26 +33,61 @@ else
 fi
 
 say "build"
-cuda=(-DITO_CUDA=OFF)
-if scripts/gpu_answers.sh; then
-  cuda=(-DITO_CUDA=AUTO -DCMAKE_CUDA_ARCHITECTURES=native)
-  echo "An NVIDIA GPU answers: with the CUDA backend where nvcc is installed."
-else
-  echo "No NVIDIA GPU answers: without the CUDA backend."
-fi
-cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS=OFF "${cuda[@]}" >/dev/null
-cmake --build build/release --target train_mnist sample
+configured=$(cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS=OFF) || { echo "$configured"; exit 1; }
+grep -E -- '--   (processor|CUDA) ' <<<"$configured" | sed 's/^--   //'
+cmake --build build/release --target train_mnist train_classifier sample evaluate
+bin=build/release/bin
+mkdir -p "$out"
 
-say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"
+say "train the judge: a small classifier, whose features tell how far samples are from real images"
+begin=$SECONDS
+"$bin/train_classifier" --dataset "$dataset" --steps 1200 --out "$out/classifier.safetensors" --quiet
+judge_seconds=$((SECONDS - begin + 1))
+
 # In minutes instead of days, these differ from the paper: predicting v on the cosine schedule learns
-# the tones of the images sooner than predicting epsilon, groups of several channels let the first
-# level of the network see the timestep, and a rate that falls to 0 lets the last steps settle.
-build/release/bin/train_mnist --dataset "$dataset" --out "$out" --overwrite --steps "$steps" \
-  --batch 32 --warmup $((steps / 40)) --lr-decay "$steps" --predict v --schedule cosine --groups 8
+# the tones of the images sooner than predicting epsilon, and groups of several channels let the first
+# level of the network see the timestep. The rate rises and falls with the steps that the time allows.
+recipe=(--batch 32 --predict v --schedule cosine --groups 8)
+if [[ -n $steps ]]; then
+  say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"
+  budget=(--steps "$steps" --warmup $((steps / 40)) --lr-decay "$steps")
+else
+  # Sampling and measuring take about twice as long as the judge did.
+  seconds=$((minutes * 60 - SECONDS - 2 * judge_seconds))
+  ((seconds >= 60)) || seconds=60
+  say "train on $dataset for $((seconds / 60)) min $((seconds % 60)) s (curves and sample grids: $out/report.html)"
+  budget=(--minutes "$(printf '%d.%03d' $((seconds / 60)) $((seconds % 60 * 1000 / 60)))")
+fi
+begin=$SECONDS
+"$bin/train_mnist" --dataset "$dataset" --out "$out" --overwrite "${recipe[@]}" "${budget[@]}"
+training_seconds=$((SECONDS - begin))
 
 say "sample 64 images with DDIM"
-build/release/bin/sample --checkpoint "$out" --sampler ddim --steps 100 --eta 1 --count 64 --seed 1 \
+"$bin/sample" --checkpoint "$out" --sampler ddim --steps 100 --eta 1 --count 64 --seed 1 \
   --out "$out/samples.png" --trajectory "$out/trajectory.png"
+
+say "measure 500 more"
+"$bin/evaluate" --checkpoint "$out" --classifier "$out/classifier.safetensors" --bound-images 0 --count 500 \
+  --reference 5000 --sampler ddim --steps 20 --json "$out/evaluation.json" --quiet >"$out/evaluation.txt"
+
+# Distances of the same recipe after so many images, and its floor (docs/results.md).
+measured=("16000 3.72")
+read -r distance floor noise < <(grep -o '"frechet": [0-9.]*' "$out/evaluation.json" | grep -o '[0-9.]*$' | xargs)
+images=$((32 * $(grep -o '"steps": [0-9]*' "$out/config.json" | grep -o '[0-9]*$')))
+
+say "how good: distance from real images, by a proxy"
+printf '%-24s %8.2f\n' 'these samples' "$distance" 'other real images' "$floor" 'pure noise' "$noise"
+echo "(Fréchet distance on the features of the small classifier: not the FID of papers.)"
+if [[ $dataset == fashion-mnist ]]; then
+  for row in "${measured[@]}"; do
+    read -r more expected <<<"$row"
+    ((more > images * 5 / 4)) || continue
+    printf 'With %3.0f minutes of training instead of %.0f expect about %s.\n' \
+      "$(awk "BEGIN { print $training_seconds * $more / $images / 60 }")" \
+      "$(awk "BEGIN { print $training_seconds / 60 }")" "$expected"
+  done
+  echo "ITO_QUICKSTART_MINUTES=M sets the time of everything."
+fi
 
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "samples     $out/samples.png"
