@@ -1,6 +1,7 @@
 #include <cublas_v2.h>
 
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include "cuda/runtime.h"
@@ -146,18 +147,25 @@ cublasContext* cublas() {
   // the same from run to run. 32 MiB is what NVIDIA recommends for sm_90.
   static const cublasHandle_t handle = [] {
     constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
-    cublasHandle_t made = nullptr;
     require_device(0);
-    check_cublas(cublasCreate(&made), "cublasCreate");
+    cublasHandle_t created = nullptr;
+    check_cublas(cublasCreate(&created), "cublasCreate");
+    // Given back when something below fails; a later call tries again.
+    const auto destroy = [](cublasHandle_t h) { cublasDestroy(h); };
+    std::unique_ptr<cublasContext, decltype(destroy)> owned(created, destroy);
+    const cublasHandle_t made = owned.get();
     check_cublas(cublasSetStream(made, stream()), "cublasSetStream");
-    void* workspace = nullptr;
-    check(cudaMalloc(&workspace, workspace_bytes), "cudaMalloc of the workspace of cuBLAS");
-    check_cublas(cublasSetWorkspace(made, workspace, workspace_bytes), "cublasSetWorkspace");
+    void* allocated = nullptr;
+    check(cudaMalloc(&allocated, workspace_bytes), "cudaMalloc of the workspace of cuBLAS");
+    const auto release = [](void* p) { cudaFree(p); };
+    std::unique_ptr<void, decltype(release)> workspace(allocated, release);
+    check_cublas(cublasSetWorkspace(made, allocated, workspace_bytes), "cublasSetWorkspace");
     // f32 stays f32 (no TF32), and partial sums of bf16 products are added in f32.
     constexpr auto mode = static_cast<cublasMath_t>(
         CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
     check_cublas(cublasSetMathMode(made, mode), "cublasSetMathMode");
-    return made;
+    workspace.release();
+    return owned.release();
   }();
   return handle;
 }

@@ -78,13 +78,13 @@ stage_tsan() {
   configure_and_build emulate-tsan "$cuda_tests" "${threaded[@]}" &&
     run_ctest emulate-tsan -R "^(test_cuda.*|test_ops_table|$(IFS='|'; echo "${threaded[*]}"))\$"
 }
-# By clang and without CUDA, one file at a time: the fuzz targets, and a test that differs without CUDA.
+# By clang and without CUDA: the fuzz targets, and a test that differs without CUDA.
 stage_fuzz() {
   configure_and_build fuzz fuzzers test_training_step &&
     run_ctest fuzz -L fuzz && run_ctest fuzz -R '^test_training_step$'
 }
-# Device code for two generations of GPUs, linked; the kernels' resources. Nothing runs, so the host's code need
-# not be fast.
+# Device code for two generations of GPUs, linked; the kernels' resources. One file at a time, so that each is seen to
+# include what it uses. Nothing runs, so the host's code need not be fast.
 stage_nvcc() {
   if ! command -v nvcc >/dev/null; then
     echo "SKIPPED: no nvcc on this machine, device code was not compiled"
