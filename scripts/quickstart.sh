@@ -71,7 +71,7 @@ say "measure 500 more"
   --reference 5000 --sampler ddim --steps 20 --json "$out/evaluation.json" --quiet >"$out/evaluation.txt"
 
 # Distances of the same recipe after so many images, and its floor (docs/results.md).
-measured=("16000 3.72")
+measured=("16000 3.72" "32000 2.19" "128000 0.82")
 read -r distance floor noise < <(grep -o '"frechet": [0-9.]*' "$out/evaluation.json" | grep -o '[0-9.]*$' | xargs)
 images=$((32 * $(grep -o '"steps": [0-9]*' "$out/config.json" | grep -o '[0-9]*$')))
 
