@@ -5,11 +5,14 @@
 #   ITO_QUICKSTART_MINUTES=M   minutes for everything, instead of 8; training gets at least one
 #   ITO_QUICKSTART_STEPS=N     trains N steps, however long that takes
 set -euo pipefail
+export LC_ALL=C.UTF-8  # numbers with a point
+SECONDS=0
 cd "$(dirname "$0")/.."
 case ${1:-} in
   -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
   -*) echo "quickstart: unknown argument \"$1\"; --help says what there is" >&2; exit 2 ;;
 esac
+(($# <= 1)) || { echo "quickstart: one OUT_DIR; got $*" >&2; exit 2; }
 out=${1:-out/quickstart}
 minutes=${ITO_QUICKSTART_MINUTES:-8}
 steps=${ITO_QUICKSTART_STEPS:-}
@@ -21,6 +24,9 @@ if [[ -n $steps ]] && { ! [[ $steps =~ ^[0-9]{1,9}$ ]] || ((10#$steps < 1)); }; 
   echo "quickstart: ITO_QUICKSTART_STEPS must be a whole number above 0; got \"$steps\"" >&2
   exit 2
 fi
+minutes=$((10#$minutes))
+[[ -z $steps ]] || steps=$((10#$steps))
+mkdir -p "$out" && [[ -w $out ]] || { echo "quickstart: cannot write into $out" >&2; exit 5; }
 say() { printf '\n== %s\n' "$*"; }
 
 say "packages"
@@ -37,7 +43,6 @@ configured=$(cmake --preset release -DITO_BUILD_TESTS=OFF -DITO_BUILD_BENCHMARKS
 grep -E -- '--   (processor|CUDA) ' <<<"$configured" | sed 's/^--   //'
 cmake --build build/release --target train_mnist train_classifier sample evaluate
 bin=build/release/bin
-mkdir -p "$out"
 
 say "train the judge: a small classifier, whose features tell how far samples are from real images"
 begin=$SECONDS
@@ -52,9 +57,12 @@ if [[ -n $steps ]]; then
   say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"
   budget=(--steps "$steps" --warmup $((steps / 40)) --lr-decay "$steps")
 else
-  # Sampling and measuring take about twice as long as the judge did.
-  seconds=$((minutes * 60 - SECONDS - 2 * judge_seconds))
-  ((seconds >= 60)) || seconds=60
+  # Sampling and measuring take two to three times as long as the judge did.
+  seconds=$((minutes * 60 - SECONDS - 3 * judge_seconds))
+  if ((seconds < 60)); then
+    echo "No more than a minute is left of $minutes: training gets one all the same."
+    seconds=60
+  fi
   say "train on $dataset for $((seconds / 60)) min $((seconds % 60)) s (curves and sample grids: $out/report.html)"
   budget=(--minutes "$(printf '%d.%03d' $((seconds / 60)) $((seconds % 60 * 1000 / 60)))")
 fi
@@ -71,22 +79,27 @@ say "measure 500 more"
   --reference 5000 --sampler ddim --steps 20 --json "$out/evaluation.json" --quiet >"$out/evaluation.txt"
 
 # Distances of the same recipe after so many images, and its floor (docs/results.md).
-measured=("16000 3.72" "32000 2.19" "128000 0.82")
-read -r distance floor noise < <(grep -o '"frechet": [0-9.]*' "$out/evaluation.json" | grep -o '[0-9.]*$' | xargs)
+measured=("16000 3.72" "32000 2.19" "45000 1.48" "128000 0.82")
+read -r distance floor noise rest < <(sed -n 's/.*"frechet": \([^,}]*\).*/\1/p' "$out/evaluation.json" | xargs)
+number='^[0-9.]+(e[+-]?[0-9]+)?$'
 images=$((32 * $(grep -o '"steps": [0-9]*' "$out/config.json" | grep -o '[0-9]*$')))
 
 say "how good: distance from real images, by a proxy"
+if ! [[ $distance =~ $number && $floor =~ $number && $noise =~ $number && -z $rest ]]; then
+  echo "quickstart: $out/evaluation.json does not hold three distances" >&2
+  exit 1
+fi
 printf '%-24s %8.2f\n' 'these samples' "$distance" 'other real images' "$floor" 'pure noise' "$noise"
 echo "(Fréchet distance on the features of the small classifier: not the FID of papers.)"
 if [[ $dataset == fashion-mnist ]]; then
   for row in "${measured[@]}"; do
     read -r more expected <<<"$row"
     ((more > images * 5 / 4)) || continue
-    printf 'With %3.0f minutes of training instead of %.0f expect about %s.\n' \
-      "$(awk "BEGIN { print $training_seconds * $more / $images / 60 }")" \
-      "$(awk "BEGIN { print $training_seconds / 60 }")" "$expected"
+    needed=$((training_seconds * more / images))
+    printf 'With %d minutes of training instead of %d expect about %s (ITO_QUICKSTART_MINUTES=%d).\n' \
+      $(((needed + 30) / 60)) $(((training_seconds + 30) / 60)) "$expected" \
+      $(((SECONDS - training_seconds + needed + 59) / 60))
   done
-  echo "ITO_QUICKSTART_MINUTES=M sets the time of everything."
 fi
 
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -7,16 +7,18 @@
 # The logs are in build/test-logs/. Exit code 0 when every stage passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+SECONDS=0
 quick=(packages format quick)
 rest=(slow gpu asan tsan fuzz nvcc)
 case "${*:-}" in
+  -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
   "") stages=("${quick[@]}") ;;
   all) stages=("${quick[@]}" "${rest[@]}") ;;
   rest) stages=("${rest[@]}") ;;
   *)
     stages=("$@")
     for stage in "$@"; do
-      if [[ " ${quick[*]} ${rest[*]} " != *" $stage "* ]]; then
+      if [[ $stage == *" "* || " ${quick[*]} ${rest[*]} " != *" $stage "* ]]; then
         echo "test.sh: no stage is called $stage; stages: ${quick[*]} ${rest[*]}; or all, or rest" >&2
         exit 2
       fi
@@ -25,10 +27,9 @@ case "${*:-}" in
 esac
 logs=$PWD/build/test-logs
 mkdir -p "$logs"
-rm -f "$logs"/*-ctest.log  # of earlier calls
+[[ ${*:-} == rest ]] || rm -f "$logs"/*-ctest.log  # of earlier calls; `rest` goes on where a call without it ended
 jobs=$(nproc)
 export CTEST_OUTPUT_ON_FAILURE=1
-configure_arguments=()
 ctest_wrapper=()
 export ITO_REQUIRE_TORCH=1  # python3-torch is installed above: its tests may not be skipped
 
@@ -37,10 +38,10 @@ cuda_tests=tests/cuda/all
 # The programs in which threads of the host meet, or threads of a kernel on the emulated device.
 threaded=(test_tensor test_autograd test_ops test_nn test_unet test_learning)
 
-configure_and_build() {  # preset [target...]; more arguments for CMake in configure_arguments
+configure_and_build() {  # preset [target...]
   local preset=$1 begin=$SECONDS
   shift
-  cmake --preset "$preset" "${configure_arguments[@]}" >"$logs/$preset-configure.log" 2>&1 ||
+  cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
     { cat "$logs/$preset-configure.log"; return 1; }
   grep -A9 -- '-- ito ' "$logs/$preset-configure.log" | sed 's/^-- //'
   cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} -- -k 0 >"$logs/$preset-build.log" 2>&1 ||
@@ -51,7 +52,8 @@ configure_and_build() {  # preset [target...]; more arguments for CMake in confi
 run_ctest() {  # preset [ctest arguments...]
   local preset=$1
   shift
-  "${ctest_wrapper[@]}" ctest --test-dir "build/$preset" -j "$jobs" "$@" 2>&1 | tee -a "$logs/$preset-ctest.log"
+  "${ctest_wrapper[@]}" ctest --test-dir "build/$preset" --no-tests=error -j "$jobs" "$@" 2>&1 |
+    tee -a "$logs/$stage-ctest.log"
   return "${PIPESTATUS[0]}"
 }
 
@@ -84,13 +86,12 @@ stage_fuzz() {
     run_ctest fuzz -L fuzz && run_ctest fuzz -R '^test_training_step$'
 }
 # Device code for two generations of GPUs, linked; the kernels' resources. One file at a time, so that each is seen to
-# include what it uses. Nothing runs, so the host's code need not be fast.
+# include what it uses. Nothing runs.
 stage_nvcc() {
   if ! command -v nvcc >/dev/null; then
     echo "SKIPPED: no nvcc on this machine, device code was not compiled"
     return 0
   fi
-  local configure_arguments=(-DCMAKE_CXX_FLAGS_RELEASE=-O0)
   configure_and_build cuda ito "$cuda_tests" bench_kernels && scripts/check_kernels.sh build/cuda
 }
 
@@ -99,6 +100,7 @@ summary=()
 for stage in "${stages[@]}"; do
   echo "==== $stage"
   begin=$SECONDS
+  rm -f "$logs/$stage-ctest.log"
   if "stage_$stage"; then verdict=passed; else verdict=FAILED; failed+=("$stage"); fi
   summary+=("$(printf '%-9s %-6s %5d s' "$stage" "$verdict" $((SECONDS - begin)))")
 done
@@ -110,11 +112,12 @@ if ((${#logs_of_tests[@]})); then
   awk 'match($0, /Test +#[0-9]+: /) && $NF == "sec" {
     name = substr($0, RSTART + RLENGTH); sub(/ .*/, "", name)
     build = FILENAME; sub(/.*\//, "", build); sub(/-ctest.log/, "", build)
-    printf "%8.1f  %-13s %s\n", $(NF - 1), build, name
+    printf "%8.1f  %-6s %s\n", $(NF - 1), build, name
   }' "${logs_of_tests[@]}" | sort -rn | head -20
   echo "==== ctest's closing lines"
   for log in "${logs_of_tests[@]}"; do
-    sed -n "/tests passed/,\$p" "$log" | sed "s/^/$(basename "$log" -ctest.log): /"
+    grep -E 'tests passed|Total Test time|^The following|^[[:space:]]+[0-9]+ - ' "$log" |
+      sed "s/^/$(basename "$log" -ctest.log): /"
   done
 fi
 echo "==== stages"

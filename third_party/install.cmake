@@ -11,7 +11,7 @@ foreach(folder tensor autograd nn data diffusion)
           FILES_MATCHING PATTERN "*.h"
           PATTERN "config_json.h" EXCLUDE)  # private: the only one with nlohmann-json
 endforeach()
-install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/ito)
 
 set(ito_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ito)
 install(EXPORT ito_targets NAMESPACE ito:: DESTINATION ${ito_config_dir})

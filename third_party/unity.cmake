@@ -8,8 +8,8 @@
 # ito_sources(target group file...): adds files of the current folder to a target. group "": each on its own.
 function(ito_sources target group)
   target_sources(${target} PRIVATE ${ARGN})
+  set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
   if(group AND ARGN)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
     set_property(SOURCE ${ARGN} TARGET_DIRECTORY ${target} PROPERTY UNITY_GROUP ${group})
   endif()
 endfunction()

@@ -122,7 +122,7 @@ std::string budget_text(const BudgetCosts& costs, const StepTime& time, std::int
                         std::int64_t batch, const char* unit) {
   const auto plural = [](std::int64_t n) { return n == 1 ? "" : "s"; };
   std::string text = fmt::format(
-      "{} step{} of {} {} in {:.3g} min ({} a step measured over {} step{}", steps, plural(steps),
+      "{} step{} of {} {} in {:g} min ({} a step measured over {} step{}", steps, plural(steps),
       batch, unit, costs.budget / 60, seconds_text(time.seconds), time.steps, plural(time.steps));
   if (costs.total(steps) > costs.budget) {
     text += "; not even one fits, and one is the least";
