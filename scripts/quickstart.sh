@@ -57,8 +57,9 @@ if [[ -n $steps ]]; then
   say "train on $dataset, $steps steps (curves and sample grids: $out/report.html)"
   budget=(--steps "$steps" --warmup $((steps / 40)) --lr-decay "$steps")
 else
-  # Sampling and measuring take two to three times as long as the judge did.
-  seconds=$((minutes * 60 - SECONDS - 3 * judge_seconds))
+  # Sampling and measuring take two to three times as long as the judge did. A tenth stays free: a processor that is
+  # busy for minutes becomes slower than the first steps, which are measured, let expect.
+  seconds=$(((minutes * 60 - SECONDS - 3 * judge_seconds) * 9 / 10))
   if ((seconds < 60)); then
     echo "No more than a minute is left of $minutes: training gets one all the same."
     seconds=60
