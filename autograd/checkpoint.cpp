@@ -34,7 +34,7 @@ Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs) {
     y = detach(f(inputs));
   }
   const Pullback pullback = [f, inputs](const Tensor& dy, const std::vector<bool>& needed) {
-    const Recording on(true);
+    const EnableGrad on;
     std::vector<Tensor> fresh, wanted;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       fresh.push_back(!inputs[i].defined() ? Tensor()

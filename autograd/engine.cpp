@@ -320,7 +320,7 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs, 
     }
     targets.insert(x.node().get());
   }
-  const Recording scope(options.create_graph);
+  const EnableGrad scope(options.create_graph);
   std::unordered_map<Node*, Tensor> found;
   BackwardPass pass(loss, targets, options, [&](const std::shared_ptr<Node>& node, Tensor g) {
     found.emplace(node.get(), std::move(g));

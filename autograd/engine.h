@@ -105,16 +105,22 @@ std::array<Tensor, N> grad(const Tensor& loss, const Tensor (&inputs)[N],
 /// create_graph is set: a gradient of a gradient is grad()'s work.
 void backward(const Tensor& loss, GradOptions options = {}, const Tensor& seed = {});
 
-/// No op is recorded on this thread while one of these lives.
-class NoGrad {
+/// Switches recording of gradients on or off on this thread, for as long as it lives.
+class EnableGrad {
  public:
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
+  explicit EnableGrad(bool on = true);
+  ~EnableGrad();
+  EnableGrad(const EnableGrad&) = delete;
+  EnableGrad& operator=(const EnableGrad&) = delete;
 
  private:
   bool previous_;
+};
+
+/// EnableGrad(false): no op is recorded on this thread while one of these lives.
+class NoGrad : EnableGrad {
+ public:
+  NoGrad() : EnableGrad(false) {}
 };
 bool recording();
 

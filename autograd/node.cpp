@@ -50,11 +50,8 @@ void Node::dismantle() {
   pending = nullptr;
 }
 
-Recording::Recording(bool on) : previous_(std::exchange(recording_on, on)) {}
-Recording::~Recording() { recording_on = previous_; }
-
-NoGrad::NoGrad() : previous_(std::exchange(recording_on, false)) {}
-NoGrad::~NoGrad() { recording_on = previous_; }
+EnableGrad::EnableGrad(bool on) : previous_(std::exchange(recording_on, on)) {}
+EnableGrad::~EnableGrad() { recording_on = previous_; }
 bool recording() { return recording_on; }
 
 std::int64_t live_nodes() { return node_count; }

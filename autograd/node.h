@@ -61,18 +61,6 @@ struct Node : std::enable_shared_from_this<Node> {
   static std::uint64_t next_id();
 };
 
-/// Recording on or off for a scope.
-class Recording {
- public:
-  explicit Recording(bool on);
-  ~Recording();
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
-
- private:
-  bool previous_;
-};
-
 /// Calls `enter(node)` when the walk from `root` towards the inputs reaches a node, and
 /// `leave(node)` after everything behind it; each node once. Does not go behind a node in
 /// `visited`. A loop, because graphs may be deeper than the stack.

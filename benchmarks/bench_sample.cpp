@@ -19,7 +19,7 @@
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
 #include "diffusion/models/unet.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "nn/flat.h"
 #include "nn/name_layers.h"
 #include "tensor/build.h"

@@ -26,7 +26,7 @@
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
 #include "data/batch.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/ema.h"

@@ -11,7 +11,7 @@
 #include <map>
 
 #include "data/png.h"
-#include "diffusion/codec/container.h"
+#include "diffusion/likelihood/codec/container.h"
 #include "examples/app/codec_model.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"

@@ -16,7 +16,7 @@
 #include "autograd/ops/random.h"
 #include "data/batch.h"
 #include "data/png.h"
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/guidance.h"
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"

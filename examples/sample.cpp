@@ -17,7 +17,7 @@
 
 #include "data/batch.h"
 #include "data/png.h"
-#include "diffusion/interpolate.h"
+#include "diffusion/sampling/interpolate.h"
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/guidance.h"
 #include "diffusion/models/unet_config.h"
 #include "nn/attention.h"
 #include "nn/layers.h"
@@ -136,7 +136,7 @@ struct UNet {
   /// Throws ShapeError, DTypeError, DeviceError, ValueError (labels for a network without classes).
   Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr,
                     const Tensor& labels = {}) const;
-  /// The network as guidance takes it (diffusion/guidance.h), without dropout. Refers to *this.
+  /// The network as guidance takes it (diffusion/denoiser/guidance.h), without dropout. Refers to *this.
   LabelledDenoiser labelled() const;
 
   template <class V>

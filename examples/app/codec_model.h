@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "diffusion/respaced.h"
+#include "diffusion/denoiser/respaced.h"
 #include "examples/app/model_file.h"
 
 namespace ito::app {

@@ -8,7 +8,7 @@
 
 #include "autograd/ops/layout.h"
 #include "diffusion/evaluation/frechet.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 
 namespace ito::app {
 namespace {

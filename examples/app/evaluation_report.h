@@ -10,7 +10,7 @@
 
 #include "diffusion/evaluation/kernel_distance.h"
 #include "diffusion/evaluation/precision_recall.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/likelihood/variational_bound.h"
 
 namespace ito::app {
 

@@ -5,9 +5,9 @@
 #include <numeric>
 
 #include "data/batch.h"
-#include "diffusion/analytic_variance.h"
-#include "diffusion/respaced.h"
-#include "diffusion/samplers.h"
+#include "diffusion/denoiser/respaced.h"
+#include "diffusion/likelihood/analytic_variance.h"
+#include "diffusion/sampling/samplers.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/progress.h"
 #include "examples/app/signals.h"

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/gaussian_diffusion.h"
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/guidance.h"
 #include "diffusion/models/unet.h"
 
 namespace ito::app {

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "diffusion/edm.h"
+#include "diffusion/denoiser/edm.h"
 #include "diffusion/models/mlp.h"
 
 namespace ito::app {
@@ -20,7 +20,8 @@ struct PointModelCard {
   std::string points = "gaussians";  ///< name of the data::PointSet
   std::string schedule = "cosine";
   std::int64_t timesteps = 200;
-  std::string predict = "v";  ///< edm: trained at noise levels of its own, see diffusion/edm.h
+  std::string predict =
+      "v";  ///< edm: trained at noise levels of its own, see diffusion/denoiser/edm.h
 
   std::string to_json() const;
   /// Throws FormatError, naming `file`.

@@ -3,7 +3,7 @@
 #include "autograd/ops/layout.h"
 #include "data/batch.h"
 #include "data/png.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "examples/app/signals.h"
 
 namespace ito::app {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "diffusion/gaussian_diffusion.h"
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/guidance.h"
 #include "nn/ema.h"
 #include "tensor/tensor.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "data/dataset.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "examples/app/run_directory.h"
 #include "examples/app/train_options.h"
 #include "nn/flat.h"

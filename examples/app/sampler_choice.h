@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <string>
 
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "examples/app/command_line.h"
 
 namespace ito::app {

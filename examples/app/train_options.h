@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "nn/ema.h"
 #include "nn/lr_schedule.h"
 #include "tensor/device.h"

@@ -3,8 +3,8 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/hybrid_loss.h"
-#include "diffusion/loss_weight.h"
+#include "diffusion/objective/hybrid_loss.h"
+#include "diffusion/objective/loss_weight.h"
 
 namespace ito::app {
 

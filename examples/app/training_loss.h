@@ -14,9 +14,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "diffusion/gaussian_diffusion.h"
-#include "diffusion/timestep_sampler.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/likelihood/variational_bound.h"
+#include "diffusion/objective/timestep_sampler.h"
 #include "examples/app/train_options.h"
 
 namespace ito::app {

@@ -23,8 +23,8 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "diffusion/gaussian_diffusion.h"
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/guidance.h"
 #include "diffusion/models/unet_config.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/train_options.h"

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "diffusion/timestep_sampler.h"
+#include "diffusion/objective/timestep_sampler.h"
 #include "examples/app/metrics.h"
 #include "nn/adam.h"
 #include "nn/checkpoint.h"

@@ -1,16 +1,16 @@
 // The best chain of few steps against all chains there are, and against Gaussian data, for which
 // every chain is as good.
-#include "diffusion/best_timesteps.h"
+#include "diffusion/likelihood/best_timesteps.h"
 
 #include <doctest/doctest.h>
 
 #include <bit>
 #include <cmath>
 
-#include "diffusion/analytic_variance.h"
-#include "diffusion/respaced.h"
-#include "diffusion/timestep_spacing.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/denoiser/respaced.h"
+#include "diffusion/likelihood/analytic_variance.h"
+#include "diffusion/likelihood/variational_bound.h"
+#include "diffusion/sampling/spacing.h"
 #include "tensor/error.h"
 #include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"

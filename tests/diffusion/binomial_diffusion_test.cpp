@@ -1,6 +1,6 @@
 // Diffusion of bits against enumeration: of three bits all eight states, and so all probabilities of
 // the chain, can be written down from its one-step kernel alone.
-#include "diffusion/binomial_diffusion.h"
+#include "diffusion/process/binomial_diffusion.h"
 
 #include <doctest/doctest.h>
 
@@ -82,7 +82,7 @@ Tensor timesteps(std::int64_t t, std::int64_t n) {
 const std::vector<std::size_t> data_states = {1, 2, 4};
 
 // The logits of E[x_0 | x_t] by Bayes' rule over the data.
-Denoiser exact_model(const NoiseSchedule& schedule) {
+BitNetwork exact_model(const NoiseSchedule& schedule) {
   const std::vector<Matrix> q = reach(schedule);
   return [q](const Tensor& x_t, const Tensor& t) {
     std::vector<double> logits;
@@ -110,7 +110,7 @@ Tensor bent_model(const Tensor& x_t, const Tensor& t) {
 }
 
 // model[t][x_t][x_{t-1}] = p(x_{t-1} | x_t).
-std::vector<Matrix> reverse_kernels(const BinomialDiffusion& process, const Denoiser& model) {
+std::vector<Matrix> reverse_kernels(const BinomialDiffusion& process, const BitNetwork& model) {
   std::vector<Matrix> list;
   const Tensor x = all_states();
   for (std::int64_t t = 0; t < process.schedule.timesteps(); ++t) {
@@ -128,7 +128,7 @@ std::vector<Matrix> reverse_kernels(const BinomialDiffusion& process, const Deno
 }
 
 // The bound for x_0, as the library adds it up: the expectation over x_t is exact.
-double bound(const BinomialDiffusion& process, const Denoiser& model, std::size_t x0) {
+double bound(const BinomialDiffusion& process, const BitNetwork& model, std::size_t x0) {
   const std::vector<Matrix> q = reach(process.schedule);
   const Tensor x_t = all_states();
   const Tensor clean = expand(slice(x_t, 0, std::int64_t(x0), std::int64_t(x0) + 1), x_t.shape());
@@ -144,7 +144,7 @@ double bound(const BinomialDiffusion& process, const Denoiser& model, std::size_
 
 // The same from its definition, E_q log(q(x_{1:T} | x_0) / p(x_{0:T})), one pair (x_{t-1}, x_t) at a
 // time; no posterior, no divergence.
-double bound_of_paths(const BinomialDiffusion& process, const Denoiser& model, std::size_t x0) {
+double bound_of_paths(const BinomialDiffusion& process, const BitNetwork& model, std::size_t x0) {
   const std::vector<Matrix> q = reach(process.schedule), p = reverse_kernels(process, model);
   double total = static_cast<double>(length) * std::log(2.0);  // -log p(x_T)
   for (std::int64_t t = 0; t < process.schedule.timesteps(); ++t) {
@@ -161,7 +161,7 @@ double bound_of_paths(const BinomialDiffusion& process, const Denoiser& model, s
 }
 
 // p(x_0) of the model, all paths added up.
-std::vector<double> likelihood(const BinomialDiffusion& process, const Denoiser& model) {
+std::vector<double> likelihood(const BinomialDiffusion& process, const BitNetwork& model) {
   const std::vector<Matrix> p = reverse_kernels(process, model);
   std::vector<double> x(states, 1.0 / states);
   for (auto m = p.rbegin(); m != p.rend(); ++m) {
@@ -252,8 +252,8 @@ TEST_CASE("binomial diffusion: the exact model's bound goes to the entropy as lo
   // that two meet with (1 / T)^2 at each of T steps, each time at a cost of about log T.
   const auto excess = [](std::int64_t T, bool told_time) {
     const BinomialDiffusion process{NoiseSchedule::jsd(T)};
-    const Denoiser exact = exact_model(process.schedule);
-    const Denoiser model = [&](const Tensor& x, const Tensor& t) {
+    const BitNetwork exact = exact_model(process.schedule);
+    const BitNetwork model = [&](const Tensor& x, const Tensor& t) {
       return exact(x, told_time ? t : Tensor::full(t.shape(), double(T / 2), DType::i64));
     };
     return bound(process, model, data_states[0]) - std::log(3.0);  // alike for all three
@@ -288,7 +288,7 @@ TEST_CASE("binomial diffusion: samples come from the model's distribution") {
     return sum;
   };
   CHECK(chi_squared(likelihood(process, bent_model)) < 24.3);  // 7 degrees, p = 0.001
-  const Denoiser other = [](const Tensor& x_t, const Tensor& t) {
+  const BitNetwork other = [](const Tensor& x_t, const Tensor& t) {
     return bent_model(x_t, t) + 0.1;
   };
   CHECK(chi_squared(likelihood(process, other)) > 24.3);

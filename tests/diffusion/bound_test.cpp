@@ -9,7 +9,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/likelihood/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
 #include "tests/diffusion/sampler_probe.h"

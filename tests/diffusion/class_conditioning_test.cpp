@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "autograd/ops/layout.h"
-#include "diffusion/drop_labels.h"
+#include "diffusion/objective/label_dropout.h"
 #include "tensor/graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"

@@ -8,7 +8,7 @@
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "tensor/error.h"

@@ -1,5 +1,5 @@
 // Denoising autoencoders against the closed forms of normal distributions and their mixtures.
-#include "diffusion/denoising_autoencoder.h"
+#include "diffusion/objective/denoising_autoencoder.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // EDM's preconditioning against second moments, exact by a design of four points, and against the
 // exact denoiser of Gaussian mixtures.
-#include "diffusion/edm.h"
+#include "diffusion/denoiser/edm.h"
 
 #include <doctest/doctest.h>
 
@@ -11,7 +11,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/mlp.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
 #include "tests/compare.h"

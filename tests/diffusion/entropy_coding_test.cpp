@@ -5,10 +5,10 @@
 #include <cmath>
 #include <limits>
 
-#include "diffusion/codec/block_coder.h"
-#include "diffusion/codec/pixel_coder.h"
-#include "diffusion/codec/range_coder.h"
-#include "diffusion/codec/sample_coder.h"
+#include "diffusion/likelihood/codec/block_coder.h"
+#include "diffusion/likelihood/codec/pixel_coder.h"
+#include "diffusion/likelihood/codec/range_coder.h"
+#include "diffusion/likelihood/codec/sample_coder.h"
 #include "tensor/error.h"
 
 using namespace ito;

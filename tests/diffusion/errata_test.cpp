@@ -12,7 +12,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"
 #include "tests/oracles/gaussian_mixture.h"

@@ -1,6 +1,6 @@
 // Guidance against Gaussian mixtures, whose classes are their components: the conditional and the
 // unconditional score and the classifier of noisy data are all known.
-#include "diffusion/guidance.h"
+#include "diffusion/denoiser/guidance.h"
 
 #include <doctest/doctest.h>
 
@@ -14,7 +14,7 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/classifier.h"
 #include "diffusion/models/unet.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
 #include "tests/compare.h"

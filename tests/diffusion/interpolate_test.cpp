@@ -1,4 +1,4 @@
-#include "diffusion/interpolate.h"
+#include "diffusion/sampling/interpolate.h"
 
 #include <doctest/doctest.h>
 

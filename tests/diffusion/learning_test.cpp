@@ -8,7 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "diffusion/models/time_embedding.h"
 #include "nn/adam.h"
 #include "nn/flat.h"

@@ -1,6 +1,4 @@
 // Limits of the estimate of x_0 against their definitions.
-#include "diffusion/limit_x0.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/quantile.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
 #include "tests/compare.h"

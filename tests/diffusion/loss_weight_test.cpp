@@ -1,5 +1,5 @@
 // Weights of the loss against the divergences that they stand for.
-#include "diffusion/loss_weight.h"
+#include "diffusion/objective/loss_weight.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/likelihood/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"

@@ -24,7 +24,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/flat.h"

@@ -1,5 +1,5 @@
 // What networks may predict: each kind by its definition, and from each to every other.
-#include "diffusion/prediction.h"
+#include "diffusion/denoiser/prediction.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"

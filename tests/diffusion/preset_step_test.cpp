@@ -13,7 +13,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "nn/adam.h"
 #include "tests/compare.h"
 #include "tests/diffusion/tiny_unet.h"

@@ -7,7 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
 #include "tests/compare.h"

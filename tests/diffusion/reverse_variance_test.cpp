@@ -1,6 +1,6 @@
 // The variances of a reverse step against the conditional variance of jointly normal x_s and x_t,
 // and the chain over some of the timesteps.
-#include "diffusion/reverse_variance.h"
+#include "diffusion/process/reverse_variance.h"
 
 #include <doctest/doctest.h>
 
@@ -11,9 +11,9 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/analytic_variance.h"
-#include "diffusion/respaced.h"
-#include "diffusion/variational_bound.h"
+#include "diffusion/denoiser/respaced.h"
+#include "diffusion/likelihood/analytic_variance.h"
+#include "diffusion/likelihood/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/oracles/gaussian_data.h"
 

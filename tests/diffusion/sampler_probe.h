@@ -8,7 +8,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "tests/oracles/gaussian_data.h"
 
 namespace ito::test {

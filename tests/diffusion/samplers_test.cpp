@@ -1,5 +1,5 @@
 // sample_ddim against the closed forms of Gaussian data, and what holds for every sampler.
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "diffusion/schedule.h"
+#include "diffusion/process/schedule.h"
 
 #include <doctest/doctest.h>
 

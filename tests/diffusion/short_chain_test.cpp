@@ -6,8 +6,8 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/respaced.h"
-#include "diffusion/samplers.h"
+#include "diffusion/denoiser/respaced.h"
+#include "diffusion/sampling/samplers.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"
 

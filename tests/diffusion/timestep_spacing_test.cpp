@@ -1,10 +1,9 @@
-#include "diffusion/timestep_spacing.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "diffusion/sampling/spacing.h"
 #include "tensor/error.h"
 
 using namespace ito;

@@ -7,7 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 #include "nn/adam.h"
 #include "nn/step_history.h"
 #include "tensor/graph.h"

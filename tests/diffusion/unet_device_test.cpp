@@ -6,7 +6,7 @@
 
 #include "autograd/ops/layout.h"
 #include "diffusion/models/time_embedding.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "tensor/graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"

@@ -11,7 +11,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/time_embedding.h"
-#include "diffusion/samplers.h"
+#include "diffusion/sampling/samplers.h"
 #include "nn/init.h"
 #include "nn/module.h"
 #include "tests/diffusion/tiny_unet.h"

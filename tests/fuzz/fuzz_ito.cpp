@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "autograd/ops/elementwise.h"
-#include "diffusion/codec/container.h"
+#include "diffusion/likelihood/codec/container.h"
 #include "tests/fuzz/fuzz.h"
 
 bool ito::fuzz::accepts(std::span<const std::uint8_t> input) {

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 
 namespace ito::test {
 

@@ -19,7 +19,7 @@
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
-#include "diffusion/gaussian_diffusion.h"
+#include "diffusion/denoiser/gaussian_diffusion.h"
 
 namespace ito::oracle {
 
