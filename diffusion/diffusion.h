@@ -4,11 +4,10 @@
 //   const NoiseSchedule schedule = NoiseSchedule::linear();
 #pragma once
 
-#include "diffusion/denoiser/edm.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/denoiser/condition.h"
 #include "diffusion/denoiser/guidance.h"
 #include "diffusion/denoiser/prediction.h"
-#include "diffusion/denoiser/respaced.h"
 #include "diffusion/denoiser/thresholding.h"
 #include "diffusion/evaluation/frechet.h"
 #include "diffusion/evaluation/kernel_distance.h"
@@ -35,6 +34,8 @@
 #include "diffusion/objective/timestep_sampler.h"
 #include "diffusion/process/binomial_diffusion.h"
 #include "diffusion/process/reverse_variance.h"
+#include "diffusion/process/level.h"
+#include "diffusion/process/path.h"
 #include "diffusion/process/schedule.h"
 #include "diffusion/sampling/interpolate.h"
 #include "diffusion/sampling/samplers.h"

@@ -83,6 +83,14 @@ Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& shape) {
   return reshape(x, Shape(sizes));
 }
 
+Tensor append_dims(const Tensor& v, const Tensor& x) {
+  if (x.rank() < 1) fail<ShapeError>("append_dims: x must be [N, ...]; got {}", x.str());
+  expect_shape("append_dims", "v", v, {x.size(0)});
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
+  shape[0] = x.size(0);
+  return reshape(v, shape);
+}
+
 Tensor expand(const Tensor& x, const Shape& shape) {
   expect_defined("expand", "x", x);
   if (broadcast("expand", x.shape(), shape) != shape) {

@@ -13,6 +13,10 @@ namespace ito {
 Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& shape);
 Tensor reshape(const Tensor& x, const Shape& shape);
 
+/// A number for each sample, v [N], in the shape that broadcasts against a batch x [N, ...]:
+/// [N, 1, ..., 1] with as many axes. Free. Throws ShapeError unless v is [N].
+Tensor append_dims(const Tensor& v, const Tensor& x);
+
 /// x repeated along its axes of size 1 (and along new leading axes) to `shape`. Copies.
 Tensor expand(const Tensor& x, const Shape& shape);
 

@@ -1,6 +1,7 @@
 #include "autograd/ops/reduce.h"
 
 #include <algorithm>
+#include <numeric>
 #include <limits>
 
 #include "autograd/engine.h"
@@ -108,6 +109,13 @@ Tensor max(const Tensor& x, std::vector<int> axes, bool keep_dims) {
                     const Tensor chosen = equal(x, highest);
                     return reshape(dy, kept) * (chosen / sum(chosen, axes, /*keep_dims=*/true));
                   }}});
+}
+
+Tensor mean_flat(const Tensor& x) {
+  if (x.rank() < 1) fail<ShapeError>("mean_flat: x must be [N, ...]; got {}", x.str());
+  std::vector<int> inner(static_cast<std::size_t>(x.rank() - 1));
+  std::iota(inner.begin(), inner.end(), 1);
+  return inner.empty() ? x : mean(x, inner);
 }
 
 Tensor logsumexp(const Tensor& x, std::vector<int> axes, bool keep_dims) {

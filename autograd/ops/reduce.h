@@ -13,6 +13,8 @@ namespace ito {
 Tensor sum(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
 /// Differentiates any number of times. Throws ShapeError when there is nothing to average.
 Tensor mean(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
+/// The mean over all axes but the first, of each sample of a batch: [N, ...] to [N].
+Tensor mean_flat(const Tensor& x);
 /// The gradient is shared equally among equal maxima. Throws ShapeError on empty axes.
 Tensor max(const Tensor& x, std::vector<int> axes = {}, bool keep_dims = false);
 /// log sum exp, without overflow. Differentiates any number of times.

@@ -9,77 +9,61 @@
 #include "tensor/check.h"
 
 namespace ito {
-namespace {
 
-void expect_labels(const char* op, const Tensor& labels, const Tensor& x_t) {
-  expect_defined(op, "labels", labels);
-  expect_dtype(op, "labels", labels, DType::i64);
-  expect_shape(op, "labels", labels, {x_t.size(0)});
+// Exact at scale 0 and 1, which unconditional + scale (conditional - unconditional) is not.
+Tensor classifier_free_guidance(const Tensor& unconditional, const Tensor& conditional,
+                                double scale) {
+  return (1.0 - scale) * unconditional + scale * conditional;
 }
 
-}  // namespace
-
-Denoiser conditional(LabelledDenoiser model, Tensor labels) {
-  return [=](const Tensor& x_t, const Tensor& t) {
-    expect_labels("conditional", labels, x_t);
-    return model(x_t, t, labels);
-  };
-}
-
-// Exact at gamma 0 and 1, which unconditional + gamma (conditional - unconditional) is not.
-Tensor guide(const Tensor& unconditional, const Tensor& conditional, double gamma) {
-  return (1.0 - gamma) * unconditional + gamma * conditional;
-}
-
-Denoiser guided(LabelledDenoiser model, Tensor labels, std::int64_t null_label, double gamma,
-                GuidancePasses passes) {
-  expect_dtype("guided", "labels", labels, DType::i64);
-  const Tensor null =
-      Tensor::full(labels.shape(), static_cast<double>(null_label), DType::i64, labels.device());
-  if (gamma == 1.0) return conditional(std::move(model), std::move(labels));
-  if (gamma == 0.0) return conditional(std::move(model), null);
-  return [=](const Tensor& x_t, const Tensor& t) {
-    expect_labels("guided", labels, x_t);
-    Tensor u, c;
+Network guided(ConditionalNetwork network, Condition condition, Condition null, double scale,
+               GuidancePasses passes) {
+  if (scale == 1.0) return conditional(std::move(network), std::move(condition));
+  if (scale == 0.0) return conditional(std::move(network), std::move(null));
+  const Condition both_conditions = concat(null, condition);
+  return [=](const Tensor& x, const Tensor& time) {
+    expect_condition("guided", condition, x);
+    Tensor unconditional, conditional;
     if (passes == GuidancePasses::one) {
-      const std::int64_t n = x_t.size(0);
-      const Tensor both =
-          model(concat({x_t, x_t}, 0), concat({t, t}, 0), concat({null, labels}, 0));
-      u = slice(both, 0, 0, n);
-      c = slice(both, 0, n, 2 * n);
+      const std::int64_t n = x.size(0);
+      const Tensor both = network(concat({x, x}, 0), concat({time, time}, 0), both_conditions);
+      unconditional = slice(both, 0, 0, n);
+      conditional = slice(both, 0, n, 2 * n);
     } else {
-      u = model(x_t, t, null);
-      c = model(x_t, t, labels);
+      unconditional = network(x, time, null);
+      conditional = network(x, time, condition);
     }
-    const NetworkOutput asked = split_output(c, x_t);
-    const Tensor output = guide(split_output(u, x_t).prediction, asked.prediction, gamma);
+    const NetworkOutput asked = split_output(conditional, x);
+    const Tensor output = classifier_free_guidance(split_output(unconditional, x).prediction,
+                                                   asked.prediction, scale);
     return asked.variance.defined() ? concat({output, asked.variance}) : output;
   };
 }
 
-ScoreShift classifier_shift(NoisyClassifier classifier, Tensor labels, double scale) {
-  return [=](const Tensor& x_t, const Tensor& t) {
-    expect_labels("classifier_shift", labels, x_t);
+Condition same_label(std::int64_t label, std::int64_t n, Device device) {
+  return {Tensor::full({n}, static_cast<double>(label), DType::i64, device)};
+}
+
+ScoreShift classifier_guidance(NoisyClassifier classifier, Tensor labels, double scale) {
+  return [=](const Tensor& x_t, const Levels& levels) {
+    expect_condition("classifier_guidance", {labels}, x_t);
     const EnableGrad on;  // samplers switch it off
     const Tensor x = parameter(detach(x_t));
     const auto n = static_cast<double>(x_t.size(0));
-    const Tensor log_p = -n * cross_entropy(classifier(x, t), labels);  // summed over the samples
+    // Summed over the samples.
+    const Tensor log_p = -n * cross_entropy(classifier(x, levels.time), labels);
     return scale * grad(log_p, {x})[0];
   };
 }
 
-// With d the shift of the score, that of eps is -sigma d, and x0 = (x_t - sigma eps) / alpha
-// follows it.
-Denoiser shifted(GaussianDiffusion process, Denoiser model, ScoreShift shift) {
-  return [=](const Tensor& x_t, const Tensor& t) {
-    const NoiseLevel level = process.noise_level(t, x_t);
-    const auto [output, variance] = split_output(model(x_t, t), x_t);
-    SignalAndNoise x = explain(process.prediction, output, x_t, level, process.sigma_data);
-    const Tensor d = shift(x_t, t);
-    x.eps = x.eps - level.sigma * d;
-    x.x0 = x.x0 + square(level.sigma) / level.alpha * d;
-    const Tensor moved = output_for(process.prediction, x, level, process.sigma_data);
-    return variance.defined() ? concat({moved, variance}) : moved;
+// With d the shift of the score, that of eps is -sigma d, and x0 = (x - sigma eps) / alpha follows.
+Denoiser shifted(Denoiser model, ScoreShift shift) {
+  return [=](const Tensor& x, const Levels& levels) {
+    Denoised denoised = model(x, levels);
+    const Tensor d = shift(x, levels);
+    denoised.eps = denoised.eps - levels.sigma * d;
+    denoised.x0 = denoised.x0 + square(levels.sigma) / levels.alpha * d;
+    return denoised;
   };
 }
 

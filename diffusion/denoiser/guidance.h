@@ -1,60 +1,56 @@
-// Conditioning and guidance: from a network that knows class labels, or a classifier beside one that
-// does not, to a Denoiser for one batch of labels, which every sampler takes.
+// Guidance: from a network that is told classes, or a classifier beside one that is not, to a
+// denoiser that is led towards a condition. Every sampler takes the result.
 //
-//   const Denoiser model = guided(network, labels, null_label, 3.0);           // no classifier
-//   const Denoiser model = shifted(process, network, classifier_shift(classifier, labels, 3.0));
-//   const Tensor x0 = sample_ddim(process, model, x_T, rng, {.limit_x0 = clip_x0});
+//   const Network led = guided(network, {.labels = labels}, null_condition, 3.0);  // no classifier
+//   const Denoiser model = parametrization.denoiser(led);
+//   const Denoiser model = shifted(parametrization.denoiser(network),
+//                                  classifier_guidance(classifier, labels, 3.0));
 //
-// Both move the score of x_t towards more of grad log p(label | x_t); with exact networks they are
-// one: score(x_t) + gamma grad log p(label | x_t) for the same gamma. The labels are i64 [N] on the
-// device of x_t, one for each sample of the batch. Networks may predict eps, x0 or v.
+// Both move the score of x towards more of grad log p(condition | x); with exact networks they are
+// one: score(x) + scale grad log p(condition | x) for the same scale. Networks may predict anything.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/condition.h"
+#include "diffusion/denoiser/parametrization.h"
 #include "tensor/tensor.h"
 
 namespace ito {
 
-/// A class-conditional network: as a Denoiser, with labels i64 [N] in [0, number of classes]. The
-/// value number of classes is the null class, "any": what dropped labels are trained as.
-using LabelledDenoiser =
-    std::function<Tensor(const Tensor& x_t, const Tensor& t, const Tensor& labels)>;
+/// Classifier-free guidance of two predictions: (1 - scale) unconditional + scale conditional, with
+/// scale 0 the unconditional, 1 the conditional one, above 1 guidance proper. Ho & Salimans 2022
+/// (arXiv 2207.12598, eq. 6) write (1 + w) conditional - w unconditional: scale = 1 + w.
+Tensor classifier_free_guidance(const Tensor& unconditional, const Tensor& conditional,
+                                double scale);
 
-/// The network asked for `labels`. Throws ShapeError when x_t has another number of samples.
-Denoiser conditional(LabelledDenoiser model, Tensor labels);
-
-/// Classifier-free guidance of two predictions: (1 - gamma) unconditional + gamma conditional, with
-/// gamma 0 the unconditional, 1 the conditional one, above 1 guidance proper. Ho & Salimans 2022
-/// (arXiv 2207.12598, eq. 6) write (1 + w) conditional - w unconditional: gamma = 1 + w.
-Tensor guide(const Tensor& unconditional, const Tensor& conditional, double gamma);
-
-/// How often the guided network is asked: once with a batch of 2 N, or twice with N (half the
-/// memory).
+/// Whether guidance evaluates one batch of 2 N or two of N (half the memory).
 enum class GuidancePasses { one, two };
 
-/// guide() of the network asked for `labels` and for `null_label`. At gamma 0 and 1 only the one
-/// that counts is asked. What the network learnt of the reverse step's variance is the conditional
-/// one's. Throws ShapeError when x_t has another number of samples than labels.
-Denoiser guided(LabelledDenoiser model, Tensor labels, std::int64_t null_label, double gamma,
-                GuidancePasses passes = GuidancePasses::one);
+/// classifier_free_guidance() of the network's outputs for `condition` and for `null`. At scale 0
+/// and 1 only the one that counts is evaluated. The variance that a network has learned is taken
+/// from the conditional output. Throws ShapeError when x has another number of samples than a
+/// condition.
+Network guided(ConditionalNetwork network, Condition condition, Condition null, double scale,
+               GuidancePasses passes = GuidancePasses::one);
 
-/// What is added to the score of x_t, in the shape of x_t.
-using ScoreShift = std::function<Tensor(const Tensor& x_t, const Tensor& t)>;
+/// The condition that asks n samples for the same label: i64 [n].
+Condition same_label(std::int64_t label, std::int64_t n, Device device = Device::cpu());
 
-/// (x_t, t) to logits [N, classes] of p(label | x_t): a Classifier trained on noisy images is one.
-using NoisyClassifier = std::function<Tensor(const Tensor& x_t, const Tensor& t)>;
+/// What is added to the score of x, in the shape of x.
+using ScoreShift = std::function<Tensor(const Tensor& x, const Levels& levels)>;
+
+/// (x, time) to logits [N, classes] of p(label | x): a Classifier trained on noisy images is one.
+using NoisyClassifier = std::function<Tensor(const Tensor& x, const Tensor& time)>;
 
 /// Classifier guidance (Dhariwal & Nichol 2021, arXiv 2105.05233, section 4): scale times the
-/// gradient of log p(label | x_t) with respect to x_t.
-ScoreShift classifier_shift(NoisyClassifier classifier, Tensor labels, double scale);
+/// gradient of log p(label | x) with respect to x. Labels are i64 [N].
+ScoreShift classifier_guidance(NoisyClassifier classifier, Tensor labels, double scale);
 
-/// The network whose score is that of `model` plus the shift: eps - sigma_t shift (their Algorithm
-/// 2), the same in x0 or v. For every sampler; DDPM may instead shift the mean of each step by the
-/// variance times `shift` (their Algorithm 1): DdpmOptions::shift_mean. For x0 and v alpha_bar_t
-/// must not be 0.
-Denoiser shifted(GaussianDiffusion process, Denoiser model, ScoreShift shift);
+/// The denoiser whose score is that of `model` plus the shift: eps - sigma shift (their Algorithm
+/// 2). For every sampler; DDPM may instead shift the mean of each step by the variance times `shift`
+/// (their Algorithm 1): DdpmOptions::shift_mean. Where alpha is 0 the estimate of x0 is not finite.
+Denoiser shifted(Denoiser model, ScoreShift shift);
 
 }  // namespace ito

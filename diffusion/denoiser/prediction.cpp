@@ -35,137 +35,64 @@ bool needs_signal(Prediction prediction) {
   return prediction == Prediction::epsilon || prediction == Prediction::score;
 }
 
-SignalAndNoise explain(Prediction kind, const Tensor& output, const Tensor& x_t,
-                       const NoiseLevel& level, double sigma_data) {
-  switch (kind) {
+Tensor x0_from_epsilon(const Tensor& eps, const Tensor& x, const Levels& levels) {
+  return (x - levels.sigma * eps) / levels.alpha;
+}
+
+Tensor epsilon_from_x0(const Tensor& x0, const Tensor& x, const Levels& levels) {
+  return (x - levels.alpha * x0) / levels.sigma;
+}
+
+Tensor standard_deviation(const Levels& levels, double sigma_data) {
+  return sqrt(square(levels.sigma) + square(sigma_data * levels.alpha));
+}
+
+SignalAndNoise to_x0_eps(Prediction prediction, const Tensor& output, const Tensor& x,
+                         const Levels& levels, double sigma_data) {
+  const auto& [time, alpha, sigma] = levels;
+  switch (prediction) {
     case Prediction::epsilon:
-      return {x0_from_epsilon(output, x_t, level), output};
+      return {x0_from_epsilon(output, x, levels), output};
     case Prediction::x0:
-      return {output, epsilon_from_x0(output, x_t, level)};
+      return {output, epsilon_from_x0(output, x, levels)};
+    case Prediction::v:  // (x, v) is (x_0, eps) turned by the angle with cosine alpha, sine sigma
+      return {alpha * x - sigma * output, sigma * x + alpha * output};
+    case Prediction::score: {
+      const Tensor eps = -sigma * output;
+      return {x0_from_epsilon(eps, x, levels), eps};
+    }
+    case Prediction::edm: {  // x0 = c_skip x + c_out F, for x / alpha at the level sigma / alpha
+      const Tensor n = standard_deviation(levels, sigma_data);
+      return {
+          sigma_data * sigma_data * alpha * x / square(n) + sigma_data * sigma * output / n,
+          sigma * x / square(n) - sigma_data * alpha * output / n,
+      };
+    }
+    case Prediction::flow:  // x and eps - x_0 are two equations in x_0 and eps
+      break;
+  }
+  return {(x - sigma * output) / (alpha + sigma), (x + alpha * output) / (alpha + sigma)};
+}
+
+Tensor target(Prediction prediction, const Tensor& x0, const Tensor& eps, const Levels& levels,
+              double sigma_data) {
+  const auto& [time, alpha, sigma] = levels;
+  switch (prediction) {
+    case Prediction::epsilon:
+      return eps;
+    case Prediction::x0:
+      return x0;
     case Prediction::v:
-      return {x0_from_v(output, x_t, level), epsilon_from_v(output, x_t, level)};
+      return alpha * eps - sigma * x0;
     case Prediction::score:
-      return {x0_from_score(output, x_t, level), epsilon_from_score(output, level)};
+      return -eps / sigma;
     case Prediction::edm:
-      return {x0_from_edm(output, x_t, level, sigma_data),
-              epsilon_from_edm(output, x_t, level, sigma_data)};
+      return (sigma / sigma_data * x0 - sigma_data * alpha * eps) /
+             standard_deviation(levels, sigma_data);
     case Prediction::flow:
       break;
   }
-  return {x0_from_flow(output, x_t, level), epsilon_from_flow(output, x_t, level)};
-}
-
-Tensor output_for(Prediction kind, const SignalAndNoise& x, const NoiseLevel& level,
-                  double sigma_data) {
-  switch (kind) {
-    case Prediction::epsilon:
-      return x.eps;
-    case Prediction::x0:
-      return x.x0;
-    case Prediction::v:
-      return v_from_x0_epsilon(x.x0, x.eps, level);
-    case Prediction::score:
-      return score_from_epsilon(x.eps, level);
-    case Prediction::edm:
-      return edm_from_x0_epsilon(x.x0, x.eps, level, sigma_data);
-    case Prediction::flow:
-      break;
-  }
-  return x.eps - x.x0;
-}
-
-// x_t = alpha x_0 + sigma eps, solved for one of the two.
-
-Tensor x0_from_epsilon(const Tensor& eps, const Tensor& x_t, const NoiseLevel& level) {
-  return (x_t - level.sigma * eps) / level.alpha;
-}
-
-Tensor epsilon_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level) {
-  return (x_t - level.alpha * x0) / level.sigma;
-}
-
-// (x_t, v) is (x_0, eps) turned by the angle whose cosine is alpha and whose sine is sigma.
-
-Tensor x0_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level) {
-  return level.alpha * x_t - level.sigma * v;
-}
-
-Tensor epsilon_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level) {
-  return level.sigma * x_t + level.alpha * v;
-}
-
-Tensor v_from_x0_epsilon(const Tensor& x0, const Tensor& eps, const NoiseLevel& level) {
-  return level.alpha * eps - level.sigma * x0;
-}
-
-Tensor v_from_epsilon(const Tensor& eps, const Tensor& x_t, const NoiseLevel& level) {
-  return (eps - level.sigma * x_t) / level.alpha;
-}
-
-Tensor v_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level) {
-  return (level.alpha * x_t - x0) / level.sigma;
-}
-
-// x_t and eps - x_0 are two equations in x_0 and eps.
-
-Tensor x0_from_flow(const Tensor& flow, const Tensor& x_t, const NoiseLevel& level) {
-  return (x_t - level.sigma * flow) / (level.alpha + level.sigma);
-}
-
-Tensor epsilon_from_flow(const Tensor& flow, const Tensor& x_t, const NoiseLevel& level) {
-  return (x_t + level.alpha * flow) / (level.alpha + level.sigma);
-}
-
-// With n = sqrt(sigma^2 + alpha^2 sigma_data^2), the standard deviation of x_t,
-// F = (sigma / sigma_data x_0 - alpha sigma_data eps) / n.
-
-namespace {
-
-Tensor deviation(const NoiseLevel& level, double sigma_data) {
-  return sqrt(square(level.sigma) + square(sigma_data * level.alpha));
-}
-
-}  // namespace
-
-Tensor x0_from_edm(const Tensor& f, const Tensor& x_t, const NoiseLevel& level, double sigma_data) {
-  const Tensor n = deviation(level, sigma_data);
-  return sigma_data * sigma_data * level.alpha * x_t / square(n) + sigma_data * level.sigma * f / n;
-}
-
-Tensor epsilon_from_edm(const Tensor& f, const Tensor& x_t, const NoiseLevel& level,
-                        double sigma_data) {
-  const Tensor n = deviation(level, sigma_data);
-  return level.sigma * x_t / square(n) - sigma_data * level.alpha * f / n;
-}
-
-Tensor edm_from_x0_epsilon(const Tensor& x0, const Tensor& eps, const NoiseLevel& level,
-                           double sigma_data) {
-  return (level.sigma / sigma_data * x0 - sigma_data * level.alpha * eps) /
-         deviation(level, sigma_data);
-}
-
-// score = -eps / sigma.
-
-Tensor score_from_epsilon(const Tensor& eps, const NoiseLevel& level) { return -eps / level.sigma; }
-
-Tensor epsilon_from_score(const Tensor& score, const NoiseLevel& level) {
-  return -level.sigma * score;
-}
-
-Tensor x0_from_score(const Tensor& score, const Tensor& x_t, const NoiseLevel& level) {
-  return x0_from_epsilon(epsilon_from_score(score, level), x_t, level);
-}
-
-Tensor v_from_score(const Tensor& score, const Tensor& x_t, const NoiseLevel& level) {
-  return v_from_epsilon(epsilon_from_score(score, level), x_t, level);
-}
-
-Tensor score_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level) {
-  return score_from_epsilon(epsilon_from_x0(x0, x_t, level), level);
-}
-
-Tensor score_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level) {
-  return score_from_epsilon(epsilon_from_v(v, x_t, level), level);
+  return eps - x0;
 }
 
 }  // namespace ito

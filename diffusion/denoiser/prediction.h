@@ -1,6 +1,5 @@
-// What a denoising network may predict, and how to turn one prediction into another.
-//
-// With x_t = alpha x_0 + sigma eps, all of these carry the same information:
+// What a denoising network may predict. With x = alpha x_0 + sigma eps all of these carry the same
+// information, and one follows from another:
 //   eps    the noise (Ho et al. 2020)             x0    the clean image
 //   v      alpha eps - sigma x_0 (Salimans & Ho 2022, arXiv 2202.00512)
 //   score  the gradient of log q(x_t | x_0) = -eps / sigma (Song et al. 2021, arXiv 2011.13456)
@@ -9,15 +8,19 @@
 //   flow   eps - x_0, the velocity of the straight line from x_0 to eps (Liu et al. 2022, arXiv
 //          2209.03003)
 //
-//   const NoiseLevel level = process.noise_level(t, x_t);      // one alpha and sigma per sample
-//   const Tensor x0 = x0_from_epsilon(eps_hat, x_t, level);
+//   const Levels levels = schedule.levels(t, x0);
+//   const Tensor v = target(Prediction::v, x0, eps, levels);
+//   const auto [x0_hat, eps_hat] = to_x0_eps(Prediction::v, v, x_t, levels);
 //
-// All are exact, differentiated, and element by element. Those with v need alpha^2 + sigma^2 = 1
-// (variance preserving); the others hold for any alpha and sigma. Where alpha is small, going from
-// eps to x0 divides by it: an error in eps is amplified by sigma / alpha, 157 at the last step of
-// the linear schedule and 2e4 at that of the cosine one.
+// All are exact, differentiated, and element by element, for any alpha and sigma; v needs
+// alpha^2 + sigma^2 = 1. Where alpha is small, going from eps to x0 divides by it: an error in eps is
+// amplified by sigma / alpha, 157 at the last step of the linear schedule and 2e4 at that of the
+// cosine one.
 #pragma once
 
+#include <string>
+
+#include "diffusion/process/level.h"
 #include "tensor/tensor.h"
 
 namespace ito {
@@ -32,54 +35,26 @@ Prediction prediction_from_name(const std::string& name);
 /// Whether it says nothing about x_0 where alpha is 0: true of epsilon and score.
 bool needs_signal(Prediction prediction);
 
-/// x_t = alpha x_0 + sigma eps. Both broadcast against x_t: [N, 1, ..., 1], or scalars.
-struct NoiseLevel {
-  Tensor alpha;
-  Tensor sigma;
-};
-
-/// The two halves of x_t.
+/// The two parts of x = alpha x0 + sigma eps.
 struct SignalAndNoise {
   Tensor x0;
   Tensor eps;
 };
 
-/// What an output of any kind says about x_t. `sigma_data` is read by edm alone.
-SignalAndNoise explain(Prediction kind, const Tensor& output, const Tensor& x_t,
-                       const NoiseLevel& level, double sigma_data = 0.5);
-/// The way back: the output that says x0 and eps.
-Tensor output_for(Prediction kind, const SignalAndNoise& x, const NoiseLevel& level,
-                  double sigma_data = 0.5);
+/// The estimates of x0 and eps that an output for x stands for. `sigma_data` is read by edm alone.
+SignalAndNoise to_x0_eps(Prediction prediction, const Tensor& output, const Tensor& x,
+                         const Levels& levels, double sigma_data = 0.5);
 
-// One by one.
+/// The inverse: the output that stands for x0 and eps, which is what a network is trained towards. A
+/// score is far from variance 1 and needs a loss weight of its own.
+Tensor target(Prediction prediction, const Tensor& x0, const Tensor& eps, const Levels& levels,
+              double sigma_data = 0.5);
 
-Tensor x0_from_epsilon(const Tensor& eps, const Tensor& x_t, const NoiseLevel& level);
-Tensor x0_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level);
-Tensor x0_from_score(const Tensor& score, const Tensor& x_t, const NoiseLevel& level);
+/// x = alpha x0 + sigma eps, solved for x0 and for eps.
+Tensor x0_from_epsilon(const Tensor& eps, const Tensor& x, const Levels& levels);
+Tensor epsilon_from_x0(const Tensor& x0, const Tensor& x, const Levels& levels);
 
-Tensor epsilon_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level);
-Tensor epsilon_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level);
-Tensor epsilon_from_score(const Tensor& score, const NoiseLevel& level);
-
-Tensor v_from_epsilon(const Tensor& eps, const Tensor& x_t, const NoiseLevel& level);
-Tensor v_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level);
-Tensor v_from_score(const Tensor& score, const Tensor& x_t, const NoiseLevel& level);
-/// v by its definition, from both.
-Tensor v_from_x0_epsilon(const Tensor& x0, const Tensor& eps, const NoiseLevel& level);
-
-Tensor x0_from_flow(const Tensor& flow, const Tensor& x_t, const NoiseLevel& level);
-Tensor epsilon_from_flow(const Tensor& flow, const Tensor& x_t, const NoiseLevel& level);
-
-/// D = c_skip x + c_out F for x = x_t / alpha at the level sigma / alpha.
-Tensor x0_from_edm(const Tensor& f, const Tensor& x_t, const NoiseLevel& level, double sigma_data);
-Tensor epsilon_from_edm(const Tensor& f, const Tensor& x_t, const NoiseLevel& level,
-                        double sigma_data);
-/// F by its definition, from both. -v for sigma_data = 1 and alpha^2 + sigma^2 = 1.
-Tensor edm_from_x0_epsilon(const Tensor& x0, const Tensor& eps, const NoiseLevel& level,
-                           double sigma_data);
-
-Tensor score_from_epsilon(const Tensor& eps, const NoiseLevel& level);
-Tensor score_from_x0(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level);
-Tensor score_from_v(const Tensor& v, const Tensor& x_t, const NoiseLevel& level);
+/// sqrt(sigma^2 + alpha^2 sigma_data^2), the standard deviation of x.
+Tensor standard_deviation(const Levels& levels, double sigma_data);
 
 }  // namespace ito

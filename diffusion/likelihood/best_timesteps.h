@@ -2,12 +2,13 @@
 // by dynamic programming (Watson et al. 2021, arXiv 2106.03802; with the analytic variance Bao et
 // al. 2022, arXiv 2201.06503, section 5).
 //
-//   const std::vector<double> m = explained_noise(process, model, images, rng);     // once
-//   const std::vector<std::int64_t> visited = best_timesteps(process.schedule, m, 25);
+//   const std::vector<double> m = explained_noise(model, images, schedule.levels(), rng);  // once
+//   const std::vector<std::int64_t> visited = best_timesteps(schedule, m, 25);
+//   sample_ddpm(model, x_T, sampling_levels(schedule, visited), rng);
 //
 // With the best variance sigma^2 the expected term of a step from t to s is log(sigma^2 /
 // beta_tilde) / 2 per element: a cost for each pair of timesteps, which add up along a chain. That
-// is the likelihood's choice; images may look better with another (timestep_spacing.h).
+// is the likelihood's choice; images may look better with another (spacing.h).
 #pragma once
 
 #include <cstdint>

@@ -25,18 +25,14 @@ Tensor by_timestep(const NoiseSchedule& schedule, DType dtype, Device device,
   return convert(Tensor::from(values, {schedule.timesteps()}), dtype).to(device);
 }
 
-// Rows of a table at t [N], shaped to broadcast with x [N, ...].
-Tensor at(const Tensor& table, const Tensor& t, const Tensor& x) {
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
-  shape[0] = t.numel();
-  return reshape(gather(table, t), shape);
+// The level that the step at timestep t leads to.
+Level level_before(const NoiseSchedule& schedule, std::int64_t t) {
+  return t == 0 ? Level::clean() : schedule.level(t - 1);
 }
 
-// The mean over each sample's elements: [N, ...] to [N].
-Tensor mean_of_each(const Tensor& x) {
-  std::vector<int> inner(static_cast<std::size_t>(x.rank() - 1));
-  std::iota(inner.begin(), inner.end(), 1);
-  return inner.empty() ? x : mean(x, inner);
+// Rows of a table at t [N], shaped to broadcast with x [N, ...].
+Tensor at(const Tensor& table, const Tensor& t, const Tensor& x) {
+  return append_dims(gather(table, t), x);
 }
 
 // KL(N(m, a) || N(m, b)) with log_ratio = log(b / a).
@@ -59,7 +55,8 @@ double fixed_log_variance(const NoiseSchedule& schedule, const BoundOptions& opt
       analytic ? options.mean_squared_eps[static_cast<std::size_t>(t)] : 1.0;
   constexpr double floor = 1e-12;
   return std::log(
-      std::max(reverse_variance(schedule, t, t - 1, options.variance, mean_squared_eps), floor));
+      std::max(reverse_variance(schedule.level(t), level_before(schedule, t),
+                                            options.variance, mean_squared_eps), floor));
 }
 
 double mean_of(const std::vector<double>& values) {
@@ -101,38 +98,36 @@ void accumulate(BoundTable& table, const BoundTerms& terms, const std::vector<st
 
 }  // namespace
 
-VariationalBound::VariationalBound(GaussianDiffusion process, BoundOptions options, DType dtype,
+VariationalBound::VariationalBound(NoiseSchedule schedule, BoundOptions options, DType dtype,
                                    Device device)
-    : process_(std::move(process)), options_(std::move(options)) {
-  const NoiseSchedule& schedule = process_.schedule;
+    : schedule_(std::move(schedule)), options_(std::move(options)) {
   const auto given = static_cast<std::int64_t>(options_.mean_squared_eps.size());
-  if (options_.variance == ReverseVariance::analytic && given != schedule.timesteps()) {
+  if (options_.variance == ReverseVariance::analytic && given != schedule_.timesteps()) {
     fail<ValueError>(
         "VariationalBound: the analytic variance needs a mean_squared_eps for each of the {} "
         "timesteps; got {}",
-        schedule.timesteps(), given);
+        schedule_.timesteps(), given);
   }
   const auto table = [&](const std::function<double(std::int64_t)>& f) {
-    return by_timestep(schedule, dtype, device, f);
+    return by_timestep(schedule_, dtype, device, f);
   };
   const auto log_variance = [&](std::int64_t t) {
-    return fixed_log_variance(schedule, options_, t);
+    return fixed_log_variance(schedule_, options_, t);
   };
   log_variance_ = table(log_variance);
-  log_beta_ = table([&](std::int64_t t) { return std::log(schedule.beta(t)); });
-  log_beta_tilde_ = table([&](std::int64_t t) { return schedule.log_beta_tilde_clipped(t); });
-  weight_x0_ = table([&](std::int64_t t) { return posterior_step(schedule, t, t - 1).weight_x0; });
+  log_beta_ = table([&](std::int64_t t) { return std::log(schedule_.beta(t)); });
+  log_beta_tilde_ = table([&](std::int64_t t) { return schedule_.log_beta_tilde_clipped(t); });
+  weight_x0_ = table([&](std::int64_t t) { return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x0; });
   weight_x_t_ =
-      table([&](std::int64_t t) { return posterior_step(schedule, t, t - 1).weight_x_t; });
+      table([&](std::int64_t t) { return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x_t; });
   variance_kl_ = table([&](std::int64_t t) {
-    return divergence_of_variances(log_variance(t) - schedule.log_beta_tilde_clipped(t));
+    return divergence_of_variances(log_variance(t) - schedule_.log_beta_tilde_clipped(t));
   });
 }
 
 Tensor VariationalBound::prior(const Tensor& x0) const {
-  const NoiseSchedule& schedule = process_.schedule;
-  const double signal = schedule.alpha_bar(schedule.timesteps() - 1);
-  return mean_of_each(0.5 * signal * square(x0)) + schedule.prior_kl(0.0);
+  const double signal = schedule_.alpha_bar(schedule_.timesteps() - 1);
+  return mean_flat(0.5 * signal * square(x0)) + schedule_.prior_kl(0.0);
 }
 
 Tensor VariationalBound::log_variance(const Tensor& learned, const Tensor& t,
@@ -149,21 +144,20 @@ Tensor VariationalBound::log_variance(const Tensor& learned, const Tensor& t,
 
 ReverseStep VariationalBound::reverse_step(const Denoiser& model, const Tensor& x_t,
                                            const Tensor& t) const {
-  const Denoised d = process_.denoise(model, x_t, t, options_.limit_x0);
+  const Denoised d = model(x_t, schedule_.levels(t, x_t));
   return {at(weight_x0_, t, x_t) * d.x0 + at(weight_x_t_, t, x_t) * x_t,
           log_variance(d.variance, t, x_t), d.x0};
 }
 
 BoundTerms VariationalBound::terms(const Denoiser& model, const Tensor& x0, const Tensor& t,
                                    const Tensor& eps) const {
-  const Tensor x_t = process_.add_noise(x0, t, eps);
-  return terms_of(model(x_t, t), x_t, x0, t, eps);
+  const Levels levels = schedule_.levels(t, x0);
+  const Tensor x_t = add_noise(x0, eps, levels);
+  return terms_of(model(x_t, levels), x_t, x0, t, eps);
 }
 
-BoundTerms VariationalBound::terms_of(const Tensor& output, const Tensor& x_t, const Tensor& x0,
+BoundTerms VariationalBound::terms_of(const Denoised& d, const Tensor& x_t, const Tensor& x0,
                                       const Tensor& t, const Tensor& eps) const {
-  const Denoiser model = [&](const Tensor&, const Tensor&) { return output; };
-  const Denoised d = process_.denoise(model, x_t, t, options_.limit_x0);
   const Tensor log_sigma2 = log_variance(d.variance, t, x_t);
   const Tensor x0_error = square(x0 - d.x0);
 
@@ -175,15 +169,15 @@ BoundTerms VariationalBound::terms_of(const Tensor& output, const Tensor& x_t, c
   const Tensor of_means = 0.5 * square(at(weight_x0_, t, x_t)) * exp(-log_sigma2) * x0_error;
   const Tensor decoder = -decoder_log_probability(x0, d.x0, log_sigma2, options_.decoder);
   const Tensor is_decoder = reshape(convert(t, x0.dtype()), at(weight_x0_, t, x_t).shape()) < 0.5;
-  return {mean_of_each(where(is_decoder, decoder, of_variances + of_means)), mean_of_each(x0_error),
-          mean_of_each(square(eps - d.eps))};
+  return {mean_flat(where(is_decoder, decoder, of_variances + of_means)), mean_flat(x0_error),
+          mean_flat(square(eps - d.eps))};
 }
 
 BoundTable VariationalBound::evaluate(const Denoiser& model, const Tensor& x0, Rng rng) const {
   const NoGrad no_grad;
   const std::uint64_t first_sample = rng.first_sample();
-  BoundTable table = empty_table(process_.schedule.timesteps(), prior(x0));
-  for (std::int64_t t = 0; t < process_.schedule.timesteps(); ++t) {
+  BoundTable table = empty_table(schedule_.timesteps(), prior(x0));
+  for (std::int64_t t = 0; t < schedule_.timesteps(); ++t) {
     rng.seek(static_cast<std::uint64_t>(t) + 1, first_sample);
     const Tensor eps = randn(rng, x0.shape(), x0.dtype(), x0.device());
     const std::vector<std::int64_t> of_each(table.of_image.size(), t);
@@ -196,7 +190,7 @@ BoundTable VariationalBound::evaluate(const Denoiser& model, const Tensor& x0, R
 BoundTable VariationalBound::estimate(const Denoiser& model, const Tensor& x0, Rng rng,
                                       std::int64_t draws) const {
   const NoGrad no_grad;
-  const std::int64_t T = process_.schedule.timesteps();
+  const std::int64_t T = schedule_.timesteps();
   if (draws < 1 || T < 2) {
     fail<ValueError>("VariationalBound: needs at least one draw of two timesteps; got {} of {}",
                      draws, T);

@@ -5,21 +5,24 @@
 //   L_{t-1}  KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), for t = T .. 2
 //   L_0      -log p(x_0 | x_1), the decoder
 //
-//   const VariationalBound bound(process, {.variance = ReverseVariance::beta_tilde});
+//   const Denoiser model = parametrization.denoiser(network);
+//   const VariationalBound bound(schedule, {.variance = ReverseVariance::beta_tilde});
 //   BoundTable table = bound.evaluate(model, x0, rng);    // every term, for a batch of images
 //   table.add(bound.evaluate(model, more, rng));
 //   table.bits_per_dimension();
 //
 // Everything is in nats per element ("dimension"); divide by ln 2 for bits. Timesteps count from 0
 // as everywhere in the code: the term at t is the step from x_t to x_{t-1}, and the one at 0 is the
-// decoder. For a chain over some of the timesteps pass a respaced process and model (respaced.h):
-// the bound of that shorter chain comes out.
+// decoder. For the bound of a chain over some of the timesteps pass schedule.respaced(visited), with
+// the same denoiser.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/process/reverse_variance.h"
+#include "diffusion/process/schedule.h"
 #include "diffusion/likelihood/discretized_likelihood.h"
 #include "tensor/rng.h"
 
@@ -31,7 +34,6 @@ struct BoundOptions {
   Decoder decoder = Decoder::tanh_bins;
   /// For `analytic`: E[eps_hat^2] or explained noise by timestep, [T] (analytic_variance.h).
   std::vector<double> mean_squared_eps = {};
-  X0Limit limit_x0 = {};  ///< for each estimate of x0; clip_x0 is usual for images
 };
 
 /// The term at the timestep t of each sample, [N] each, averages over a sample's elements.
@@ -73,10 +75,10 @@ class VariationalBound {
  public:
   /// `dtype` and `device` are those of the images. Throws ValueError when mean_squared_eps is not
   /// one number per timestep for `analytic`.
-  VariationalBound(GaussianDiffusion process, BoundOptions options, DType dtype = DType::f32,
+  VariationalBound(NoiseSchedule schedule, BoundOptions options, DType dtype = DType::f32,
                    Device device = Device::cpu());
 
-  const GaussianDiffusion& process() const { return process_; }
+  const NoiseSchedule& schedule() const { return schedule_; }
 
   /// L_T of each image x0 [N, ...]: [N].
   Tensor prior(const Tensor& x0) const;
@@ -84,13 +86,13 @@ class VariationalBound {
   /// p(x_{t-1} | x_t) for t i64 [N].
   ReverseStep reverse_step(const Denoiser& model, const Tensor& x_t, const Tensor& t) const;
 
-  /// The term at t [N] of each x0, at x_t = add_noise(x0, t, eps): an estimate of its mean over
-  /// eps. Differentiated, and free of host work inside a graph: also a training loss.
+  /// The term at t [N] of each x0, at x_t = alpha x0 + sigma eps: an estimate of its mean over eps.
+  /// Differentiated, and free of host work inside a graph: also a training loss.
   BoundTerms terms(const Denoiser& model, const Tensor& x0, const Tensor& t,
                    const Tensor& eps) const;
-  /// The same for an output = model(x_t, t) that is already there.
-  BoundTerms terms_of(const Tensor& output, const Tensor& x_t, const Tensor& x0, const Tensor& t,
-                      const Tensor& eps) const;
+  /// The same for estimates denoised = model(x_t, schedule().levels(t, x_t)) that are already there.
+  BoundTerms terms_of(const Denoised& denoised, const Tensor& x_t, const Tensor& x0,
+                      const Tensor& t, const Tensor& eps) const;
 
   /// All terms of images x0 [N, ...], one network call per timestep; nothing is recorded. The noise
   /// of timestep t is drawn at step t + 1 of `rng`, for image i as sample rng.first_sample() + i.
@@ -106,7 +108,7 @@ class VariationalBound {
  private:
   Tensor log_variance(const Tensor& learned, const Tensor& t, const Tensor& x) const;
 
-  GaussianDiffusion process_;
+  NoiseSchedule schedule_;
   BoundOptions options_;
   // By timestep, [T], in the dtype and on the device of the images.
   Tensor log_variance_;    // of p; of q's when it is learned, clipped

@@ -18,6 +18,7 @@ constexpr auto mlp_fields = [](auto& c, const auto& f) {
   f("octaves", c.octaves);
   f("time_features", c.time_features);
   f("outputs", c.outputs);
+  f("continuous_time", c.continuous_time, Added{});
 };
 
 // sin(f x) and cos(f x) at frequencies from `low` to `high`, in equal ratios: [N, 2 count d].
@@ -39,10 +40,9 @@ Tensor coordinate_features(const Tensor& x, std::int64_t octaves) {
   return concat(parts, 1);
 }
 
-// Real times are expected to lie within a few units, as ln(sigma) / 4 does.
-Tensor time_features(const Tensor& t, std::int64_t features, DType dtype) {
-  if (t.dtype() == DType::i64) return sinusoidal_embedding(t, features, dtype);
-  return concat(waves(reshape(t, Shape{t.numel(), 1}), features / 2, 0.5, 16.0), 1);
+Tensor time_features(const MlpConfig& config, const Tensor& t, DType dtype) {
+  if (!config.continuous_time) return sinusoidal_embedding(t, config.time_features, dtype);
+  return concat(waves(reshape(t, Shape{t.numel(), 1}), config.time_features / 2, 0.5, 16.0), 1);
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ Tensor Mlp::operator()(const Tensor& x, const Tensor& t) const {
   expect_floating("mlp", "x", x);
   expect_shape("mlp", "x", x, {x.size(0), config.dimensions});
   expect_shape("mlp", "t", t, {x.size(0)});
-  const Tensor time = from_t(time_features(t, config.time_features, x.dtype()));
+  const Tensor time = from_t(time_features(config, t, x.dtype()));
   Tensor h = from_x(coordinate_features(x, config.octaves)) + time;
   for (const nn::Linear& layer : hidden) h = h + layer(silu(h + time));
   return out(silu(h));

@@ -2,8 +2,7 @@
 //
 //   Rng init(seed, Purpose::init);
 //   Mlp mlp({.width = 128}, init);
-//   const Tensor loss = process.loss(std::cref(mlp), x0, t, eps);      // a Denoiser, t i64 [N]
-//   const Tensor F = mlp(c_in * x, c_noise);                           // or a NoiseNetwork, t real
+//   const Denoiser model = Parametrization{}.denoiser(std::cref(mlp));      // an Mlp is a Network
 //
 // Coordinates and time enter as sines and cosines at several frequencies beside the coordinates
 // themselves, so that a small network can learn a density with fine structure; then come residual
@@ -25,10 +24,13 @@ struct MlpConfig {
   std::int64_t octaves = 4;     ///< coordinates enter at the frequencies 1, 2, ..., 2^(octaves-1)
   std::int64_t time_features = 32;  ///< sines and cosines of the time; even, at least 4
   std::int64_t outputs = 0;         ///< numbers put out per point; 0: as many as dimensions
+  /// Whether time is a real number within a few units, as ln(sigma) / 4 is (TimeInput::log_sigma);
+  /// else a timestep.
+  bool continuous_time = false;
 
   /// One line of JSON; its keys are the names of the fields.
   std::string to_json() const;
-  /// Throws FormatError on text that is not a JSON object with exactly these fields, all integers;
+  /// Throws FormatError on text that is not a JSON object with these fields (continuous_time may be missing);
   /// ValueError on values out of range, as the network's constructor.
   static MlpConfig from_json(const std::string& text);
   void validate() const;
@@ -44,8 +46,7 @@ struct Mlp {
 
   Mlp(const MlpConfig& config, Rng& init);
 
-  /// x [N, d]; t [N]: timesteps (i64), or a real number such as ln(sigma) / 4 in x's dtype. Returns
-  /// [N, outputs]. Throws ShapeError, DTypeError.
+  /// x [N, d]; t [N], i64 or in x's dtype. Returns [N, outputs]. Throws ShapeError, DTypeError.
   Tensor operator()(const Tensor& x, const Tensor& t) const;
 
   template <class V>

@@ -197,30 +197,24 @@ Tensor UNet::block(const UNetLevel& level, std::size_t j, const Tensor& x, const
                                   : level.block(j, x, emb, dropout, skip);
 }
 
-LabelledDenoiser UNet::labelled() const {
-  return [this](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
-    return (*this)(x_t, t, nullptr, labels);
-  };
-}
-
-Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, Rng* dropout,
-                        const Tensor& labels) const {
+Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& condition,
+                        Rng* dropout) const {
   const profile::Scope scope(this);
   expect_rank("unet", "x_t", x_t, 4);
   expect_shape("unet", "x_t", x_t,
                {x_t.size(0), config.image_size, config.image_size, config.in_channels});
   expect_shape("unet", "t", t, {x_t.size(0)});
-  if (labels.defined()) {
+  if (condition.labels.defined()) {
     if (!class_embedding) {
       fail<ValueError>("unet: labels are for networks with classes; this one has num_classes = 0");
     }
-    expect_shape("unet", "labels", labels, {x_t.size(0)});
+    expect_condition("unet", condition, x_t);
   }
 
   const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
   const Tensor seen = with_fine_details(x_t, config.fine_details);
   const Tensor x = rounds ? convert(seen, DType::bf16) : seen;
-  const Tensor emb = embedding_of(t, labels, x.dtype());
+  const Tensor emb = embedding_of(t, condition.labels, x.dtype());
 
   Tensor h = conv_in(x);
   std::vector<Tensor> skips = {h};

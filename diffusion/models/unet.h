@@ -4,7 +4,7 @@
 //   Rng init(seed, Purpose::init);
 //   const UNet unet(UNetConfig::mnist(), init);
 //   Tensor eps = unet(x_t, t);                       // x_t [N, 28, 28, 1], t i64 [N]
-//   sample_ddim(process, std::cref(unet), x_T, rng); // a UNet is a Denoiser
+//   const Denoiser model = Parametrization{}.denoiser(std::cref(unet));  // a UNet is a Network
 //
 // On the way down each level has residual blocks, at some sizes followed by attention, and halves
 // the resolution; on the way up the same in reverse, each block also seeing the output of its
@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/denoiser/guidance.h"
+#include "diffusion/denoiser/condition.h"
 #include "diffusion/models/unet_config.h"
 #include "nn/attention.h"
 #include "nn/layers.h"
@@ -131,13 +131,10 @@ struct UNet {
   /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at the
   /// entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the exit.
   /// With a generator, dropout is on: give one while training.
-  /// `labels`, i64 [N], are the classes asked for of a network that knows classes: in
-  /// [0, num_classes), or num_classes for the null class, "any", which is also what no labels mean.
+  /// `condition` may have labels where the network knows classes; none mean the null class, "any".
   /// Throws ShapeError, DTypeError, DeviceError, ValueError (labels for a network without classes).
-  Tensor operator()(const Tensor& x_t, const Tensor& t, Rng* dropout = nullptr,
-                    const Tensor& labels = {}) const;
-  /// The network as guidance takes it (diffusion/denoiser/guidance.h), without dropout. Refers to *this.
-  LabelledDenoiser labelled() const;
+  Tensor operator()(const Tensor& x_t, const Tensor& t, const Condition& condition = {},
+                    Rng* dropout = nullptr) const;
 
   template <class V>
   void visit(V&& v) {

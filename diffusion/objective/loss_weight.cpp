@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "autograd/ops/layout.h"
+#include "diffusion/process/reverse_variance.h"
 #include "tensor/error.h"
 
 namespace ito {
@@ -17,7 +18,7 @@ constexpr LossWeight all_weights[] = {LossWeight::simple,         LossWeight::vl
 // The weight of the squared error of x0 at t.
 double weight_of_x0(const NoiseSchedule& schedule, LossWeight weight, std::int64_t t) {
   const double snr = schedule.snr(t);
-  const double to_x0 = posterior_step(schedule, t, t - 1).weight_x0;
+  const double to_x0 = posterior_step(schedule.level(t), t == 0 ? Level::clean() : schedule.level(t - 1)).weight_x0;
   switch (weight) {
     case LossWeight::vlb_beta:
       return to_x0 * to_x0 / (2.0 * schedule.beta(t));
@@ -36,15 +37,15 @@ double weight_of_x0(const NoiseSchedule& schedule, LossWeight weight, std::int64
 
 // How far x0 moves at each t when the network's output moves by 1: the estimate of x0 is linear in
 // the output, whatever is predicted.
-std::vector<double> x0_per_output(const GaussianDiffusion& process) {
-  const std::int64_t T = process.schedule.timesteps();
+std::vector<double> x0_per_output(const NoiseSchedule& schedule,
+                                  const Parametrization& parametrization) {
+  const std::int64_t T = schedule.timesteps();
   std::vector<std::int64_t> t(static_cast<std::size_t>(T));
   std::iota(t.begin(), t.end(), 0);
-  const Denoiser one = [](const Tensor& x, const Tensor&) {
-    return Tensor::full(x.shape(), 1.0, x.dtype());
-  };
-  const Tensor at_zero = Tensor::zeros({T, 1}, DType::f64);
-  return process.denoise(one, at_zero, Tensor::from(t, {T})).x0.to_vector<double>();
+  const Tensor zero = Tensor::zeros({T, 1}, DType::f64);
+  const Tensor one = Tensor::full({T, 1}, 1.0, DType::f64);
+  const Levels levels = schedule.levels(Tensor::from(t, {T}), zero);
+  return parametrization.denoised(one, zero, levels).x0.to_vector<double>();
 }
 
 }  // namespace
@@ -77,29 +78,31 @@ LossWeight loss_weight_from_name(const std::string& name) {
       name);
 }
 
-std::vector<double> loss_weights(const GaussianDiffusion& process, LossWeight weight) {
-  const auto T = static_cast<std::size_t>(process.schedule.timesteps());
+std::vector<double> loss_weights(const NoiseSchedule& schedule,
+ const Parametrization& parametrization, LossWeight weight) {
+  const auto T = static_cast<std::size_t>(schedule.timesteps());
   std::vector<double> weights(T, 1.0);
   if (weight == LossWeight::simple) return weights;
-  const std::vector<double> to_x0 = x0_per_output(process);
+  const std::vector<double> to_x0 = x0_per_output(schedule, parametrization);
   for (std::size_t t = 0; t < T; ++t) {
-    const double of_x0 = weight_of_x0(process.schedule, weight, static_cast<std::int64_t>(t));
+    const double of_x0 = weight_of_x0(schedule, weight, static_cast<std::int64_t>(t));
     weights[t] = of_x0 * to_x0[t] * to_x0[t];
     if (!std::isfinite(weights[t])) {
       fail<ValueError>(
           "loss_weights: {} is not finite for predictions of {} at timestep {}, where SNR is {}; "
           "predict v or x0",
-          name_of(weight), name_of(process.prediction), t,
-          process.schedule.snr(static_cast<std::int64_t>(t)));
+          name_of(weight), name_of(parametrization.prediction), t,
+          schedule.snr(static_cast<std::int64_t>(t)));
     }
   }
   return weights;
 }
 
-Tensor loss_weights(const GaussianDiffusion& process, LossWeight weight, DType dtype,
+Tensor loss_weights(const NoiseSchedule& schedule,
+ const Parametrization& parametrization, LossWeight weight, DType dtype,
                     Device device) {
   const Tensor weights =
-      Tensor::from(loss_weights(process, weight), {process.schedule.timesteps()});
+      Tensor::from(loss_weights(schedule, parametrization, weight), {schedule.timesteps()});
   return convert(weights, dtype).to(device);
 }
 

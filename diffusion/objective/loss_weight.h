@@ -1,14 +1,16 @@
 // Weights over time for the training loss: mean of weight(t) times the squared error of what the
 // network predicts.
 //
-//   const Tensor weights = loss_weights(process, LossWeight::min_snr, DType::f32, device);
-//   backward(mean(gather(weights, t) * process.losses(model, x0, t, eps)));
+//   const Tensor weights =
+//       loss_weights(schedule, parametrization, LossWeight::min_snr, DType::f32, device);
+//   backward(mean(gather(weights, t) * parametrization.losses(output, x0, eps, levels)));
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/process/schedule.h"
 
 namespace ito {
 
@@ -26,12 +28,14 @@ const char* name_of(LossWeight weight);
 /// Throws ValueError on another name.
 LossWeight loss_weight_from_name(const std::string& name);
 
-/// The weight at every timestep, [T], for the error of what `process` predicts. All but `simple`
+/// The weight at every timestep, [T], for the error of what is predicted. All but `simple`
 /// weigh the same error of x0 whatever the prediction is. Throws ValueError where a weight is not
 /// finite: eps is predicted at a timestep that has no signal left.
-std::vector<double> loss_weights(const GaussianDiffusion& process, LossWeight weight);
+std::vector<double> loss_weights(const NoiseSchedule& schedule,
+ const Parametrization& parametrization, LossWeight weight);
 /// The same as a tensor to look up in.
-Tensor loss_weights(const GaussianDiffusion& process, LossWeight weight, DType dtype,
+Tensor loss_weights(const NoiseSchedule& schedule,
+ const Parametrization& parametrization, LossWeight weight, DType dtype,
                     Device device);
 
 }  // namespace ito

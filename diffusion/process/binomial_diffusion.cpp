@@ -6,7 +6,6 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
-#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
@@ -16,17 +15,19 @@ namespace {
 
 // f(t[n]) of each sample as [N, 1, ..., 1].
 Tensor at_timesteps(const NoiseSchedule& schedule, const Tensor& t, const Tensor& x,
-                    NoiseSchedule::Coefficient f) {
+                    double (*f)(const NoiseSchedule& schedule, std::int64_t t)) {
   expect_floating("binomial_diffusion", "x", x);
   if (x.rank() < 1) fail<ShapeError>("binomial_diffusion: x must be [N, ...]; got {}", x.str());
   expect_dtype("binomial_diffusion", "t", t, DType::i64);
   expect_shape("binomial_diffusion", "t", t, {x.size(0)});
-  return schedule.per_sample(f, t, x);
+  std::vector<double> values;
+  for (const std::int64_t step : t.to_vector<std::int64_t>()) values.push_back(f(schedule, step));
+  return append_dims(convert(Tensor::from(values, {x.size(0)}), x.dtype()), x);
 }
 
 double alpha_bar(const NoiseSchedule& schedule, std::int64_t t) { return schedule.alpha_bar(t); }
 double alpha_bar_before(const NoiseSchedule& schedule, std::int64_t t) {
-  return schedule.alpha_bar(t - 1);
+  return t == 0 ? 1.0 : schedule.alpha_bar(t - 1);
 }
 double beta(const NoiseSchedule& schedule, std::int64_t t) { return schedule.beta(t); }
 
@@ -72,9 +73,7 @@ Tensor BinomialDiffusion::bound_terms(const BitNetwork& model, const Tensor& x0,
   const Tensor logits = model(x_t, t);
   expect_shape("binomial_diffusion", "the model's output", logits, x0.shape());
   const Tensor kl = divergence(step_back(x0, x_t, t), step_back(sigmoid(logits), x_t, t));
-  std::vector<int> inner(static_cast<std::size_t>(x0.rank() - 1));
-  std::iota(inner.begin(), inner.end(), 1);
-  return inner.empty() ? kl : sum(kl, inner);
+  return sum(reshape(kl, Shape{x0.size(0), x0.numel() / x0.size(0)}), {1});
 }
 
 double BinomialDiffusion::prior_kl() const {

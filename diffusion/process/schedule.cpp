@@ -6,22 +6,25 @@
 #include <cmath>
 #include <mutex>
 #include <numbers>
+#include <numeric>
 #include <utility>
 
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
-#include "tensor/error.h"
+#include "autograd/engine.h"
+#include "tensor/check.h"
+#include "tensor/graph.h"
 
 namespace ito {
 
-// A handful of coefficients, each on a device or two: a list is quicker than a map.
 struct NoiseSchedule::Tables {
   struct Entry {
-    Coefficient f;
-    Tensor values;
+    DType dtype;
+    Device device;
+    Levels levels;
   };
   std::mutex mutex;
-  std::vector<Entry> entries;
+  std::vector<Entry> entries;  // one or two
 };
 
 namespace {
@@ -73,6 +76,13 @@ std::vector<double> evenly_between(double first, double last, std::int64_t count
     values[i] = first + static_cast<double>(i) * step;
   }
   return values;
+}
+
+// 0, 1, ..., count - 1.
+std::vector<std::int64_t> counted(std::size_t count) {
+  std::vector<std::int64_t> times(count);
+  std::iota(times.begin(), times.end(), 0);
+  return times;
 }
 
 }  // namespace
@@ -241,7 +251,9 @@ NoiseSchedule NoiseSchedule::respaced(const std::vector<std::int64_t>& visited) 
     log_alpha_bar.push_back(log_alpha_bar_[index(t)]);
     before = t;
   }
-  return NoiseSchedule(std::move(alpha_bar), std::move(log_alpha_bar));
+  NoiseSchedule chain(std::move(alpha_bar), std::move(log_alpha_bar));
+  for (std::size_t i = 0; i < visited.size(); ++i) chain.times_[i] = times_[index(visited[i])];
+  return chain;
 }
 
 NoiseSchedule NoiseSchedule::with_zero_terminal_snr() const {
@@ -271,6 +283,7 @@ NoiseSchedule::NoiseSchedule(std::vector<double> alpha_bar, std::vector<double> 
     beta_.push_back(-std::expm1(log_alpha_bar_t - before));
     before = log_alpha_bar_t;
   }
+  times_ = counted(beta_.size());
 }
 
 NoiseSchedule::NoiseSchedule(std::vector<double> betas)
@@ -282,6 +295,7 @@ NoiseSchedule::NoiseSchedule(std::vector<double> betas)
     alpha_bar_.push_back(alpha_bar);
     log_alpha_bar_.push_back(log_alpha_bar);
   }
+  times_ = counted(beta_.size());
 }
 
 std::size_t NoiseSchedule::index(std::int64_t t) const {
@@ -293,32 +307,14 @@ std::size_t NoiseSchedule::index(std::int64_t t) const {
 
 double NoiseSchedule::beta(std::int64_t t) const { return beta_[index(t)]; }
 
-double NoiseSchedule::alpha(std::int64_t t) const { return 1.0 - beta(t); }
-
-double NoiseSchedule::alpha_bar(std::int64_t t) const {
-  return t == -1 ? 1.0 : alpha_bar_[index(t)];
-}
+double NoiseSchedule::alpha_bar(std::int64_t t) const { return alpha_bar_[index(t)]; }
 
 double NoiseSchedule::one_minus_alpha_bar(std::int64_t t) const {
-  return t == -1 ? 0.0 : -std::expm1(log_alpha_bar_[index(t)]);
-}
-
-double NoiseSchedule::sqrt_alpha_bar(std::int64_t t) const { return std::sqrt(alpha_bar(t)); }
-
-double NoiseSchedule::sqrt_one_minus_alpha_bar(std::int64_t t) const {
-  return std::sqrt(one_minus_alpha_bar(t));
-}
-
-double NoiseSchedule::beta_between(std::int64_t s, std::int64_t t) const {
-  if (s < -1 || s >= t) {
-    fail<ValueError>("beta_between: needs -1 <= s < t; got s = {}, t = {}", s, t);
-  }
-  const double log_alpha_bar_s = s == -1 ? 0.0 : log_alpha_bar_[index(s)];
-  return -std::expm1(log_alpha_bar_[index(t)] - log_alpha_bar_s);
+  return -std::expm1(log_alpha_bar_[index(t)]);
 }
 
 double NoiseSchedule::beta_tilde(std::int64_t t) const {
-  return beta(t) * one_minus_alpha_bar(t - 1) / one_minus_alpha_bar(t);
+  return t == 0 ? 0.0 : beta(t) * one_minus_alpha_bar(t - 1) / one_minus_alpha_bar(t);
 }
 
 double NoiseSchedule::log_beta_tilde_clipped(std::int64_t t) const {
@@ -328,29 +324,8 @@ double NoiseSchedule::log_beta_tilde_clipped(std::int64_t t) const {
 
 double NoiseSchedule::snr(std::int64_t t) const { return alpha_bar(t) / one_minus_alpha_bar(t); }
 
-double NoiseSchedule::log_snr(std::int64_t t) const { return 2.0 * lambda(t); }
-
-double NoiseSchedule::sigma(std::int64_t t) const {
-  return t == -1 ? 0.0 : std::sqrt(std::expm1(-log_alpha_bar_[index(t)]));
-}
-
-double NoiseSchedule::lambda(std::int64_t t) const { return -std::log(sigma(t)); }
-
-std::int64_t NoiseSchedule::nearest_timestep(double sigma) const {
-  if (!(sigma > 0.0)) fail<ValueError>("nearest_timestep: sigma must be positive; got {}", sigma);
-  std::int64_t below = -1, above = timesteps();  // the level lies between these two
-  while (above - below > 1) {
-    const std::int64_t middle = below + (above - below) / 2;
-    if (this->sigma(middle) <= sigma) {
-      below = middle;
-    } else {
-      above = middle;
-    }
-  }
-  if (below == -1) return 0;
-  if (above == timesteps()) return timesteps() - 1;
-  const double down = std::log(sigma) + lambda(below), up = -lambda(above) - std::log(sigma);
-  return down <= up ? below : above;
+double NoiseSchedule::log_snr(std::int64_t t) const {
+  return -std::log(std::expm1(-log_alpha_bar_[index(t)]));
 }
 
 double NoiseSchedule::prior_kl(double second_moment) const {
@@ -358,23 +333,70 @@ double NoiseSchedule::prior_kl(double second_moment) const {
   return 0.5 * (signal * second_moment - signal - std::log1p(-signal));
 }
 
-Tensor NoiseSchedule::table(Coefficient f, DType dtype, Device device) const {
-  const std::lock_guard lock(tables_->mutex);
-  for (const auto& [of, values] : tables_->entries) {
-    if (of == f && values.dtype() == dtype && values.device() == device) return values;
-  }
-  std::vector<double> values;
-  values.reserve(beta_.size());
-  for (std::int64_t t = 0; t < timesteps(); ++t) values.push_back(f(*this, t));
-  const Tensor table = convert(Tensor::from(values, {timesteps()}), dtype).to(device);
-  tables_->entries.push_back({f, table});
-  return table;
+Level NoiseSchedule::level(std::int64_t t) const {
+  return {static_cast<double>(times_[index(t)]), std::sqrt(alpha_bar(t)),
+          std::sqrt(one_minus_alpha_bar(t))};
 }
 
-Tensor NoiseSchedule::per_sample(Coefficient f, const Tensor& t, const Tensor& x) const {
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);
-  shape[0] = t.numel();
-  return reshape(gather(table(f, x.dtype(), x.device()), t), shape);
+std::vector<Level> NoiseSchedule::levels() const {
+  std::vector<Level> levels;
+  for (std::int64_t t = 0; t < timesteps(); ++t) levels.push_back(level(t));
+  return levels;
+}
+
+Level NoiseSchedule::level_at(double noise_to_signal) const {
+  if (!(noise_to_signal > 0.0)) {
+    fail<ValueError>("level_at: the ratio of noise to signal must be positive; got {}",
+                     noise_to_signal);
+  }
+  const double log_ratio = std::log(noise_to_signal);
+  const auto log_ratio_of = [this](std::int64_t t) { return -0.5 * log_snr(t); };
+  std::int64_t below = -1, above = timesteps();  // the level lies between these two
+  while (above - below > 1) {
+    const std::int64_t middle = below + (above - below) / 2;
+    (log_ratio_of(middle) <= log_ratio ? below : above) = middle;
+  }
+  if (below == -1) return level(0);
+  if (above == timesteps()) return level(timesteps() - 1);
+  const Level low = level(below), high = level(above);
+  const double width = log_ratio_of(above) - log_ratio_of(below);  // infinite where SNR ends at 0
+  const double share = (log_ratio - log_ratio_of(below)) / width;
+  const double norm = std::sqrt(1.0 + noise_to_signal * noise_to_signal);
+  return {low.time + share * (high.time - low.time), 1.0 / norm, noise_to_signal / norm};
+}
+
+Levels NoiseSchedule::tables(DType dtype, Device device) const {
+  const std::lock_guard lock(tables_->mutex);
+  for (const auto& entry : tables_->entries) {
+    if (entry.dtype == dtype && entry.device == device) return entry.levels;
+  }
+  std::vector<double> time, alpha, sigma;
+  for (const Level& level : levels()) {
+    time.push_back(level.time);
+    alpha.push_back(level.alpha);
+    sigma.push_back(level.sigma);
+  }
+  const auto table = [&](const std::vector<double>& values) {
+    return convert(Tensor::from(values, {timesteps()}), dtype).to(device);
+  };
+  tables_->entries.push_back({dtype, device, {table(time), table(alpha), table(sigma)}});
+  return tables_->entries.back().levels;
+}
+
+Levels NoiseSchedule::levels(const Tensor& t, const Tensor& x) const {
+  expect_defined("levels", "x", x);
+  expect_defined("levels", "t", t);
+  expect_floating("levels", "x", x);
+  expect_dtype("levels", "t", t, DType::i64);
+  if (x.rank() < 1) fail<ShapeError>("levels: x must be [N, ...]; got {}", x.str());
+  expect_shape("levels", "t", t, {x.size(0)});
+  if (!recording_graph()) {  // else nothing can be read back, and gather gives NaN for a bad t
+    for (const std::int64_t step : t.to_vector<std::int64_t>()) index(step);
+  }
+  const NoGrad no_grad;  // constants
+  const Levels of = tables(x.dtype(), x.device());
+  return {gather(of.time, t), append_dims(gather(of.alpha, t), x),
+          append_dims(gather(of.sigma, t), x)};
 }
 
 }  // namespace ito

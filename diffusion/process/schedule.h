@@ -1,15 +1,16 @@
-// NoiseSchedule: how much noise there is at every timestep, as tables in double precision.
-//
-// The papers count timesteps 1 .. T and write alpha_bar_0 = 1 for "no noise". Here, as in every
-// tensor that holds timesteps, t counts from 0: index t stands for the papers' t + 1, and index -1,
-// where it is accepted, for their 0.
+// NoiseSchedule: the noise levels of a process with discrete timesteps, as tables in double
+// precision. All are variance preserving: alpha^2 + sigma^2 = 1, alpha^2 = alpha_bar.
 //
 //   const NoiseSchedule schedule = NoiseSchedule::linear();   // T = 1000, beta from 1e-4 to 0.02
 //   schedule.alpha_bar(999);                                  // 4.0358e-5
+//   const Level level = schedule.level(999);                  // alpha = 0.00635, sigma = 0.99998
+//   const Levels levels = schedule.levels(t, x0);             // of a batch, t i64 [N]
+//
+// The papers count timesteps 1 .. T and write alpha_bar_0 = 1 for "no noise". Here, as in every
+// tensor that holds timesteps, t counts from 0: index t stands for the papers' t + 1; no noise is
+// Level::clean().
 //
 // Tables of a schedule are part of what a checkpoint means: factories may be added, never changed.
-// Coefficients for tensors come from GaussianDiffusion, which reads them from tables in the tensor's
-// dtype, on its device.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "diffusion/process/level.h"
 #include "tensor/tensor.h"
 
 namespace ito {
@@ -71,9 +73,10 @@ class NoiseSchedule {
   /// above 0.
   static NoiseSchedule from_sigmas(const std::vector<double>& sigmas);
 
-  /// The schedule of the chain over the timesteps `visited` alone, with the same alpha_bar bit for
-  /// bit: its timestep i is visited[i] of this one (Nichol & Dhariwal 2021, eq. 19). Throws
-  /// ValueError unless they rise strictly within [0, T) and there is one.
+  /// The schedule of the chain over the timesteps `visited` alone, with the same levels bit for bit:
+  /// its level(i) is level(visited[i]) of this one, time included, so that a network is asked at the
+  /// timesteps that it knows (Nichol & Dhariwal 2021, eq. 19). Throws ValueError unless they rise
+  /// strictly within [0, T) and there is one.
   NoiseSchedule respaced(const std::vector<std::int64_t>& visited) const;
 
   /// This schedule with sqrt(alpha_bar) shifted to 0 at the last timestep and scaled to its old
@@ -89,24 +92,27 @@ class NoiseSchedule {
 
   std::int64_t timesteps() const { return static_cast<std::int64_t>(beta_.size()); }
 
-  // Each throws ValueError when t is outside [0, T). alpha_bar and what is made of it alone also
-  // take -1, the clean image.
+  // Each throws ValueError when t is outside [0, T).
+
+  /// The level of timestep t.
+  Level level(std::int64_t t) const;
+  /// All levels, by timestep: least noise first.
+  std::vector<Level> levels() const;
+  /// The level of each sample of x [N, ...] (f32 or f64), t i64 [N] on its device: tables are looked
+  /// up there. A t outside the schedule is a ValueError; while a graph is recorded (tensor/graph.h)
+  /// t cannot be looked at, and then gives NaN. Throws ShapeError, DTypeError.
+  Levels levels(const Tensor& t, const Tensor& x) const;
+  /// The level with this sigma / alpha exactly. Between two timesteps its time is between theirs, in
+  /// proportion to log(sigma / alpha); beyond the ends it is the level at the end. Throws ValueError
+  /// unless noise_to_signal > 0.
+  Level level_at(double noise_to_signal) const;
 
   /// Variance of the noise that step t adds: q(x_t | x_{t-1}) = N(sqrt(1 - beta) x_{t-1}, beta I).
   double beta(std::int64_t t) const;
-  /// 1 - beta.
-  double alpha(std::int64_t t) const;
-
-  /// Product of alpha over the steps up to t: x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps.
+  /// Product of 1 - beta over the steps up to t.
   double alpha_bar(std::int64_t t) const;
   /// With all its digits, also where alpha_bar is near 1.
   double one_minus_alpha_bar(std::int64_t t) const;
-  double sqrt_alpha_bar(std::int64_t t) const;
-  double sqrt_one_minus_alpha_bar(std::int64_t t) const;
-
-  /// 1 - alpha_bar_t / alpha_bar_s for -1 <= s < t: beta of the steps after s up to t taken as one,
-  /// q(x_t | x_s) = N(sqrt(1 - beta_between) x_s, beta_between I).
-  double beta_between(std::int64_t s, std::int64_t t) const;
 
   /// Variance of q(x_{t-1} | x_t, x_0): beta (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) (Ho et al.,
   /// eq. 7). 0 at t = 0.
@@ -119,16 +125,6 @@ class NoiseSchedule {
   /// log snr, -infinity where alpha_bar is 0.
   double log_snr(std::int64_t t) const;
 
-  /// sqrt((1 - alpha_bar) / alpha_bar), the noise of x_t / sqrt(alpha_bar_t) = x_0 + sigma eps: the
-  /// level by which Karras et al. 2022 count. 0 at t = -1, infinity where alpha_bar is 0.
-  double sigma(std::int64_t t) const;
-  /// log(sqrt_alpha_bar / sqrt_one_minus_alpha_bar) = -log sigma, half of log_snr: the time of the
-  /// DPM-Solvers (Lu et al. 2022, arXiv 2206.00927). Infinity at t = -1.
-  double lambda(std::int64_t t) const;
-  /// The timestep whose log sigma is nearest to that of `sigma`; the last for infinity. Throws
-  /// ValueError unless sigma > 0.
-  std::int64_t nearest_timestep(double sigma) const;
-
   /// Whether the last alpha_bar is 0.
   bool has_zero_terminal_snr() const { return alpha_bar_.back() == 0.0; }
 
@@ -136,28 +132,25 @@ class NoiseSchedule {
   /// what starting the reverse process from pure noise ignores.
   double prior_kl(double second_moment = 1.0) const;
 
-  /// A number for each timestep, such as [](const NoiseSchedule& s, std::int64_t t) { return
-  /// s.beta(t); }.
-  using Coefficient = double (*)(const NoiseSchedule& schedule, std::int64_t t);
-  /// f at every timestep, [T], computed in double precision and rounded to `dtype`, on `device`:
-  /// where kernels look it up by t. Made by the first call, which copies it to the device, and kept
-  /// as long as a copy of this schedule lives. May be called by several threads at once.
-  Tensor table(Coefficient f, DType dtype, Device device) const;
-  /// f(t[n]) for each sample of x [N, ...], from that table in x's dtype on x's device:
-  /// [N, 1, ..., 1]. t: i64 [N].
-  Tensor per_sample(Coefficient f, const Tensor& t, const Tensor& x) const;
+  friend bool operator==(const NoiseSchedule& a, const NoiseSchedule& b) {
+    return a.log_alpha_bar_ == b.log_alpha_bar_ && a.times_ == b.times_;
+  }
 
  private:
   explicit NoiseSchedule(std::vector<double> betas);
   /// alpha_bar and its logarithm, each with the digits that the other has lost.
   NoiseSchedule(std::vector<double> alpha_bar, std::vector<double> log_alpha_bar);
   std::size_t index(std::int64_t t) const;
+  /// Time, alpha and sigma of all timesteps, [T] each, made by the first call for a dtype and device
+  /// and kept as long as a copy of this schedule lives.
+  Levels tables(DType dtype, Device device) const;
 
   std::vector<double> beta_;
   std::vector<double> alpha_bar_;
   std::vector<double> log_alpha_bar_;  // by log1p: keeps the digits that 1 - alpha_bar would lose
+  std::vector<std::int64_t> times_;    // of the levels: 0, 1, 2, ... but for respaced()
   struct Tables;
-  std::shared_ptr<Tables> tables_;  // of table(), shared by the copies of a schedule
+  std::shared_ptr<Tables> tables_;  // shared by the copies of a schedule
 };
 
 }  // namespace ito

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
@@ -38,31 +37,24 @@ Tensor slerp(const Tensor& a, const Tensor& b, double fraction) {
     of_a.push_back(line ? 1.0 - fraction : std::sin((1.0 - fraction) * theta) / s);
     of_b.push_back(line ? fraction : std::sin(fraction * theta) / s);
   }
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(a.rank()), 1);
-  sizes[0] = a.size(0);
-  const Shape shape(sizes);
+  const auto N = static_cast<std::int64_t>(ab.size());
   const auto weights = [&](const std::vector<double>& values) {
-    return convert(Tensor::from(values, shape), a.dtype()).to(a.device());
+    return append_dims(convert(Tensor::from(values, {N}), a.dtype()).to(a.device()), a);
   };
   return weights(of_a) * a + weights(of_b) * b;
 }
 
-Tensor interpolate_ddpm(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
-                        const Tensor& other, double fraction, std::int64_t t, Rng rng,
+Tensor interpolate_ddpm(const Denoiser& model, const Tensor& x0, const Tensor& other,
+                        double fraction, std::span<const Level> levels, Rng rng,
                         const DdpmOptions& options) {
+  if (levels.empty()) fail<ValueError>("interpolate_ddpm: needs levels; got none");
   const NoGrad no_grad;
-  // The first t + 1 timesteps alone are a process that ends at x_t.
-  process.schedule.beta(t);  // refuses a t outside
-  std::vector<std::int64_t> up_to_t(static_cast<std::size_t>(t + 1));
-  std::iota(up_to_t.begin(), up_to_t.end(), 0);
-  GaussianDiffusion head = process;
-  head.schedule = process.schedule.respaced(up_to_t);
   rng.seek(0, rng.first_sample());
   const Tensor eps = randn(rng, x0.shape(), x0.dtype(), x0.device());
-  const Tensor time = same_timestep(t, x0);
-  const Tensor mixed = (1.0 - fraction) * head.add_noise(x0, time, eps) +
-                       fraction * head.add_noise(other, time, eps);
-  return sample_ddpm(head, model, mixed, rng, options);
+  const Levels noisy = same_level(levels.front(), x0);
+  const Tensor mixed =
+      (1.0 - fraction) * add_noise(x0, eps, noisy) + fraction * add_noise(other, eps, noisy);
+  return sample_ddpm(model, mixed, levels, rng, options);
 }
 
 }  // namespace ito

@@ -1,7 +1,7 @@
 // Between two images: through the noise they come from, or through noise added to them.
 //
 //   const Tensor x_T = slerp(noise_a, noise_b, 0.3);
-//   const Tensor x0 = sample_ddim(process, model, x_T, rng);            // 30 % of the way
+//   const Tensor x0 = sample_ddim(model, x_T, levels, rng);             // 30 % of the way
 //
 // The noise of an image is what encode_ddim gives.
 #pragma once
@@ -19,12 +19,12 @@ namespace ito {
 /// number per sample back to the host.
 Tensor slerp(const Tensor& a, const Tensor& b, double fraction);
 
-/// Images between x0 and other, both [N, ...], by way of timestep t (Ho et al. 2020, arXiv
-/// 2006.11239, section 4.4): both are noised to t by the same noise, draw 0 of step 0 of `rng`,
-/// mixed there as (1 - fraction) x_t + fraction x'_t, and denoised again by sample_ddpm from t on. A
-/// higher t invents more. `options.steps` counts the steps from t to 0.
-Tensor interpolate_ddpm(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x0,
-                        const Tensor& other, double fraction, std::int64_t t, Rng rng,
+/// Images between x0 and other, both [N, ...], by way of the level levels.front() (Ho et al. 2020,
+/// arXiv 2006.11239, section 4.4): both are noised to it by the same noise, draw 0 of step 0 of
+/// `rng`, mixed there as (1 - fraction) x_t + fraction x'_t, and denoised again by sample_ddpm over
+/// `levels`. A higher level invents more.
+Tensor interpolate_ddpm(const Denoiser& model, const Tensor& x0, const Tensor& other,
+                        double fraction, std::span<const Level> levels, Rng rng,
                         const DdpmOptions& options = {});
 
 }  // namespace ito

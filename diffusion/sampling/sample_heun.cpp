@@ -8,54 +8,53 @@
 
 namespace ito {
 
-Tensor sample_heun(const GaussianDiffusion& process, const Denoiser& model, const Tensor& x_T,
-                   Rng rng, const HeunOptions& options) {
-  if (!(options.churn >= 0.0 && options.churn_above >= 0.0 && options.churn_below >= 0.0 &&
+Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels, Rng rng,
+                   const HeunOptions& options) {
+  if (!(options.churn >= 0.0 && options.churn_min >= 0.0 && options.churn_max >= 0.0 &&
         options.churn_noise >= 0.0)) {
-    fail<ValueError>("sample_heun: churn, churn_above, churn_below and churn_noise must be >= 0");
+    fail<ValueError>("sample_heun: churn, churn_min, churn_max and churn_noise must be >= 0");
   }
-  const NoiseSchedule& schedule = process.schedule;
-  SamplingLoop loop("sample_heun", process, model, x_T,
-                    falling_to_x0(visited_timesteps(schedule, options.steps, options.spacing)), rng,
-                    {options.limit_x0, options.observer, options.graph});
+  if (options.churn > 0.0 && !options.level_at) {
+    fail<ValueError>("sample_heun: churn needs level_at, the level with more noise; got none");
+  }
+  SamplingLoop loop("sample_heun", model, x_T, levels, std::move(rng), options.loop);
 
-  // The paper's t hat: more noise than at t, where there is churn.
-  const double gamma =
-      std::min(options.churn / static_cast<double>(options.steps), std::numbers::sqrt2 - 1.0);
-  const auto raised = [&](const StepTimes& at) {
-    const double sigma = schedule.sigma(at.t);
-    if (sigma < options.churn_above || sigma > options.churn_below) return at.t;
-    return std::max(at.t, schedule.nearest_timestep((1.0 + gamma) * sigma));
+  // The paper's t hat: more noise than where the step starts, where there is churn.
+  const double gamma = std::min(options.churn / static_cast<double>(levels.size() - 1),
+                                std::numbers::sqrt2 - 1.0);
+  const auto raised = [&](const Step& s) {
+    const double sigma_bar = s.from.noise_to_signal();
+    if (gamma == 0.0 || sigma_bar < options.churn_min || sigma_bar > options.churn_max) {
+      return s.from;
+    }
+    const Level level = options.level_at((1.0 + gamma) * sigma_bar);
+    return level.noise_to_signal() > sigma_bar ? level : s.from;  // at the end there is no more
   };
-  const auto churn_variance = [&](const StepTimes& at) {
-    return raised(at) == at.t ? 0.0 : schedule.beta_between(at.t, raised(at));
-  };
-  const Tensor t_hat = loop.timestep(raised);
+  const Levels at_raised = loop.level(raised);
   const Tensor keep =
-      loop.number([&](const StepTimes& at) { return std::sqrt(1.0 - churn_variance(at)); });
-  const Tensor added = loop.number(
-      [&](const StepTimes& at) { return options.churn_noise * std::sqrt(churn_variance(at)); });
-  const auto churned = [&](const Tensor& x_t) {
-    return options.churn > 0.0 ? keep * x_t + added * loop.noise() : x_t;
+      loop.number([&](const Step& s) { return transition(s.from, raised(s)).scale; });
+  const Tensor added = loop.number([&](const Step& s) {
+    return options.churn_noise * std::sqrt(transition(s.from, raised(s)).variance);
+  });
+  const auto churned = [&](const Tensor& x) {
+    return options.churn > 0.0 ? keep * x + added * loop.noise() : x;
   };
 
-  const Tensor t_s =
-      loop.timestep([](const StepTimes& at) { return std::max<std::int64_t>(at.s, 0); });
-  const Tensor alpha_s =
-      loop.number([&](const StepTimes& at) { return schedule.sqrt_alpha_bar(at.s); });
-  const Tensor sigma_s = loop.number([&](const StepTimes& at) { return schedule.sigma(at.s); });
-  const Tensor half_step = loop.number([&](const StepTimes& at) {
-    const double step = schedule.sigma(at.s) - schedule.sigma(raised(at));
-    return std::isfinite(step) ? 0.5 * schedule.sqrt_alpha_bar(at.s) * step : 0.0;
+  const Levels to = loop.level([](const Step& s) { return s.to.is_clean() ? s.from : s.to; });
+  const Tensor alpha = loop.number([](const Step& s) { return s.to.alpha; });
+  const Tensor sigma_bar = loop.number([](const Step& s) { return s.to.noise_to_signal(); });
+  const Tensor half_step = loop.number([&](const Step& s) {
+    const double step = s.to.noise_to_signal() - raised(s).noise_to_signal();
+    return std::isfinite(step) ? 0.5 * s.to.alpha * step : 0.0;
   });
-  const auto step = [&](const Tensor& x_t) {
-    const Tensor x_hat = churned(x_t);
-    const Denoised d = loop.denoise(x_hat, t_hat);
-    const Tensor euler = alpha_s * (d.x0 + sigma_s * d.eps);  // as in sample_euler
-    return euler + half_step * (loop.denoise(euler, t_s).eps - d.eps);
+  const auto update = [&](const Tensor& x) {
+    const Tensor x_hat = churned(x);
+    const Denoised d = loop.denoise(x_hat, at_raised);
+    const Tensor euler = alpha * (d.x0 + sigma_bar * d.eps);  // as in sample_euler
+    return euler + half_step * (loop.denoise(euler, to).eps - d.eps);
   };
-  const auto to_x0 = [&](const Tensor& x_t) { return loop.denoise(churned(x_t), t_hat).x0; };
-  return loop.run(step, to_x0);
+  const auto to_x0 = [&](const Tensor& x) { return loop.denoise(churned(x), at_raised).x0; };
+  return levels.back().is_clean() ? loop.run(update, to_x0) : loop.run(update);
 }
 
 }  // namespace ito

@@ -1,52 +1,70 @@
 #include "diffusion/sampling/sampling_loop.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/check.h"
 #include "tensor/graph.h"
 
 namespace ito {
+namespace {
 
-Tensor same_timestep(std::int64_t t, const Tensor& x) {
-  return Tensor::full({x.size(0)}, static_cast<double>(t), DType::i64, x.device());
+std::vector<Level> checked(const char* sampler, std::span<const Level> levels) {
+  if (levels.size() < 2) {
+    fail<ValueError>("{}: needs at least two noise levels; got {}", sampler, levels.size());
+  }
+  for (const Level& level : levels) {
+    const bool finite = std::isfinite(level.alpha) && std::isfinite(level.sigma);
+    if (!finite || level.alpha < 0.0 || level.sigma < 0.0 || level.alpha + level.sigma == 0.0) {
+      fail<ValueError>("{}: no noise level: alpha = {}, sigma = {}", sampler, level.alpha,
+                       level.sigma);
+    }
+  }
+  return {levels.begin(), levels.end()};
 }
 
-std::vector<std::int64_t> falling_to_x0(std::vector<std::int64_t> visited) {
-  std::reverse(visited.begin(), visited.end());
-  visited.push_back(-1);
-  return visited;
+// Whether the noisy levels have times that are different whole numbers.
+bool are_timesteps(const std::vector<Level>& levels) {
+  std::vector<double> times;
+  for (const Level& level : levels) {
+    if (!level.is_clean()) times.push_back(level.time);
+  }
+  std::sort(times.begin(), times.end());
+  return times.front() >= 0.0 && std::adjacent_find(times.begin(), times.end()) == times.end() &&
+         std::all_of(times.begin(), times.end(), [](double t) { return t == std::floor(t); });
 }
 
-SamplingLoop::SamplingLoop(const char* sampler, const GaussianDiffusion& process,
-                           const Denoiser& model, const Tensor& x_T, std::vector<std::int64_t> path,
-                           Rng rng, LoopOptions options)
-    : process_(process),
-      model_(model),
-      path_(std::move(path)),
+}  // namespace
+
+SamplingLoop::SamplingLoop(const char* sampler, const Denoiser& model, const Tensor& x_T,
+                           std::span<const Level> levels, Rng rng, SamplingOptions options)
+    : model_(model),
+      path_(checked(sampler, levels)),
       rng_(std::move(rng)),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      at_timesteps_(are_timesteps(path_)) {
   expect_floating(sampler, "x_T", x_T);
   x_ = x_T.clone();
-  t_ = timestep([](const StepTimes& at) { return std::max<std::int64_t>(at.t, 0); });
+  from_ = level([](const Step& s) { return s.from; });
   noise_step_ = Tensor::zeros({1}, DType::i64, x_.device());
   rng_.bind(noise_step_);
 }
 
-Tensor SamplingLoop::number(std::function<double(const StepTimes&)> f) {
+Tensor SamplingLoop::number(std::function<double(const Step&)> f) {
   filled_.emplace_back(Tensor::scalar(0.0, x_.dtype(), x_.device()), std::move(f));
   return filled_.back().first;
 }
 
-Tensor SamplingLoop::timestep(std::function<std::int64_t(const StepTimes&)> f) {
-  const auto as_double = [f = std::move(f)](const StepTimes& at) {
-    return static_cast<double>(f(at));
-  };
-  filled_.emplace_back(same_timestep(0, x_), as_double);
-  return filled_.back().first;
+Levels SamplingLoop::level(const std::function<Level(const Step&)>& f) {
+  filled_.emplace_back(Tensor::zeros({x_.size(0)}, x_.dtype(), x_.device()),
+                       [f](const Step& s) { return f(s).time; });
+  const Tensor time = filled_.back().first;
+  return {time, number([f](const Step& s) { return f(s).alpha; }),
+          number([f](const Step& s) { return f(s).sigma; })};
 }
 
-Denoised SamplingLoop::denoise(const Tensor& x, const Tensor& t) {
-  const Denoised denoised = process_.denoise(model_, x, t, options_.limit_x0);
+Denoised SamplingLoop::denoise(const Tensor& x, const Levels& levels) {
+  Denoised denoised = model_(x, levels);
   if (!x0_.defined()) x0_ = denoised.x0;
   return denoised;
 }
@@ -54,31 +72,32 @@ Denoised SamplingLoop::denoise(const Tensor& x, const Tensor& t) {
 Tensor SamplingLoop::noise() { return randn(rng_, x_.shape(), x_.dtype(), x_.device()); }
 
 // What a step reads lies on x's device and is filled before it, so that every step is the same.
-void SamplingLoop::prepare(const StepTimes& at) {
-  for (auto& [tensor, f] : filled_) tensor.fill(f(at));
-  noise_step_.fill(static_cast<double>(at.t + 1));
+void SamplingLoop::prepare(const Step& step) {
+  for (auto& [tensor, f] : filled_) tensor.fill(f(step));
+  const auto steps = static_cast<double>(path_.size() - 1);
+  noise_step_.fill(at_timesteps_ ? step.from.time + 1.0 : steps - static_cast<double>(step.index));
   rng_.seek(0, rng_.first_sample());  // draw 0 of that step
 }
 
-Tensor SamplingLoop::run(const Step& step, const Step& last) {
-  const auto take = [this](const Step& how) {
+Tensor SamplingLoop::run(const Update& update, const Update& last) {
+  const auto take = [this](const Update& how) {
     x0_ = {};
     next_ = how(x_);
   };
   Graph recorded(
-      x_.device(), [&] { take(step); }, options_.graph);
+      x_.device(), [&] { take(update); }, options_.graph);
   const std::size_t steps = path_.size() - 1;
   for (std::size_t i = 0; i < steps; ++i) {
-    const StepTimes at{path_[i], path_[i + 1], std::span(path_).first(i)};
-    prepare(at);
+    const Step step{path_[i], path_[i + 1], std::span(path_).first(i), static_cast<std::int64_t>(i)};
+    prepare(step);
     if (last && i + 1 == steps) {
       take(last);
     } else {
       recorded.run();
     }
     if (options_.observer) {
-      options_.observer({static_cast<std::int64_t>(i) + 1, static_cast<std::int64_t>(steps), at.t,
-                         x_, x0_, next_});
+      options_.observer({step.index + 1, static_cast<std::int64_t>(steps), step.from, step.to, x_,
+                         x0_, next_});
     }
     x_.assign(next_);
   }

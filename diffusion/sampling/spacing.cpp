@@ -18,25 +18,15 @@ void expect_steps(std::int64_t timesteps, std::int64_t steps) {
   }
 }
 
-// The timestep for a share u in [0, 1] of the way from the cleanest to the noisiest.
-std::int64_t wanted_timestep(const NoiseSchedule& schedule, double u, Spacing spacing) {
-  const std::int64_t last = schedule.timesteps() - 1;
-  const double low = std::max(schedule.sigma(0), 0.002),
-               high = std::min(schedule.sigma(last), 80.0);
-  switch (spacing) {
-    case Spacing::even:  // exactly, in whole numbers, below
-      break;
-    case Spacing::quadratic:
-      return static_cast<std::int64_t>(0.8 * static_cast<double>(last + 1) * u * u);
-    case Spacing::karras: {
-      constexpr double per_rho = 1.0 / 7.0;
-      const double root = (1.0 - u) * std::pow(low, per_rho) + u * std::pow(high, per_rho);
-      return schedule.nearest_timestep(std::pow(root, 7.0));
-    }
-    case Spacing::log_snr:
-      return schedule.nearest_timestep(low * std::pow(high / low, u));
-  }
-  return 0;
+// The sigma / alpha at a share u of the way from `low` to `high`.
+double wanted_noise(double low, double high, double u, Spacing spacing) {
+  if (spacing == Spacing::log_snr) return low * std::pow(high / low, u);
+  constexpr double per_rho = 1.0 / 7.0;
+  return std::pow((1.0 - u) * std::pow(low, per_rho) + u * std::pow(high, per_rho), 7.0);
+}
+
+double share(std::int64_t i, std::int64_t steps) {
+  return steps == 1 ? 1.0 : static_cast<double>(i) / static_cast<double>(steps - 1);
 }
 
 }  // namespace
@@ -62,35 +52,75 @@ Spacing spacing_from_name(const std::string& name) {
   fail<ValueError>("spacing: must be even, quadratic, karras or log-snr; got \"{}\"", name);
 }
 
-std::vector<std::int64_t> visited_timesteps(const NoiseSchedule& schedule, std::int64_t steps,
+std::vector<Level> sampling_levels(const NoiseSchedule& schedule,
+                                   const std::vector<std::int64_t>& visited) {
+  std::vector<Level> levels;
+  for (auto t = visited.rbegin(); t != visited.rend(); ++t) levels.push_back(schedule.level(*t));
+  levels.push_back(Level::clean());
+  return levels;
+}
+
+std::vector<Level> sampling_levels(const NoiseSchedule& schedule, std::int64_t steps,
+                                   Spacing spacing) {
+  const std::int64_t T = schedule.timesteps();
+  if (spacing == Spacing::even || spacing == Spacing::quadratic) {
+    return sampling_levels(schedule, visited_timesteps(T, steps, spacing));
+  }
+  expect_steps(T, steps);
+  const double low = std::max(schedule.level(0).noise_to_signal(), 0.002);
+  const double high = std::min(schedule.level(T - 1).noise_to_signal(), 80.0);
+  std::vector<Level> levels;
+  for (std::int64_t i = steps - 1; i >= 0; --i) {
+    levels.push_back(schedule.level_at(wanted_noise(low, high, share(i, steps), spacing)));
+  }
+  levels.push_back(Level::clean());
+  return levels;
+}
+
+std::vector<Level> sampling_levels(const Path& path, std::int64_t steps, Spacing spacing) {
+  if (steps < 1) fail<ValueError>("sampler: steps must be at least 1; got {}", steps);
+  const double first = path.min_time(), last = path.max_time();
+  const double low = path.level(first).noise_to_signal(), high = path.level(last).noise_to_signal();
+  std::vector<Level> levels;
+  for (std::int64_t i = steps - 1; i >= 0; --i) {
+    const double u = share(i, steps);
+    const bool by_time = spacing == Spacing::even || spacing == Spacing::quadratic;
+    const double of_time = spacing == Spacing::quadratic ? u * u : u;
+    levels.push_back(by_time ? path.level(first + of_time * (last - first))
+                     : i == steps - 1
+                         ? path.level(last)
+                         : path.level_at(wanted_noise(low, std::min(high, 80.0), u, spacing)));
+  }
+  levels.push_back(Level::clean());
+  return levels;
+}
+
+std::vector<std::int64_t> visited_timesteps(std::int64_t timesteps, std::int64_t steps,
                                             Spacing spacing) {
-  if (spacing == Spacing::even) return evenly_spaced_timesteps(schedule.timesteps(), steps);
-  expect_steps(schedule.timesteps(), steps);
-  if (steps == 1) return {wanted_timestep(schedule, 1.0, spacing)};
+  if (spacing != Spacing::even && spacing != Spacing::quadratic) {
+    fail<ValueError>("visited_timesteps: {} lies between timesteps; see sampling_levels",
+                     name_of(spacing));
+  }
+  expect_steps(timesteps, steps);
+  if (steps == 1) {
+    return {spacing == Spacing::even
+                ? timesteps - 1
+                : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps))};
+  }
   std::vector<std::int64_t> visited;
-  std::int64_t lowest = 0;
+  const std::int64_t gaps = steps - 1;
   for (std::int64_t i = 0; i < steps; ++i) {
-    const double u = static_cast<double>(i) / static_cast<double>(steps - 1);
-    visited.push_back(std::max(wanted_timestep(schedule, u, spacing), lowest));
-    lowest = visited.back() + 1;
+    const double u = share(i, steps);
+    const auto wanted = spacing == Spacing::even
+                            ? (2 * i * (timesteps - 1) + gaps) / (2 * gaps)  // to the nearest
+                            : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps) * u * u);
+    visited.push_back(visited.empty() ? wanted : std::max(wanted, visited.back() + 1));
   }
   // What was moved on may have gone over the end.
-  std::int64_t highest = schedule.timesteps() - 1;
+  std::int64_t highest = timesteps - 1;
   for (auto t = visited.rbegin(); t != visited.rend(); ++t) {
     *t = std::min(*t, highest);
     highest = *t - 1;
-  }
-  return visited;
-}
-
-std::vector<std::int64_t> evenly_spaced_timesteps(std::int64_t timesteps, std::int64_t steps) {
-  expect_steps(timesteps, steps);
-  if (steps == 1) return {timesteps - 1};
-  std::vector<std::int64_t> visited;
-  visited.reserve(static_cast<std::size_t>(steps));
-  const std::int64_t gaps = steps - 1;
-  for (std::int64_t i = 0; i < steps; ++i) {
-    visited.push_back((2 * i * (timesteps - 1) + gaps) / (2 * gaps));  // rounds to the nearest
   }
   return visited;
 }

@@ -55,6 +55,27 @@ void add_reshape(Rows& rows) {
   });
 }
 
+void add_append_dims(Rows& rows) {
+  rows.push_back({
+      .name = "append_dims",
+      .inputs = {any_x},
+      .shapes = {{{3}}, {{1}}},
+      .op = [](const Tensors& in) {
+        return append_dims(in[0], Tensor::zeros({in[0].size(0), 4, 5}));
+      },
+      .reference =
+          [](const Arrays& in) {
+            Array y(Shape{in[0].shape[0], 1, 1});
+            y.values = in[0].values;
+            return y;
+          },
+      .errors = {throws<ShapeError>("append_dims: v must be [3]",
+                                    [] { append_dims(Tensor::zeros({2}), Tensor::zeros({3, 4})); }),
+                 throws<ShapeError>("append_dims: x must be [N, ...]",
+                                    [] { append_dims(Tensor::zeros({1}), Tensor::zeros({})); })},
+  });
+}
+
 void add_permute(Rows& rows, const char* name, const std::vector<int>& order,
                  std::vector<std::vector<Shape>> shapes, const Shape& large,
                  const Shape& emulated_large) {
@@ -298,6 +319,7 @@ void add_pad(Rows& rows) {
 
 void add_layout_cases(Rows& rows) {
   add_reshape(rows);
+  add_append_dims(rows);
   add_permutes(rows);
   add_expand(rows);
   add_concat(rows);

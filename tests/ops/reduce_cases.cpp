@@ -107,6 +107,20 @@ void add(Rows& rows, const char* name, Reduction op, Fold fold, bool of_nothing)
 void add_reduce_cases(Rows& rows) {
   add(rows, "sum", sum, sum_of, true);
   add(rows, "mean", mean, mean_of, false);
+  rows.push_back({
+      .name = "mean_flat",
+      .inputs = {{"x", distinct(-1, 3)}},
+      .shapes = {{{2, 3, 4}}, {{5}}, {{3, 2, 2, 2}}},
+      .op = [](const Tensors& in) { return mean_flat(in[0]); },
+      .reference =
+          [](const Arrays& in) {
+            std::vector<int> inner;
+            for (int d = 1; d < in[0].shape.rank(); ++d) inner.push_back(d);
+            return inner.empty() ? in[0] : reduce_of(in[0], inner, false, mean_of);
+          },
+      .errors = {throws<ShapeError>("mean_flat: x must be [N, ...]",
+                                    [] { mean_flat(Tensor::zeros({})); })},
+  });
   add(rows, "max", max, max_of, false);
   const std::size_t before = rows.size();
   add(rows, "logsumexp", logsumexp, logsumexp_of, false);

@@ -143,16 +143,16 @@ void expect_network(const Container& container, std::uint64_t fingerprint,
   }
 }
 
-Tensor unpack(const Container& container, const GaussianDiffusion& process, const Denoiser& model,
+Tensor unpack(const Container& container, const NoiseSchedule& schedule, const Denoiser& model,
               const std::string& name, Device device) {
   const Shape one = container.message.shape.with(0, 1);
-  if (probe(process, model, one, device) != container.probe) {
+  if (probe(schedule, model, one, device) != container.probe) {
     fail<FormatError>(
         "{}: made by another build, machine or device, where the network's output differs in its "
         "last bits; it can only be read where it was made",
         name);
   }
-  const Tensor images = receive(process, model, container.message, device);
+  const Tensor images = receive(schedule, model, container.message, device);
   if (container.message.settings.last < 0 && crc32_of(images) != container.images_crc) {
     fail<FormatError>("{}: the images that come out are not those that were sent", name);
   }

@@ -34,10 +34,10 @@ std::uint32_t crc32_of(const Tensor& images);
 /// this fingerprint.
 void expect_network(const Container& container, std::uint64_t fingerprint, const std::string& name);
 
-/// The images. `process` has container.steps timesteps. Throws FormatError when this machine does
+/// The images. `schedule` has container.steps timesteps. Throws FormatError when this machine does
 /// not compute what the sender's did, and when the images that come out are not those that were
 /// sent (that is known of exact ones only).
-Tensor unpack(const Container& container, const GaussianDiffusion& process, const Denoiser& model,
+Tensor unpack(const Container& container, const NoiseSchedule& schedule, const Denoiser& model,
               const std::string& name, Device device = Device::cpu());
 
 }  // namespace ito::codec

@@ -10,6 +10,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/likelihood/codec/block_coder.h"
 #include "diffusion/likelihood/codec/pixel_coder.h"
 #include "diffusion/likelihood/codec/range_coder.h"
@@ -35,20 +36,20 @@ struct Normal {
 
 // The reverse process that both ends walk.
 struct Chain {
-  const GaussianDiffusion& process;
-  const Denoiser& model;
+  const NoiseSchedule& schedule;
+  Denoiser model;
   const Settings& settings;
   Device device;
   VariationalBound bound;
 
-  Chain(const GaussianDiffusion& p, const Denoiser& m, const Settings& s, Device where)
-      : process(p),
-        model(m),
+  Chain(const NoiseSchedule& chain, const Denoiser& m, const Settings& s, Device where)
+      : schedule(chain),
+        model(thresholded(m, clip_x0)),
         settings(s),
         device(where),
-        bound(p, bound_options(s), DType::f32, where) {}
+        bound(chain, bound_options(s), DType::f32, where) {}
 
-  std::int64_t timesteps() const { return process.schedule.timesteps(); }
+  std::int64_t timesteps() const { return schedule.timesteps(); }
   bool exact() const { return settings.last < 0; }
   std::int64_t end() const { return std::max<std::int64_t>(settings.last, 0); }
   bool sends_levels() const { return settings.variance == ReverseVariance::analytic; }
@@ -68,20 +69,19 @@ struct Chain {
   // level / most_level of the way from log beta_tilde to log beta.
   double log_variance(std::int64_t t, int level) const {
     const double share = static_cast<double>(level) / most_level;
-    return share * std::log(process.schedule.beta(t)) +
-           (1.0 - share) * std::log(process.schedule.beta_tilde(t));
+    return share * std::log(schedule.beta(t)) +
+           (1.0 - share) * std::log(schedule.beta_tilde(t));
   }
   // q(x_{t-1} | x_t, x_0).
   Normal q(const Tensor& x0, const Tensor& x_t, std::int64_t t) const {
-    const Posterior posterior = process.posterior(x0, x_t, same_timestep(t, x_t));
-    return {posterior.mean, sqrt(posterior.variance)};
+    const PosteriorStep q = posterior_step(schedule.level(t), schedule.level(t - 1));
+    return {scalar(q.weight_x0) * x0 + scalar(q.weight_x_t) * x_t, sqrt(scalar(q.variance))};
   }
   // p(x_T) and q(x_T | x_0).
   Normal prior() const { return {scalar(0.0), scalar(1.0)}; }
   Normal q_prior(const Tensor& x0) const {
-    const NoiseSchedule& s = process.schedule;
-    const std::int64_t T = timesteps() - 1;
-    return {x0 * s.sqrt_alpha_bar(T), scalar(s.sqrt_one_minus_alpha_bar(T))};
+    const Level last = schedule.level(timesteps() - 1);
+    return {x0 * last.alpha, scalar(last.sigma)};
   }
   // Where the candidates of x_t lie, of the image with this number, of d elements.
   std::uint64_t place(std::int64_t image, std::int64_t t, std::int64_t d) const {
@@ -91,7 +91,7 @@ struct Chain {
  private:
   static BoundOptions bound_options(const Settings& s) {
     const bool levels = s.variance == ReverseVariance::analytic;
-    return {.variance = levels ? ReverseVariance::beta_tilde : s.variance, .limit_x0 = clip_x0};
+    return {.variance = levels ? ReverseVariance::beta_tilde : s.variance};
   }
   Tensor scalar(double value) const { return Tensor::scalar(value, DType::f32, device); }
 };
@@ -136,7 +136,7 @@ std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Ten
   std::vector<int> levels;
   for (const float distance :
        mean(square(q_mean - p_mean), {1, 2, 3}).to(Device::cpu()).to_vector<float>()) {
-    const double best = std::log(chain.process.schedule.beta_tilde(t) + double{distance});
+    const double best = std::log(chain.schedule.beta_tilde(t) + double{distance});
     const double share = std::clamp((best - low) / (high - low), 0.0, 1.0);
     levels.push_back(static_cast<int>(std::lround(most_level * share)));
   }
@@ -230,8 +230,8 @@ void receive_group(const Chain& chain, End<RangeDecoder>& line, Tensor images, s
   }
 }
 
-void expect_settings(const GaussianDiffusion& process, const Settings& s, const Shape& images) {
-  const std::int64_t T = process.schedule.timesteps();
+void expect_settings(const NoiseSchedule& schedule, const Settings& s, const Shape& images) {
+  const std::int64_t T = schedule.timesteps();
   if (s.group < 1) fail<ValueError>("codec: images per group must be at least 1; got {}", s.group);
   if (s.last < -1 || s.last >= T) {
     fail<ValueError>("codec: the last timestep must be from -1 to {}; got {}", T - 1, s.last);
@@ -244,15 +244,15 @@ void expect_settings(const GaussianDiffusion& process, const Settings& s, const 
 
 }  // namespace
 
-Message send(const GaussianDiffusion& process, const Denoiser& model, const Tensor& images,
+Message send(const NoiseSchedule& schedule, const Denoiser& model, const Tensor& images,
              const Settings& settings, const SendOptions& options, Device device) {
   expect_dtype("codec::send", "images", images, DType::u8);
   if (images.rank() != 4 || images.numel() == 0) {
     fail<ShapeError>("codec::send: images must be [N, H, W, C], not empty; got {}", images.str());
   }
-  expect_settings(process, settings, images.shape());
+  expect_settings(schedule, settings, images.shape());
   const NoGrad no_grad;
-  const Chain chain(process, model, settings, device);
+  const Chain chain(schedule, model, settings, device);
   const std::int64_t N = images.size(0);
   RangeEncoder coder;
   End<RangeEncoder> line(coder, settings, images.numel() / N, options.block_bits);
@@ -263,11 +263,11 @@ Message send(const GaussianDiffusion& process, const Denoiser& model, const Tens
   return {settings, images.shape(), coder.finish()};
 }
 
-Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Message& message,
+Tensor receive(const NoiseSchedule& schedule, const Denoiser& model, const Message& message,
                Device device) {
-  expect_settings(process, message.settings, message.shape);
+  expect_settings(schedule, message.settings, message.shape);
   const NoGrad no_grad;
-  const Chain chain(process, model, message.settings, device);
+  const Chain chain(schedule, model, message.settings, device);
   const std::int64_t N = message.shape[0], group = message.settings.group;
   RangeDecoder coder(message.bytes, "codec::receive: the message");
   End<RangeDecoder> line(coder, message.settings, message.shape.numel() / N);
@@ -280,15 +280,15 @@ Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Me
   return concat(parts, 0);
 }
 
-std::uint32_t probe(const GaussianDiffusion& process, const Denoiser& model, const Shape& shape,
+std::uint32_t probe(const NoiseSchedule& schedule, const Denoiser& model, const Shape& shape,
                     Device device) {
   const NoGrad no_grad;
-  const std::int64_t T = process.schedule.timesteps();
+  const std::int64_t T = schedule.timesteps();
   Rng rng(0, Purpose::codec);
   const Tensor x = randn(rng, shape).to(device);
   uLong sum = crc32(0, nullptr, 0);
   for (const std::int64_t t : {T - 1, T / 2, std::int64_t{0}}) {
-    const Tensor x0 = process.denoise(model, x, same_timestep(t, x)).x0.to(Device::cpu());
+    const Tensor x0 = model(x, same_level(schedule.level(t), x)).x0.to(Device::cpu());
     sum = crc32(sum, static_cast<const Bytef*>(x0.raw()), static_cast<uInt>(x0.bytes()));
     for (const float mean : x0.to_vector<float>()) {
       const std::uint32_t edge = PixelCoder(mean, 0.1).interval(128).begin;

@@ -1,8 +1,8 @@
 // Images to bits and back with a diffusion model: Algorithms 3 (sending) and 4 (receiving) of Ho et
 // al. 2020 (arXiv 2006.11239), with what the paper assumes of them: a way to send a sample.
 //
-//   const Message message = send(process, model, images, {.seed = 1});       // u8 [N, H, W, C]
-//   const Tensor same = receive(process, model, message);                    // every byte of them
+//   const Message message = send(schedule, model, images, {.seed = 1});      // u8 [N, H, W, C]
+//   const Tensor same = receive(schedule, model, message);                   // every byte of them
 //
 //   Algorithm 3                                        Algorithm 4
 //     send x_T ~ q(x_T | x_0) using p(x_T)               receive x_T
@@ -25,11 +25,13 @@
 #include <functional>
 #include <vector>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/process/reverse_variance.h"
+#include "diffusion/process/schedule.h"
 
 namespace ito::codec {
 
-/// What sender and receiver must agree on, besides the process and the network.
+/// What sender and receiver must agree on, besides the schedule and the network.
 struct Settings {
   std::uint64_t seed = 0;   ///< of the candidates, which both draw
   std::int64_t group = 16;  ///< images that the network is given at a time
@@ -68,18 +70,18 @@ struct SendOptions {
 
 /// Algorithm 3. `images` is u8 [N, H, W, C] on the CPU; the network runs on `device`. Throws
 /// ShapeError, DTypeError, ValueError, and whatever the model throws.
-Message send(const GaussianDiffusion& process, const Denoiser& model, const Tensor& images,
+Message send(const NoiseSchedule& schedule, const Denoiser& model, const Tensor& images,
              const Settings& settings = {}, const SendOptions& options = {},
              Device device = Device::cpu());
 
 /// Algorithm 4: u8 [N, H, W, C]. Throws FormatError for bytes that end early or go on; damage that
 /// keeps the length gives wrong images (container.h adds checksums).
-Tensor receive(const GaussianDiffusion& process, const Denoiser& model, const Message& message,
+Tensor receive(const NoiseSchedule& schedule, const Denoiser& model, const Message& message,
                Device device = Device::cpu());
 
 /// A number that differs when the network computes other bits: of another model, build, machine or
 /// device. `shape` is that of one image, [1, H, W, C].
-std::uint32_t probe(const GaussianDiffusion& process, const Denoiser& model, const Shape& shape,
+std::uint32_t probe(const NoiseSchedule& schedule, const Denoiser& model, const Shape& shape,
                     Device device = Device::cpu());
 
 }  // namespace ito::codec
