@@ -178,9 +178,12 @@ NoiseSchedule NoiseSchedule::cosine(std::int64_t timesteps, double s) {
 NoiseSchedule NoiseSchedule::from_betas(std::vector<double> betas) {
   if (betas.empty()) fail<ValueError>("NoiseSchedule::from_betas: needs a beta; got none");
   for (std::size_t t = 0; t < betas.size(); ++t) {
-    if (!(betas[t] > 0.0 && betas[t] < 1.0)) {
-      fail<ValueError>("NoiseSchedule::from_betas: betas must be in (0, 1); got betas[{}] = {}", t,
-                       betas[t]);
+    const bool last = t + 1 == betas.size();
+    if (!(betas[t] > 0.0 && (betas[t] < 1.0 || (last && betas[t] == 1.0)))) {
+      fail<ValueError>(
+          "NoiseSchedule::from_betas: betas must be in (0, 1), and only the last may be 1; got "
+          "betas[{}] = {}",
+          t, betas[t]);
     }
   }
   return NoiseSchedule(std::move(betas));

@@ -63,7 +63,8 @@ class NoiseSchedule {
   static NoiseSchedule karras(std::int64_t timesteps = 1000, double sigma_first = 0.002,
                               double sigma_last = 80.0, double rho = 7.0);
 
-  /// Any table of beta_1 .. beta_T. Throws ValueError unless all lie in (0, 1) and there is one.
+  /// Any table of beta_1 .. beta_T. Throws ValueError unless all lie in (0, 1) and there is one; the
+  /// last may be 1.
   static NoiseSchedule from_betas(std::vector<double> betas);
   /// Any table of alpha_bar_1 .. alpha_bar_T. Throws ValueError unless it falls strictly, from less
   /// than 1; the last may be 0.

@@ -9,6 +9,7 @@
 #include "examples/app/files.h"
 #include "nn/flat.h"
 #include "nn/safetensors.h"
+#include "nn/fingerprint.h"
 
 namespace ito::app {
 namespace {
@@ -24,7 +25,7 @@ LoadedClassifier load(const std::string& path, Device device) {
   }
   LoadedClassifier loaded;
   loaded.card = ClassifierCard::from_json(card->second, path);
-  loaded.fingerprint = fingerprint(file);
+  loaded.fingerprint = nn::fingerprint(file);
   Rng init(0, Purpose::init);
   loaded.network = std::make_unique<Classifier>(loaded.card.network, init);
   nn::assign_parameters(nn::named_parameters(*loaded.network), file);

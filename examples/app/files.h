@@ -4,8 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "nn/safetensors.h"
-
 namespace ito::app {
 
 /// The whole file. Throws IoError.
@@ -20,11 +18,5 @@ std::string errno_text(int error);
 
 /// "12.3 MB"; decimal units.
 std::string human_bytes(double bytes);
-
-/// FNV-1a, 64 bits, as 16 hexadecimal digits: tells files and configurations apart; not
-/// cryptographic.
-std::string fingerprint(const void* data, std::size_t bytes);
-/// The same of all names and tensors of a file.
-std::string fingerprint(const nn::SafeTensors& file);
 
 }  // namespace ito::app

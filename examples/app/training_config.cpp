@@ -6,6 +6,7 @@
 #include "examples/app/files.h"
 #include "tensor/error.h"
 #include "tensor/version.h"
+#include "nn/fingerprint.h"
 
 namespace ito::app {
 namespace {
@@ -27,7 +28,7 @@ Json learning(const TrainOptions& o, const data::Dataset& d) {
                {"images", images.size(0)},
                {"image_size", images.size(1)},
                {"image_channels", images.size(3)},
-               {"images_fingerprint", fingerprint(images.raw(), images.bytes())},
+               {"images_fingerprint", nn::fingerprint(images.raw(), images.bytes())},
                {"flip", o.flip},
                {"overfit", o.overfit},
                {"schedule", o.schedule},
@@ -56,7 +57,7 @@ Json learning(const TrainOptions& o, const data::Dataset& d) {
                {"t_sampling", o.t_sampling}};
   if (o.class_conditional) {
     json["drop_class"] = o.drop_class;
-    json["labels_fingerprint"] = fingerprint(d.labels.raw(), d.labels.bytes());
+    json["labels_fingerprint"] = nn::fingerprint(d.labels.raw(), d.labels.bytes());
   }
   return json;
 }

@@ -4,6 +4,7 @@
 
 #include "examples/app/files.h"
 #include "tensor/error.h"
+#include "nn/fingerprint.h"
 
 namespace ito::app {
 namespace {
@@ -50,7 +51,7 @@ nn::CheckpointContents checkpoint_contents(const Learner& learner, const Trainin
                              {"learning", Json::parse(state.learning)}}
                             .dump(2) +
                         "\n";
-  contents.config_hash = fingerprint(state.learning.data(), state.learning.size());
+  contents.config_hash = nn::fingerprint(state.learning.data(), state.learning.size());
   return contents;
 }
 

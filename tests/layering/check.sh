@@ -26,7 +26,7 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["diffusion/likelihood"] = base " diffusion/denoiser diffusion/likelihood"
       allowed["diffusion/objective"] = base " diffusion/denoiser diffusion/likelihood diffusion/objective"
       allowed["diffusion/sampling"] = base " diffusion/denoiser diffusion/sampling"
-      allowed["diffusion/models"] = base " nn diffusion/denoiser diffusion/models"
+      allowed["diffusion/models"] = base " nn data diffusion/denoiser diffusion/models"
       allowed["diffusion/evaluation"] = "tensor autograd diffusion/evaluation"
       allowed["diffusion/diffusion.h"] = "diffusion"
       allowed["examples"] = all " examples ito.h"

@@ -13,6 +13,7 @@
 #include "examples/app/report.h"
 #include "examples/app/svg_plot.h"
 #include "examples/app/training_config.h"
+#include "nn/fingerprint.h"
 
 using namespace ito;
 
@@ -51,8 +52,8 @@ TEST_CASE("human_bytes: three digits and a unit") {
 }
 
 TEST_CASE("fingerprint: FNV-1a, its published value of \"foobar\"") {
-  CHECK(app::fingerprint("", 0) == "cbf29ce484222325");
-  CHECK(app::fingerprint("foobar", 6) == "85944171f73967e8");
+  CHECK(nn::fingerprint("", 0) == "cbf29ce484222325");
+  CHECK(nn::fingerprint("foobar", 6) == "85944171f73967e8");
 }
 
 TEST_CASE("ticks: round numbers inside the range") {

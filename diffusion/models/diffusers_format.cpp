@@ -1,4 +1,4 @@
-#include "examples/app/diffusers_format.h"
+#include "diffusion/models/diffusers_format.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,11 +7,11 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
-#include "examples/app/files.h"
-#include "examples/app/train_options.h"
 #include "nn/safetensors.h"
+#include "data/bytes.h"
+#include "nn/files.h"
 
-namespace ito::app {
+namespace ito {
 namespace {
 
 namespace fs = std::filesystem;
@@ -21,7 +21,6 @@ constexpr const char* version = "0.24.0";  // whose documentation the keys were 
 constexpr const char* weights_file = "diffusion_pytorch_model.safetensors";
 
 // ---- reading JSON of others
-// -----------------------------------------------------------------------
 
 Json parse_object(const std::string& text, const std::string& file) {
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -50,7 +49,6 @@ void expect_usual(const Json& json, const char* key, const Json& usual, const st
 }
 
 // ---- the network
-// ----------------------------------------------------------------------------------
 
 std::string block_type(const UNetConfig& c, std::int64_t level, const char* direction) {
   return fmt::format("{}{}Block2D", c.has_attention(level) ? "Attn" : "", direction);
@@ -107,7 +105,6 @@ void read_shape(const Json& json, const std::string& file, UNetConfig& c) {
 }
 
 // ---- the process
-// ----------------------------------------------------------------------------------
 
 std::vector<double> betas_of(const NoiseSchedule& schedule) {
   std::vector<double> betas;
@@ -138,26 +135,37 @@ bool same_betas(const std::vector<double>& a, const std::vector<double>& b) {
   return std::ranges::equal(a, b, [](double x, double y) { return std::abs(x - y) <= 1e-6 * y; });
 }
 
-std::string schedule_with(const std::vector<double>& betas, const std::string& file) {
-  const auto steps = std::ssize(betas);
+// The schedule of these betas by its name or, where it has none, with the betas themselves.
+void set_schedule(const std::vector<double>& betas, ModelCard& card) {
+  card.timesteps = std::ssize(betas);
+  card.betas.clear();
   for (const std::string& name : NoiseSchedule::names()) {
     try {
-      if (same_betas(betas, betas_of(NoiseSchedule::named(name, steps)))) return name;
+      if (!same_betas(betas, betas_of(NoiseSchedule::named(name, card.timesteps)))) continue;
     } catch (const ValueError&) {
       continue;  // a schedule that cannot have so few steps
     }
+    card.schedule = name;
+    return;
   }
-  fail<FormatError>("{}: its betas, from {} to {} in {} steps, are those of no schedule of ito",
-                    file, betas.empty() ? 0.0 : betas.front(), betas.empty() ? 0.0 : betas.back(),
-                    steps);
+  card.schedule = "custom";
+  card.betas = betas;
 }
 
 // ---- the tensors
-// ----------------------------------------------------------------------------------
 
 Tensor permuted(const Tensor& x, const std::vector<int>& order) {
   const NoGrad no_grad;
   return x.rank() == 4 ? permute(x, order) : x;
+}
+
+std::string read_text(const fs::path& path) {
+  constexpr std::uint64_t limit = 1 << 24;
+  return nn::read_text(path, limit);
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  data::write_file(path.string(), {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
 fs::path first_existing(const std::vector<fs::path>& paths) {
@@ -261,12 +269,13 @@ UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
 }
 
 std::string diffusers_scheduler_config(const ModelCard& card) {
-  const char* predicts = card.predict == "epsilon" ? "epsilon"
-                         : card.predict == "x0"    ? "sample"
-                         : card.predict == "v"     ? "v_prediction"
-                                                   : nullptr;
-  if (predicts == nullptr) {
-    fail<ValueError>("diffusers predicts epsilon, x0 or v; got {}", card.predict);
+  const Prediction prediction = card.parametrization.prediction;
+  const char* predicts = prediction == Prediction::epsilon ? "epsilon"
+                         : prediction == Prediction::x0    ? "sample"
+                         : prediction == Prediction::v     ? "v_prediction"
+                                                           : nullptr;
+  if (predicts == nullptr || card.parametrization != Parametrization{.prediction = prediction}) {
+    fail<ValueError>("diffusers predicts epsilon, x0 or v; got {}", name_of(prediction));
   }
   const bool learned = card.network.out_channels == 2 * card.network.in_channels;
   Json json = {{"_class_name", "DDPMScheduler"},
@@ -284,7 +293,7 @@ std::string diffusers_scheduler_config(const ModelCard& card) {
   } else if (card.schedule == "cosine") {
     json["beta_schedule"] = "squaredcos_cap_v2";
   } else {
-    json["trained_betas"] = betas_of(NoiseSchedule::named(card.schedule, card.timesteps));
+    json["trained_betas"] = betas_of(card.noise_schedule());
   }
   return json.dump(2) + "\n";
 }
@@ -296,11 +305,12 @@ void read_diffusers_scheduler(const std::string& text, const std::string& file, 
     fail<FormatError>("{}: prediction_type must be epsilon, sample or v_prediction; got {}", file,
                       predicts);
   }
-  card.predict = predicts == "epsilon" ? "epsilon" : predicts == "sample" ? "x0" : "v";
+  card.parametrization.prediction = predicts == "epsilon"  ? Prediction::epsilon
+                                    : predicts == "sample" ? Prediction::x0
+                                                           : Prediction::v;
   try {
-    const std::vector<double> betas = betas_of(json, file);
-    card.timesteps = std::ssize(betas);
-    card.schedule = schedule_with(betas, file);
+    set_schedule(betas_of(json, file), card);
+    card.noise_schedule();  // refuses betas that are none
   } catch (const ValueError& e) {
     fail<FormatError>("{}: {}", file, e.what());
   }
@@ -335,13 +345,13 @@ void save_diffusers(const fs::path& folder, const ModelCard& card,
   // "pt" is what diffusers asks for; what it has no place for stands beside it.
   nn::save_safetensors(folder / "unet" / weights_file, tensors,
                        {{"format", "pt"}, {"ito", card.to_json()}});
-  write_text_atomic((folder / "unet" / "config.json").string(), network);
-  write_text_atomic((folder / "scheduler" / "scheduler_config.json").string(), scheduler);
+  write_text(folder / "unet" / "config.json", network);
+  write_text(folder / "scheduler" / "scheduler_config.json", scheduler);
   const Json index = {{"_class_name", "DDPMPipeline"},
                       {"_diffusers_version", version},
                       {"scheduler", {"diffusers", "DDPMScheduler"}},
                       {"unet", {"diffusers", "UNet2DModel"}}};
-  write_text_atomic((folder / "model_index.json").string(), index.dump(2) + "\n");
+  write_text(folder / "model_index.json", index.dump(2) + "\n");
 }
 
 DiffusersModel load_diffusers(const fs::path& folder) {
@@ -359,7 +369,7 @@ DiffusersModel load_diffusers(const fs::path& folder) {
   }
   DiffusersModel model;
   model.source = weights.string();
-  model.card.network = unet_of_diffusers(read_text(config.string()), config.string());
+  model.card.network = unet_of_diffusers(read_text(config), config.string());
   const nn::SafeTensors file = nn::load_safetensors(weights);
   model.card.dataset = fs::weakly_canonical(folder).filename().string();
   if (const auto own = file.metadata.find("ito"); own != file.metadata.end()) {
@@ -370,7 +380,7 @@ DiffusersModel load_diffusers(const fs::path& folder) {
   const fs::path scheduler = first_existing(
       {folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"});
   if (!scheduler.empty()) {
-    read_diffusers_scheduler(read_text(scheduler.string()), scheduler.string(), model.card);
+    read_diffusers_scheduler(read_text(scheduler), scheduler.string(), model.card);
   }
   for (const auto& [name, tensor] : file.tensors) {
     if (!is_floating(tensor.dtype())) {
@@ -382,4 +392,4 @@ DiffusersModel load_diffusers(const fs::path& folder) {
   return model;
 }
 
-}  // namespace ito::app
+}  // namespace ito

@@ -5,7 +5,7 @@
 //   unet/diffusion_pytorch_model.safetensors          names as ito's, convolutions [O, I, kh, kw]
 //   scheduler/scheduler_config.json                   the process: betas, what is predicted
 //
-//   const LoadedModel model = load_model("out/run", Weights::average);
+//   const Model model = load_model("out/run");
 //   save_diffusers("out/diffusers", model.card, nn::named_parameters(*model.network));
 //   const DiffusersModel back = load_diffusers("out/diffusers");
 //
@@ -17,10 +17,10 @@
 #include <string>
 #include <vector>
 
-#include "examples/app/model_file.h"
+#include "diffusion/models/model_file.h"
 #include "nn/module.h"
 
-namespace ito::app {
+namespace ito {
 
 struct DiffusersModel {
   ModelCard card;
@@ -43,9 +43,9 @@ DiffusersModel load_diffusers(const std::filesystem::path& folder);
 std::string diffusers_unet_config(const UNetConfig& network);
 UNetConfig unet_of_diffusers(const std::string& text, const std::string& file);
 std::string diffusers_scheduler_config(const ModelCard& card);
-/// Sets schedule, timesteps and predict.
+/// Sets schedule, timesteps, betas and what is predicted.
 void read_diffusers_scheduler(const std::string& text, const std::string& file, ModelCard& card);
 /// The name that ito has for a tensor of diffusers, old or new.
 std::string name_of_diffusers(std::string name);
 
-}  // namespace ito::app
+}  // namespace ito

@@ -1,0 +1,76 @@
+// Trained networks in files: what stands beside the weights, and getting a model back.
+//
+//   const Model model = load_model("out/fashion");
+//   Rng rng(0, Purpose::sample);
+//   const Tensor x_T = randn(rng, model.image_shape(64));
+//   const Tensor x0 = sample_ddim(thresholded(model.denoiser(), clip_x0), x_T,
+//                                 sampling_levels(model.schedule(), 50, Spacing::even), rng);
+//
+// A folder that train_mnist wrote, a checkpoint in it, one safetensors file, or a folder in diffusers'
+// format: all are models.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "diffusion/denoiser/condition.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/models/unet.h"
+#include "diffusion/process/schedule.h"
+#include "tensor/tensor.h"
+
+namespace ito {
+
+/// Everything a sampler must know of a model besides its weights. Stands in the metadata of
+/// model.safetensors and ema.safetensors under "config".
+struct ModelCard {
+  UNetConfig network;
+  std::string schedule = "linear";  ///< of NoiseSchedule::names(), or "custom"
+  std::int64_t timesteps = 1000;
+  std::vector<double> betas;  ///< of a custom schedule, one for each timestep
+  Parametrization parametrization;
+  std::string dataset;
+  std::vector<std::string> class_names;  ///< of the data set by label, or none
+
+  /// Throws ValueError where schedule, timesteps, betas and prediction do not go together.
+  NoiseSchedule noise_schedule() const;
+
+  std::string to_json() const;
+  /// Keys that older files lack have the values that were usual then. Throws FormatError, naming
+  /// `file`.
+  static ModelCard from_json(const std::string& text, const std::string& file);
+};
+
+enum class Weights { average, raw };  ///< of ema.safetensors or of model.safetensors
+
+struct Model {
+  ModelCard card;
+  std::shared_ptr<UNet> network;
+  std::int64_t step = 0;    ///< training steps made
+  std::string fingerprint;  ///< of the weights
+  std::string source;       ///< the file they came from
+  std::string weights;      ///< "ema", "raw" or "converted"
+
+  NoiseSchedule schedule() const { return card.noise_schedule(); }
+  bool learns_variance() const { return card.network.out_channels > card.network.in_channels; }
+  /// Of n images: [n, H, W, C].
+  Shape image_shape(std::int64_t n) const;
+
+  /// For any of a network's classes. All of these keep the network alive.
+  Denoiser denoiser() const { return denoiser(Condition{}); }
+  /// Throws ValueError for labels when the network knows none.
+  Denoiser denoiser(const Condition& condition) const;
+  /// With classifier-free guidance towards the condition's labels (guidance.h).
+  Denoiser denoiser(const Condition& condition, double guidance_scale) const;
+};
+
+/// `path`: a run directory, a checkpoint directory (the one that `latest` names when it holds
+/// several), a safetensors file made by ito, or a folder in diffusers' format. The network lives on
+/// `device` and computes in `dtype`, f32 or bf16 (bf16 on a device other than the CPU). Throws
+/// IoError, FormatError.
+Model load_model(const std::string& path, Weights weights = Weights::average,
+                 Device device = Device::cpu(), DType dtype = DType::f32);
+
+}  // namespace ito
