@@ -19,6 +19,7 @@
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
 #include "diffusion/models/unet.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
 #include "nn/flat.h"
 #include "nn/name_layers.h"
@@ -47,7 +48,9 @@ struct Result {
 
 // Draws the images batch by batch; returns the mean of their squares.
 double draw(const Options& o, const UNet& unet, std::int64_t steps) {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const std::vector<Level> levels =
+      sampling_levels(NoiseSchedule::linear(), steps, Spacing::even);
+  const Denoiser model = thresholded(Parametrization{}.denoiser(std::cref(unet)), clip_x0);
   double squares = 0.0;
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
     const std::int64_t n = std::min(o.batch, o.count - first);
@@ -56,8 +59,7 @@ double draw(const Options& o, const UNet& unet, std::int64_t steps) {
     rng.seek(0, static_cast<std::uint64_t>(first));
     const Tensor x_T =
         randn(rng, {n, c.image_size, c.image_size, c.in_channels}, DType::f32, o.device());
-    const Tensor x0 = sample_ddim(process, std::cref(unet), x_T, rng,
-                                  {.steps = steps, .limit_x0 = clip_x0, .graph = !o.no_graph});
+    const Tensor x0 = sample_ddim(model, x_T, levels, rng, {.loop = {.graph = !o.no_graph}});
     squares += static_cast<double>(n) * mean(square(x0)).item();
   }
   return squares / static_cast<double>(o.count);

@@ -26,7 +26,7 @@
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
 #include "data/batch.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/ema.h"
@@ -73,7 +73,6 @@ class Training {
         adam_(flat_),
         ema_(flat_),
         images_(random_images(config_).to(device_)),
-        levels_(process_.noise_levels(DType::f32, device_)),
         number_(Tensor::zeros({1}, DType::i64, device_)),
         graph_(
             device_, [this] { work(); }, !o.no_graph) {
@@ -105,11 +104,13 @@ class Training {
   void work() {
     noise_.seek(0);
     const Tensor indices = randint(noise_, 0, images_.count(), {batch_}, device_);
-    const Tensor t = randint(noise_, 0, process_.schedule.timesteps(), {batch_}, device_);
+    const Tensor t = randint(noise_, 0, schedule_.timesteps(), {batch_}, device_);
     flat_.zero_grad();
-    const auto [x0, eps, x_t] = data::gather_noisy_batch(images_, indices, nullptr,
-                                                         {t, levels_.alpha, levels_.sigma}, noise_);
-    const Tensor losses = process_.losses_of(unet_(x_t, t), x0, t, eps);
+    const Tensor x0 = data::gather_batch(images_, indices);
+    const Tensor eps = randn(noise_, x0.shape(), DType::f32, device_);
+    const Levels levels = schedule_.levels(t, x0);
+    const Tensor output = unet_(add_noise(x0, eps, levels), levels.time);
+    const Tensor losses = Parametrization{}.losses(output, x0, eps, levels);
     loss_ = mean(losses);
     backward(loss_);
     adam_.step_if_finite({.max_norm = 1.0, .average = &ema_, .losses = detach(losses)});
@@ -124,9 +125,8 @@ class Training {
   nn::FlatParameters flat_;
   nn::Adam adam_;
   nn::Ema ema_;
-  GaussianDiffusion process_{NoiseSchedule::linear()};
+  const NoiseSchedule schedule_ = NoiseSchedule::linear();
   data::Dataset images_;
-  NoiseLevel levels_;
   Tensor number_, loss_;
   Graph graph_;
 };

@@ -16,6 +16,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/load_model.h"
 #include "examples/app/files.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
@@ -161,11 +162,9 @@ std::int64_t png_bytes(const Tensor& images) {
 
 app::ExitCode run(const CompressOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  const app::LoadedModel loaded =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
-  const Respaced model = app::over_sent_timesteps(loaded, o.steps, device);
-  const UNetConfig& net = loaded.card.network;
-  const Shape one{1, net.image_size, net.image_size, net.in_channels};
+  const Model model = app::load_model(o.checkpoint, o.raw, device);
+  const NoiseSchedule schedule = app::schedule_to_send(model, o.steps);
+  const Shape one = model.image_shape(1);
   const Tensor images =
       app::with_exit_code(app::ExitCode::bad_data, [&] { return read_images(o, one); });
 
@@ -187,12 +186,12 @@ app::ExitCode run(const CompressOptions& o) {
     app::expect_no_signal();
   };
   codec::Container file;
-  file.message = codec::send(model.process, model.model, images, settings,
+  file.message = codec::send(schedule, model.denoiser(), images, settings,
                              {.block_bits = o.block_bits, .observer = watch}, device);
   progress.finish();
   file.steps = o.steps;
-  file.fingerprint = app::fingerprint_number(loaded);
-  file.probe = codec::probe(model.process, model.model, one, device);
+  file.fingerprint = app::fingerprint_number(model);
+  file.probe = codec::probe(schedule, model.denoiser(), one, device);
   if (o.leave_out == 0) file.images_crc = codec::crc32_of(images);
 
   const auto bytes = file.bytes();

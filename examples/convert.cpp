@@ -5,9 +5,9 @@
 //
 // In Python: DDPMPipeline.from_pretrained("garments")().images[0]
 #include "examples/app/command_line.h"
-#include "examples/app/diffusers_format.h"
+#include "diffusion/models/diffusers_format.h"
 #include "examples/app/exit_codes.h"
-#include "examples/app/model_file.h"
+#include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "ito.h"
 #include "nn/safetensors.h"
@@ -40,28 +40,27 @@ bool parse(ConvertOptions& o, int argc, char** argv) {
   return true;
 }
 
-void describe_network(const ConvertOptions& o, UNet& network, const app::ModelCard& card) {
+void describe_network(const ConvertOptions& o, UNet& network, const ModelCard& card) {
   if (o.quiet) return;
   app::print(stderr, "{}: {} parameters, {} x {}, {} schedule with T = {}, predicts {}\n", o.out,
              nn::parameter_count(network), card.network.image_size, card.network.image_size,
-             card.schedule, card.timesteps, card.predict);
+             card.schedule, card.timesteps, name_of(card.parametrization.prediction));
 }
 
 void to_diffusers(const ConvertOptions& o) {
-  const app::LoadedModel model =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average);
+  const Model model = app::load_model(o.checkpoint, o.raw);
   const auto parameters = nn::named_parameters(*model.network);
   app::with_exit_code(app::ExitCode::checkpoint,
-                      [&] { app::diffusers_unet_config(model.card.network); });
+                      [&] { diffusers_unet_config(model.card.network); });
   app::with_exit_code(app::ExitCode::resource,
-                      [&] { app::save_diffusers(o.out, model.card, parameters); });
+                      [&] { save_diffusers(o.out, model.card, parameters); });
   describe_network(o, *model.network, model.card);
 }
 
 void to_ito(const ConvertOptions& o) {
   Rng init(0, Purpose::init);
-  const app::DiffusersModel model = app::with_exit_code(
-      app::ExitCode::checkpoint, [&] { return app::load_diffusers(o.checkpoint); });
+  const DiffusersModel model = app::with_exit_code(
+      app::ExitCode::checkpoint, [&] { return load_diffusers(o.checkpoint); });
   UNet network(model.card.network, init);
   app::with_exit_code(app::ExitCode::checkpoint, [&] {
     nn::assign_parameters(nn::named_parameters(network), {model.source, model.tensors, {}});

@@ -9,6 +9,7 @@
 #include "examples/app/codec_model.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "examples/app/train_options.h"
 #include "ito.h"
@@ -68,12 +69,11 @@ app::ExitCode run(const DecompressOptions& o) {
     return codec::Container::parse(data::read_file(o.input, std::uint64_t{1} << 32), o.input);
   });
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  app::LoadedModel loaded =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device);
+  const Model model = app::load_model(o.checkpoint, o.raw, device);
   const Tensor images = app::with_exit_code(app::ExitCode::bad_data, [&] {
-    codec::expect_network(file, app::fingerprint_number(loaded), o.input);
-    const Respaced model = app::over_sent_timesteps(loaded, file.steps, device);
-    return codec::unpack(file, model.process, model.model, o.input, device);
+    codec::expect_network(file, app::fingerprint_number(model), o.input);
+    const NoiseSchedule schedule = app::schedule_to_send(model, file.steps);
+    return codec::unpack(file, schedule, model.denoiser(), o.input, device);
   });
   app::with_exit_code(app::ExitCode::resource, [&] { write(o, images); });
   if (!o.quiet) {

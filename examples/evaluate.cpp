@@ -25,7 +25,7 @@
 #include "examples/app/files.h"
 #include "examples/app/judge.h"
 #include "examples/app/measure_bound.h"
-#include "examples/app/model_file.h"
+#include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/sampler_choice.h"
@@ -151,28 +151,24 @@ data::Dataset real_images(const Options& o, const std::string& dataset, data::Sp
   return app::load_split(dataset, o.data, split);
 }
 
-Tensor draw(const Options& o, const app::LoadedModel& model, const app::SamplerPlan& plan,
+Tensor draw(const Options& o, const Model& model, const app::SamplerPlan& plan,
             Device device) {
-  const GaussianDiffusion process = model.process();
-  const UNetConfig& net = model.card.network;
+  const NoiseSchedule schedule = model.schedule();
+  const std::int64_t classes = model.card.network.num_classes;
   app::Progress progress(o.count * plan.steps, 0, 0, o.quiet);
   std::vector<Tensor> images;
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
     const std::int64_t n = std::min(o.batch, o.count - first);
     Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
     rng.seek(0, static_cast<std::uint64_t>(first));
-    const Tensor x_T =
-        randn(rng, {n, net.image_size, net.image_size, net.in_channels}, DType::f32, device);
+    const Tensor x_T = randn(rng, model.image_shape(n), DType::f32, device);
     const Observer watch = [&](const SampleStep& s) {
       app::expect_no_signal();
       progress.update(first * s.steps + s.step * n, NAN, 0, 0);
     };
-    const Denoiser denoiser = net.num_classes > 0
-                                  ? guided(model.labelled_denoiser(),
-                                           labels_in_turn(first, n, net.num_classes).to(device),
-                                           net.num_classes, o.guidance)
-                                  : model.denoiser();
-    const Tensor x0 = app::run_sampler(plan, process, denoiser, x_T, rng, watch);
+    const Tensor labels = classes > 0 ? labels_in_turn(first, n, classes).to(device) : Tensor{};
+    const Denoiser denoiser = model.denoiser({labels}, o.guidance);
+    const Tensor x0 = app::run_sampler(plan, schedule, denoiser, x_T, rng, watch);
     images.push_back(x0.to(Device::cpu()));
   }
   progress.finish();
@@ -192,7 +188,7 @@ struct Samples {
   Tensor labels;  // of the classes asked for, or undefined
 };
 
-void write(const Options& o, const app::LoadedModel& model, const Samples& samples) {
+void write(const Options& o, const Model& model, const Samples& samples) {
   const data::PngText text = {{"Software", "ito " + build::version()},
                               {"seed", std::to_string(o.seed)},
                               {"sampler", samples.name},
@@ -208,14 +204,14 @@ void write(const Options& o, const app::LoadedModel& model, const Samples& sampl
   }
 }
 
-Samples drawn_samples(const Options& o, const app::LoadedModel& model, Device device) {
+Samples drawn_samples(const Options& o, const Model& model, Device device) {
   const std::int64_t classes = model.card.network.num_classes;
   if (classes == 0 && o.guidance != 1.0) {
     app::stop(app::ExitCode::usage, "--guidance needs a model that knows classes; {} knows none",
               o.checkpoint);
   }
   Samples samples;
-  const app::SamplerPlan plan = app::plan_sampler(o.sampler, model.process().schedule);
+  const app::SamplerPlan plan = app::plan_sampler(o.sampler, model.schedule());
   samples.name = plan.text();
   if (classes > 0) {
     samples.name += fmt::format(", guidance {:g}", o.guidance);
@@ -276,12 +272,11 @@ app::EvaluationReport evaluate(const Options& o) {
     return report;
   }
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
-  std::optional<app::LoadedModel> model;
+  std::optional<Model> model;
   std::optional<app::LoadedClassifier> classifier;
   if (!o.classifier.empty()) classifier = app::load_classifier(o.classifier, device);
   if (!o.checkpoint.empty()) {
-    const auto weights = o.raw ? app::Weights::raw : app::Weights::average;
-    model = app::load_model(o.checkpoint, weights, device);
+    model = app::load_model(o.checkpoint, o.raw, device);
     report.facts = {{"model", o.checkpoint},
                     {"weights", fmt::format("{} of step {}, {}", model->weights, model->step,
                                             model->fingerprint)},

@@ -8,7 +8,7 @@
 
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
-#include "examples/app/model_file.h"
+#include "examples/app/load_model.h"
 #include "examples/app/train_options.h"
 #include "ito.h"
 #include "nn/safetensors.h"
@@ -41,7 +41,7 @@ bool parse(PredictOptions& o, int argc, char** argv) {
 }
 
 // Says what is wrong with the input before the model does.
-void check(const Tensor& x_t, const Tensor& t, const app::ModelCard& card,
+void check(const Tensor& x_t, const Tensor& t, const ModelCard& card,
            const std::string& file) {
   const UNetConfig& net = card.network;
   const bool images = x_t.dtype() == DType::f32 && x_t.rank() == 4 && x_t.size(0) >= 1 &&
@@ -63,9 +63,8 @@ void check(const Tensor& x_t, const Tensor& t, const app::ModelCard& card,
 
 app::ExitCode run(const PredictOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, /*quiet=*/true);
-  const app::LoadedModel model =
-      app::load_model(o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device,
-                      app::choose_dtype(o.dtype, device));
+  const Model model =
+      app::load_model(o.checkpoint, o.raw, device, app::choose_dtype(o.dtype, device));
   const auto [x_t, t] = app::with_exit_code(app::ExitCode::bad_data, [&] {
     const nn::SafeTensors file = nn::load_safetensors(o.input);
     check(file.at("x_t"), file.at("t"), model.card, o.input);
@@ -73,14 +72,14 @@ app::ExitCode run(const PredictOptions& o) {
   });
 
   const NoGrad no_grad;
-  const GaussianDiffusion process = model.process();
+  const NoiseSchedule schedule = model.schedule();
   const Denoiser denoiser = model.denoiser();
   std::vector<Tensor> predictions;
   for (std::int64_t first = 0; first < x_t.size(0); first += o.batch) {
     const std::int64_t end = std::min(first + o.batch, x_t.size(0));
     const Tensor x = slice(x_t, 0, first, end).to(device);
-    const Tensor when = slice(t, 0, first, end).to(device);
-    predictions.push_back(process.denoise(denoiser, x, when).eps.to(Device::cpu()));
+    const Levels levels = schedule.levels(slice(t, 0, first, end).to(device), x);
+    predictions.push_back(denoiser(x, levels).eps.to(Device::cpu()));
   }
   const Tensor eps_hat = concat(predictions, 0);
   app::with_exit_code(app::ExitCode::resource, [&] {

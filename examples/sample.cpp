@@ -22,7 +22,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "examples/app/model_file.h"
+#include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/sampler_choice.h"
@@ -129,8 +129,8 @@ bool parse(SampleOptions& o, int argc, char** argv) {
 // A run of the program: the model, and what is asked of it.
 struct Job {
   const SampleOptions& o;
-  const app::LoadedModel& model;
-  GaussianDiffusion process;
+  const Model& model;
+  NoiseSchedule schedule;
   app::SamplerPlan plan;
   Device device;
   app::LoadedClassifier classifier;  // without a network unless --classifier was given
@@ -141,14 +141,10 @@ struct Job {
   const std::vector<std::string>& class_names() const {
     return classifier.network ? classifier.card.class_names : model.card.class_names;
   }
-  Shape shape(std::int64_t n) const {
-    const UNetConfig& net = model.card.network;
-    return {n, net.image_size, net.image_size, net.in_channels};
-  }
 };
 
 // What --classifier names, when it knows the noisy images of this model.
-app::LoadedClassifier load_classifier(const SampleOptions& o, const app::ModelCard& model,
+app::LoadedClassifier load_classifier(const SampleOptions& o, const ModelCard& model,
                                       Device device) {
   if (o.classifier.empty()) return {};
   app::LoadedClassifier loaded = app::load_classifier(o.classifier, device);
@@ -185,32 +181,36 @@ std::int64_t class_number(const Job& job) {
   return number;
 }
 
-// The network for images first .. first + n - 1.
+// The denoiser for images first .. first + n - 1.
 Denoiser denoiser_for(const Job& job, std::int64_t first, std::int64_t n) {
   if (job.o.asked_class.empty()) return job.model.denoiser();
   const Classifier* classifier = job.classifier.network.get();
-  const LabelledDenoiser network =
-      classifier ? LabelledDenoiser{} : job.model.labelled_denoiser();  // refuses without classes
-  const std::int64_t classes = job.classes(), asked = class_number(job);
+  const std::int64_t classes = job.classes();
+  if (classes == 0) {
+    app::stop(app::ExitCode::usage,
+              "{}: this network was trained without classes, none can be asked for",
+              job.model.source);
+  }
+  const std::int64_t asked = class_number(job);
   std::vector<std::int64_t> numbers;
   for (std::int64_t i = first; i < first + n; ++i) {
     numbers.push_back(asked == -1 ? i % classes : asked);
   }
   const Tensor labels = Tensor::from(numbers, {n}).to(job.device);
-  if (!classifier) return guided(network, labels, classes, job.o.guidance);
-  return shifted(job.process, job.model.denoiser(),
-                 classifier_shift(std::cref(*classifier), labels, job.o.guidance));
+  if (!classifier) return job.model.denoiser({labels}, job.o.guidance);
+  return shifted(job.model.denoiser(),
+                 classifier_guidance(std::cref(*classifier), labels, job.o.guidance));
 }
 
 // The noise of image `number` of this seed.
 Tensor noise_of(const Job& job, std::int64_t number, std::int64_t n) {
   Rng rng(static_cast<std::uint64_t>(job.o.seed), Purpose::sample);
   rng.seek(0, static_cast<std::uint64_t>(number));
-  return randn(rng, job.shape(n));
+  return randn(rng, job.model.image_shape(n));
 }
 
 Tensor read_image(const Job& job, const char* flag, const std::string& file) {
-  const Shape wanted = job.shape(1);
+  const Shape wanted = job.model.image_shape(1);
   const Tensor image = app::with_exit_code(
       app::ExitCode::bad_data, [&] { return data::read_png(file, static_cast<int>(wanted[3])); });
   if (image.size(0) != wanted[1] || image.size(1) != wanted[2]) {
@@ -223,8 +223,10 @@ Tensor read_image(const Job& job, const char* flag, const std::string& file) {
 
 // The noise that the sampler turns into this image.
 Tensor encode(const Job& job, const Tensor& image) {
-  return encode_ddim(job.process, denoiser_for(job, 0, 1), image.to(job.device), job.plan.steps,
-                     !job.o.sampler.no_graph, job.plan.spacing)
+  const std::vector<Level> levels =
+      sampling_levels(job.schedule, job.plan.steps, job.plan.spacing);
+  return encode_ddim(denoiser_for(job, 0, 1), image.to(job.device), levels,
+                     {.graph = !job.o.sampler.no_graph})
       .to(Device::cpu());
 }
 
@@ -301,7 +303,7 @@ Drawn draw(const Job& job, app::Progress& progress) {
       app::expect_no_signal();
     };
     images.push_back(
-        app::run_sampler(job.plan, job.process, denoiser_for(job, first, n), start, rng, watch)
+        app::run_sampler(job.plan, job.schedule, denoiser_for(job, first, n), start, rng, watch)
             .to(Device::cpu()));
   }
   Drawn drawn{x_T, concat(images, 0), {}};
@@ -361,15 +363,14 @@ void write(const Job& job, const Drawn& drawn) {
 app::ExitCode run(const SampleOptions& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const DType dtype = app::choose_dtype(o.dtype, device);
-  const app::LoadedModel model = app::load_model(
-      o.checkpoint, o.raw ? app::Weights::raw : app::Weights::average, device, dtype);
-  const GaussianDiffusion process = model.process();
+  const Model model = app::load_model(o.checkpoint, o.raw, device, dtype);
+  const NoiseSchedule schedule = model.schedule();
   app::SamplerChoice choice = o.sampler;
   if (!o.invert.empty() && choice.steps == 0) {  // the way to x_T is of first order
-    choice.steps = std::min<std::int64_t>(100, process.schedule.timesteps());
+    choice.steps = std::min<std::int64_t>(100, schedule.timesteps());
   }
-  const app::SamplerPlan plan = app::plan_sampler(choice, process.schedule);
-  const Job job{o, model, process, plan, device, load_classifier(o, model.card, device)};
+  const app::SamplerPlan plan = app::plan_sampler(choice, schedule);
+  const Job job{o, model, schedule, plan, device, load_classifier(o, model.card, device)};
   const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   if (one_path && !job.plan.deterministic) {
     app::stop(app::ExitCode::usage,
@@ -377,8 +378,7 @@ app::ExitCode run(const SampleOptions& o) {
               "--churn 0, dpmpp2m or unipc; got {}",
               o.invert.empty() ? "--interpolate" : "--invert", job.plan.text());
   }
-  if (o.sampler.variance == "learned" &&
-      model.card.network.out_channels == model.card.network.in_channels) {
+  if (o.sampler.variance == "learned" && !model.learns_variance()) {
     app::stop(app::ExitCode::usage,
               "--variance learned: this model learned none; use beta or "
               "beta-tilde");

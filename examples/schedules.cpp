@@ -121,7 +121,7 @@ void draw(const Options& o, const std::vector<Named>& schedules) {
               set.count(), o.index);
   }
   const std::vector<std::int64_t> visited =
-      evenly_spaced_timesteps(o.timesteps, std::min<std::int64_t>(o.timesteps, 11));
+      visited_timesteps(o.timesteps, std::min<std::int64_t>(o.timesteps, 11));
   const auto columns = static_cast<std::int64_t>(visited.size());
   const Tensor x0 = data::gather_batch(
       set, std::vector<std::int64_t>(visited.size(), o.index));  // a copy for each timestep
@@ -130,7 +130,7 @@ void draw(const Options& o, const std::vector<Named>& schedules) {
   const Tensor eps = randn(rng, x0.shape());
   std::vector<Tensor> rows;
   for (const auto& [name, s] : schedules)
-    rows.push_back(GaussianDiffusion{s}.add_noise(x0, t, eps));
+    rows.push_back(add_noise(x0, eps, s.levels(t, x0)));
   const Tensor grid = data::image_grid(concat(rows, 0), columns);
   data::write_png(o.image, data::upscale(grid, o.scale), {{"schedules", o.names}});
 }

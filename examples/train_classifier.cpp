@@ -78,7 +78,7 @@ bool parse(Options& o, int argc, char** argv) {
 // The share of images whose label has the highest logit, with noise of timestep t added; t < 0 adds
 // none.
 double accuracy(const Classifier& classifier, const data::Dataset& set,
-                const GaussianDiffusion& process, std::int64_t t, Device device) {
+                const NoiseSchedule& schedule, std::int64_t t, Device device) {
   constexpr std::int64_t batch = 250;
   const std::vector<std::int64_t> labels = set.labels.to_vector<std::int64_t>();
   Rng noise(0, Purpose::sample);
@@ -90,10 +90,10 @@ double accuracy(const Classifier& classifier, const data::Dataset& set,
     }
     noise.seek(0, static_cast<std::uint64_t>(first));
     const Tensor x0 = data::gather_batch(set, indices).to(device);
-    const Tensor when = same_timestep(std::max<std::int64_t>(t, 0), x0);
+    const Levels levels = same_level(schedule.level(std::max<std::int64_t>(t, 0)), x0);
     const Tensor x =
-        t < 0 ? x0 : process.add_noise(x0, when, randn(noise, x0.shape(), DType::f32, device));
-    const std::vector<std::int64_t> guesses = app::classify(classifier, x, when);
+        t < 0 ? x0 : add_noise(x0, randn(noise, x0.shape(), DType::f32, device), levels);
+    const std::vector<std::int64_t> guesses = app::classify(classifier, x, levels.time);
     for (std::size_t i = 0; i < guesses.size(); ++i)
       right += guesses[i] == labels[i + static_cast<std::size_t>(first)];
   }
@@ -102,21 +102,20 @@ double accuracy(const Classifier& classifier, const data::Dataset& set,
 
 // Accuracy on the test split without noise and, for a schedule, at eleven of its timesteps.
 void report(const Classifier& classifier, const data::Dataset& test,
-            const GaussianDiffusion& process, double clean, Device device) {
+            const NoiseSchedule& schedule, double clean, Device device) {
   app::print(stdout, "test accuracy, clean images  {:.4f}\n", clean);
   app::print(stdout, "     t  sqrt(alpha_bar)  accuracy\n");
-  for (const std::int64_t t : evenly_spaced_timesteps(process.schedule.timesteps(), 11)) {
-    app::print(stdout, "{:6d}  {:15.4f}  {:8.4f}\n", t, process.schedule.sqrt_alpha_bar(t),
-               accuracy(classifier, test, process, t, device));
+  for (const std::int64_t t : visited_timesteps(schedule.timesteps(), 11)) {
+    app::print(stdout, "{:6d}  {:15.4f}  {:8.4f}\n", t, schedule.level(t).alpha,
+               accuracy(classifier, test, schedule, t, device));
   }
 }
 
 void train(const Options& o, Classifier& classifier, const data::Dataset& set,
-           const GaussianDiffusion& process, Device device) {
+           const NoiseSchedule& schedule, Device device) {
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(classifier, device);
   nn::Adam adam(flat, {.weight_decay = o.weight_decay});
-  const NoiseLevel levels = process.noise_levels(DType::f32, device);
 
   const data::Dataset on_device = set.to(device);
   const data::BatchSampler batches(set.count(), o.batch, seed);
@@ -130,13 +129,14 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
 
   Graph step_of_training(device, [&] {
     for (Rng* rng : {&flips, &timesteps, &noise}) rng->seek(0);  // draw 0 of the step
+    const Tensor x0 = data::gather_batch(on_device, images, &flips);
     if (o.inputs == "noisy") {
       const Tensor t = randint(timesteps, 0, o.timesteps, {o.batch}, device);
-      const data::NoisyBatch batch = data::gather_noisy_batch(
-          on_device, images, &flips, {t, levels.alpha, levels.sigma}, noise);
-      loss = cross_entropy(classifier(batch.x_t, t), labels);
+      const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
+      const Levels levels = schedule.levels(t, x0);
+      loss = cross_entropy(classifier(add_noise(x0, eps, levels), levels.time), labels);
     } else {
-      loss = cross_entropy(classifier(data::gather_batch(on_device, images, &flips)), labels);
+      loss = cross_entropy(classifier(x0), labels);
     }
     flat.zero_grad();
     backward(loss);
@@ -186,7 +186,7 @@ app::ExitCode run(const Options& o) {
     app::stop(app::ExitCode::usage, "--batch must be at most the number of images; got {} and {}",
               o.batch, set.count());
   }
-  const GaussianDiffusion process = app::make_process(o.schedule, o.timesteps, "v");
+  const NoiseSchedule schedule = NoiseSchedule::named(o.schedule, o.timesteps);
 
   app::ClassifierCard card;
   card.network.image_size = set.images.size(1);
@@ -202,15 +202,15 @@ app::ExitCode run(const Options& o) {
   Classifier classifier(card.network, init);
 
   app::catch_signals();
-  train(o, classifier, set, process, device);
-  card.test_accuracy = accuracy(classifier, test, process, -1, device);
+  train(o, classifier, set, schedule, device);
+  card.test_accuracy = accuracy(classifier, test, schedule, -1, device);
   app::with_exit_code(app::ExitCode::resource, [&] {
     const auto folder = std::filesystem::path(o.out).parent_path();
     std::error_code ignored;  // writing the file says what is wrong
     if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
     app::save_classifier(o.out, classifier, card);
   });
-  if (!o.quiet) report(classifier, test, process, card.test_accuracy, device);
+  if (!o.quiet) report(classifier, test, schedule, card.test_accuracy, device);
   return app::ExitCode::success;
 }
 

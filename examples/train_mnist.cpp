@@ -32,9 +32,8 @@ app::ExitCode train(const app::TrainOptions& options) {
   Rng init(seed, Purpose::init);
   UNet unet(config, init);
   unet.recompute = options.recompute;
-  const GaussianDiffusion process =
-      app::make_process(options.schedule, options.timesteps, options.predict);
-  const NoiseLevel levels = process.noise_levels(DType::f32, device);
+  const NoiseSchedule schedule = NoiseSchedule::named(options.schedule, options.timesteps);
+  const Parametrization parametrization = app::parametrization_of(options.predict);
 
   // Optimiser, and the average of the weights that samples are drawn with.
   nn::FlatParameters flat(unet, device, dtype);
@@ -42,10 +41,10 @@ app::ExitCode train(const app::TrainOptions& options) {
   nn::Ema ema(flat, app::ema_decay(options));
 
   // L_simple with uniform timesteps, unless the flags ask for something else.
-  const app::TrainingLoss loss(options, process, device);
+  const app::TrainingLoss loss(options, schedule, parametrization, device);
   app::Timesteps timesteps(options, device);
 
-  app::TrainingRun run(options, dataset, config, process, unet.labelled(),
+  app::TrainingRun run(options, dataset, config, std::cref(unet),
                        {flat, adam, ema, timesteps.sampler()});
   app::StepProfile profile(options, unet);
 
@@ -67,11 +66,13 @@ app::ExitCode train(const app::TrainOptions& options) {
       [&] {
         for (Rng* rng : generators) rng->seek(0);  // draw 0 of the step
 
-        // A timestep for each image, clean images, noise, and x_t between them.
+        // Clean images, a timestep and noise for each, and x_t between them.
+        const Tensor x0 =
+            data::gather_batch(on_device, images, options.flip == "on" ? &flips : nullptr);
         const Tensor t = timesteps.draw(times);
-        const auto [x0, eps, x_t] =
-            data::gather_noisy_batch(on_device, images, options.flip == "on" ? &flips : nullptr,
-                                     {t, levels.alpha, levels.sigma}, noise);
+        const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
+        const Levels levels = schedule.levels(t, x0);
+        const Tensor x_t = add_noise(x0, eps, levels);
 
         // The class of each image, sometimes forgotten, when the network is told.
         Tensor labels;
@@ -81,7 +82,11 @@ app::ExitCode train(const app::TrainOptions& options) {
         }
 
         // L_simple: how badly the network tells the noise from the noisy images.
-        const Tensor losses = loss(unet(x_t, t, &dropout, labels), x_t, x0, t, eps);
+        const Network network = [&](const Tensor& x, const Tensor& time) {
+          return unet(x, time, {labels}, &dropout);
+        };
+        const Tensor output = parametrization.call(network, x_t, levels);
+        const Tensor losses = loss(output, x_t, x0, t, eps, levels);
         flat.zero_grad();
         backward(timesteps.mean(losses));
 

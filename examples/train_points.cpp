@@ -83,7 +83,9 @@ bool parse(Options& o, int argc, char** argv) {
 
 // Leaves the average of the weights in the model.
 void train(const Options& o, const app::PointModel& model) {
-  const GaussianDiffusion process = model.process();
+  const NoiseSchedule schedule = model.schedule();
+  const Path path = Path::edm();
+  const Parametrization parametrization = model.parametrization();
   const data::PointSet set = data::point_set_from_name(o.card.points);
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(*model.network);
@@ -97,13 +99,11 @@ void train(const Options& o, const app::PointModel& model) {
     for (Rng* rng : {&points, &timesteps, &noise}) rng->seek(static_cast<std::uint64_t>(step));
     const Tensor x0 = data::draw_points(set, points, o.batch, DType::f32);
     const Tensor eps = randn(noise, x0.shape());
-    if (o.card.predict == "edm") {
-      const Tensor sigma = model.edm().draw_sigma(timesteps, o.batch);
-      loss = mean(model.edm().losses(std::cref(mlp), x0, sigma, eps));
-    } else {
-      const Tensor t = randint(timesteps, 0, o.card.timesteps, {o.batch});
-      loss = process.loss(std::cref(mlp), x0, t, eps);
-    }
+    const Levels levels =
+        model.is_edm() ? path.levels(path.draw_times(timesteps, o.batch), x0)
+                       : schedule.levels(randint(timesteps, 0, o.card.timesteps, {o.batch}), x0);
+    const Tensor output = parametrization.call(std::cref(mlp), add_noise(x0, eps, levels), levels);
+    loss = mean(parametrization.losses(output, x0, eps, levels));
     flat.zero_grad();
     backward(loss);
     adam.step(rate);
@@ -140,16 +140,19 @@ struct Drawn {
 // The same noise under every sampler.
 std::vector<Drawn> draw(const Options& o, const app::PointModel& model, const Tensor& x_T,
                         const Rng& rng) {
-  const GaussianDiffusion process = model.process();
   const Denoiser denoiser = model.denoiser();
   const std::int64_t T = model.card.timesteps, steps = o.sample_steps;
+  const Spacing all = model.is_edm() ? Spacing::karras : Spacing::even;
+  const std::vector<Level> even = model.levels(steps, all);
+  const std::vector<Level> karras = model.levels(steps, Spacing::karras);
+  const Tensor start = model.initial_noise(x_T);
   return {
-      {"ddpm", T, sample_ddpm(process, denoiser, x_T, rng)},
-      {"ddim", steps, sample_ddim(process, denoiser, x_T, rng, {.steps = steps})},
-      {"euler", steps, sample_euler(process, denoiser, x_T, rng, {.steps = steps})},
-      {"heun", 2 * steps - 1, sample_heun(process, denoiser, x_T, rng, {.steps = steps})},
-      {"dpmpp2m", steps, sample_dpmpp_2m(process, denoiser, x_T, rng, {.steps = steps})},
-      {"unipc", steps, sample_unipc(process, denoiser, x_T, rng, {.steps = steps})},
+      {"ddpm", T, sample_ddpm(denoiser, start, model.levels(T, all), rng)},
+      {"ddim", steps, sample_ddim(denoiser, start, even, rng)},
+      {"euler", steps, sample_euler(denoiser, start, karras)},
+      {"heun", 2 * steps - 1, sample_heun(denoiser, start, karras, rng)},
+      {"dpmpp2m", steps, sample_dpmpp_2m(denoiser, start, karras)},
+      {"unipc", steps, sample_unipc(denoiser, start, karras)},
   };
 }
 

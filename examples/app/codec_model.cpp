@@ -24,17 +24,16 @@ std::vector<std::int64_t> cubic_timesteps(std::int64_t T, std::int64_t steps) {
 
 }  // namespace
 
-Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Device device) {
-  const GaussianDiffusion process = model.process();
-  if (steps > process.schedule.timesteps()) {
+NoiseSchedule schedule_to_send(const Model& model, std::int64_t steps) {
+  const NoiseSchedule schedule = model.schedule();
+  if (steps > schedule.timesteps()) {
     stop(ExitCode::usage, "--steps must be at most {}, the timesteps of this model; got {}",
-         process.schedule.timesteps(), steps);
+         schedule.timesteps(), steps);
   }
-  return respaced(process, model.denoiser(), cubic_timesteps(process.schedule.timesteps(), steps),
-                  device);
+  return schedule.respaced(cubic_timesteps(schedule.timesteps(), steps));
 }
 
-std::uint64_t fingerprint_number(const LoadedModel& model) {
+std::uint64_t fingerprint_number(const Model& model) {
   return std::strtoull(model.fingerprint.c_str(), nullptr, 16);
 }
 

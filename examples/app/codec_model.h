@@ -3,17 +3,15 @@
 
 #include <cstdint>
 
-#include "diffusion/denoiser/respaced.h"
-#include "examples/app/model_file.h"
+#include "diffusion/models/model_file.h"
 
 namespace ito::app {
 
 /// The chain over the `steps` timesteps that are sent: cubes, from 0 to T - 1, since there are most
-/// bits where there is little noise. Throws ProgramError (usage) when the model has fewer. The network
-/// must outlive it.
-Respaced over_sent_timesteps(const LoadedModel& model, std::int64_t steps, Device device);
+/// bits where there is little noise. Throws ProgramError (usage) when the model has fewer.
+NoiseSchedule schedule_to_send(const Model& model, std::int64_t steps);
 
 /// The fingerprint of the weights as codec::Container holds it.
-std::uint64_t fingerprint_number(const LoadedModel& model);
+std::uint64_t fingerprint_number(const Model& model);
 
 }  // namespace ito::app

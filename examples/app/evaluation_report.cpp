@@ -40,7 +40,7 @@ std::string bound_text(const BoundReport& bound) {
       "       t    bits of term    bits up to it    error\n";
   const auto timesteps = static_cast<std::int64_t>(table.nats.size());
   for (const std::int64_t t :
-       evenly_spaced_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
+       visited_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
     const auto i = static_cast<std::size_t>(t);
     text += fmt::format("  {:6d}    {:12.6f}    {:13.4f}    {:5.1f}\n", t, bits(table.nats[i]),
                         table.bits_per_dimension() - bits(table.rate(t)),

@@ -7,7 +7,7 @@
 
 #include "data/dataset.h"
 #include "examples/app/evaluation_report.h"
-#include "examples/app/model_file.h"
+#include "diffusion/models/model_file.h"
 
 namespace ito::app {
 
@@ -25,7 +25,7 @@ struct BoundRequest {
 /// `load` gives a split of the data set; "analytic" needs the train split too, for as many images.
 /// Throws ProgramError (usage) when images or steps do not suit the model; a stop signal ends it
 /// with one.
-BoundReport measure_bound(const LoadedModel& model,
+BoundReport measure_bound(const Model& model,
                           const std::function<data::Dataset(data::Split)>& load,
                           const BoundRequest& request, Device device);
 

@@ -5,7 +5,7 @@
 
 #include "data/points.h"
 #include "examples/app/exit_codes.h"
-#include "examples/app/train_options.h"
+#include "autograd/ops/elementwise.h"
 #include "nn/module.h"
 #include "nn/safetensors.h"
 
@@ -59,23 +59,32 @@ PointModelCard PointModelCard::from_json(const std::string& text, const std::str
   return card;
 }
 
-GaussianDiffusion PointModel::process() const {
-  GaussianDiffusion process = make_process(card.schedule, card.timesteps, card.predict);
-  process.sigma_data = edm().sigma_data;
-  return process;
+Parametrization PointModel::parametrization() const {
+  constexpr double sigma_data = 1.0;  // what data::PointSet has
+  return is_edm() ? Parametrization::edm(sigma_data)
+                  : Parametrization{.prediction = prediction_from_name(card.predict)};
 }
 
 Denoiser PointModel::denoiser() const {
-  const Mlp* mlp = network.get();
-  const auto apply = [mlp](const Tensor& x, const Tensor& t) { return (*mlp)(x, t); };
-  if (card.predict != "edm") return apply;
-  return edm_denoiser(edm(), apply, process().schedule);
+  return parametrization().denoiser(
+      [mlp = network.get()](const Tensor& x, const Tensor& time) { return (*mlp)(x, time); });
+}
+
+std::vector<Level> PointModel::levels(std::int64_t steps, Spacing spacing) const {
+  return is_edm() ? sampling_levels(Path::edm(), steps, spacing)
+                  : sampling_levels(schedule(), steps, spacing);
+}
+
+Tensor PointModel::initial_noise(const Tensor& normal) const {
+  return is_edm() ? Path::edm().level(Path::edm().max_time()).sigma * normal : normal;
 }
 
 PointModel make_point_model(const PointModelCard& card, Rng& init) {
   return with_exit_code(ExitCode::usage, [&] {
-    PointModel model{card, std::make_unique<Mlp>(card.network, init)};
-    model.process();
+    PointModel model{card, nullptr};
+    model.card.network.continuous_time = model.is_edm();
+    model.network = std::make_unique<Mlp>(model.card.network, init);
+    model.parametrization().expect_usable(model.schedule());
     return model;
   });
 }

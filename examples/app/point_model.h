@@ -2,15 +2,16 @@
 //
 //   save_point_model("moons.safetensors", mlp, card);
 //   const PointModel model = load_point_model("moons.safetensors");
-//   sample_heun(model.process(), model.denoiser(), x_T, rng);
+//   sample_euler(model.denoiser(), x_T, model.levels(20, Spacing::karras));
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "diffusion/denoiser/edm.h"
+#include "diffusion/denoiser/parametrization.h"
 #include "diffusion/models/mlp.h"
+#include "diffusion/sampling/spacing.h"
 
 namespace ito::app {
 
@@ -21,7 +22,7 @@ struct PointModelCard {
   std::string schedule = "cosine";
   std::int64_t timesteps = 200;
   std::string predict =
-      "v";  ///< edm: trained at noise levels of its own, see diffusion/denoiser/edm.h
+      "v";  ///< edm: trained at noise levels of its own, see Path::edm
 
   std::string to_json() const;
   /// Throws FormatError, naming `file`.
@@ -32,9 +33,14 @@ struct PointModel {
   PointModelCard card;
   std::unique_ptr<Mlp> network;
 
-  GaussianDiffusion process() const;
+  bool is_edm() const { return card.predict == "edm"; }
+  NoiseSchedule schedule() const { return NoiseSchedule::named(card.schedule, card.timesteps); }
+  Parametrization parametrization() const;
   Denoiser denoiser() const;
-  Edm edm() const { return {.sigma_data = 1.0}; }  ///< what data::PointSet has
+  /// For a sampler of `steps` steps: of the schedule or, for edm, of Path::edm().
+  std::vector<Level> levels(std::int64_t steps, Spacing spacing) const;
+  /// Normal noise [N, 2] as noise of the first of these levels.
+  Tensor initial_noise(const Tensor& normal) const;
 };
 
 /// An untrained one. Throws ProgramError (usage) for a card that describes none.

@@ -3,6 +3,7 @@
 #include "autograd/ops/layout.h"
 #include "data/batch.h"
 #include "data/png.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
 #include "examples/app/signals.h"
 
@@ -32,35 +33,30 @@ Layout layout_of(const PreviewOptions& o, Device device) {
 
 }  // namespace
 
-Tensor preview_grid(const GaussianDiffusion& process, const LabelledDenoiser& labelled,
-                    const nn::Ema& ema, const Shape& shape, Device device,
-                    const PreviewOptions& o) {
+Tensor preview_grid(const ModelCard& card, const ConditionalNetwork& network, const nn::Ema& ema,
+                    const Shape& shape, Device device, const PreviewOptions& o) {
   const Layout layout = layout_of(o, device);
-  const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
-    return labelled(x_t, t, layout.labels);
-  };
+  const Denoiser model =
+      thresholded(card.parametrization.denoiser(network, {.labels = layout.labels}), clip_x0);
+  const std::vector<Level> levels = sampling_levels(card.noise_schedule(), o.steps, Spacing::even);
   Rng rng(o.seed, Purpose::sample);
   const Tensor x_T = randn(rng, {layout.count, shape[0], shape[1], shape[2]}, DType::f32, device);
-  DdimOptions ddim;
-  ddim.steps = o.steps;
-  ddim.eta = o.eta;
-  ddim.limit_x0 = clip_x0;
-  ddim.graph = o.graph;
-  ddim.observer = [](const SampleStep&) {
+  const Observer stop_when_asked = [](const SampleStep&) {
     if (stop_requested()) throw PreviewStopped{};
   };
+  const DdimOptions ddim{.eta = o.eta, .loop = {.observer = stop_when_asked, .graph = o.graph}};
   Tensor averaged;
   {
     const nn::EmaScope use(ema);
-    averaged = sample_ddim(process, model, x_T, rng, ddim);
+    averaged = sample_ddim(model, x_T, levels, rng, ddim);
   }
-  const Tensor raw = sample_ddim(process, model, x_T, rng, ddim);
+  const Tensor raw = sample_ddim(model, x_T, levels, rng, ddim);
   return data::image_grid(concat({averaged, raw}, 0).to(Device::cpu()), layout.columns);
 }
 
-Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std::uint64_t seed) {
+Tensor noising_strip(const NoiseSchedule& schedule, const Tensor& image, std::uint64_t seed) {
   constexpr std::int64_t count = 10;
-  const std::int64_t last = process.schedule.timesteps() - 1;
+  const std::int64_t last = schedule.timesteps() - 1;
   std::vector<std::int64_t> times;
   for (std::int64_t i = 0; i < count; ++i) times.push_back(last * i / (count - 1));
   const Tensor x = data::from_bytes(image);
@@ -68,8 +64,8 @@ Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std:
   const Tensor x0 = concat(std::vector<Tensor>(count, x.alias(one)), 0);
   Rng rng(seed, Purpose::sample);
   const Tensor eps = randn(rng, x0.shape());
-  const Tensor t = Tensor::from(times, Shape{count});
-  return data::image_grid(process.add_noise(x0, t, eps), count);
+  const Levels levels = schedule.levels(Tensor::from(times, Shape{count}), x0);
+  return data::image_grid(add_noise(x0, eps, levels), count);
 }
 
 }  // namespace ito::app

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
-#include "diffusion/denoiser/guidance.h"
+#include "diffusion/denoiser/condition.h"
+#include "diffusion/models/model_file.h"
 #include "nn/ema.h"
 #include "tensor/tensor.h"
 
@@ -25,12 +25,11 @@ struct PreviewOptions {
 /// A grid as u8 [H, W, C]: `count` samples with the averaged weights above the same number with the
 /// weights as they are, both from the same noise, so that grids of a run can be compared. `shape`
 /// is that of one image, [H, W, C]. Throws PreviewStopped when a signal asks the program to stop.
-Tensor preview_grid(const GaussianDiffusion& process, const LabelledDenoiser& model,
-                    const nn::Ema& ema, const Shape& shape, Device device,
-                    const PreviewOptions& options);
+Tensor preview_grid(const ModelCard& card, const ConditionalNetwork& network, const nn::Ema& ema,
+                    const Shape& shape, Device device, const PreviewOptions& options);
 struct PreviewStopped {};
 
 /// One image [H, W, C] (u8) at ten timesteps from 0 to T - 1, side by side, as u8 [H, W, C].
-Tensor noising_strip(const GaussianDiffusion& process, const Tensor& image, std::uint64_t seed);
+Tensor noising_strip(const NoiseSchedule& schedule, const Tensor& image, std::uint64_t seed);
 
 }  // namespace ito::app

@@ -37,12 +37,12 @@ std::vector<ReportPicture> sample_grids(const RunDirectory& directory) {
   return grids;
 }
 
-ReportPicture noising(const data::Dataset& dataset, const GaussianDiffusion& process,
+ReportPicture noising(const data::Dataset& dataset, const NoiseSchedule& schedule,
                       std::uint64_t seed) {
   const Tensor& images = dataset.images;
   const Tensor first = images.alias({images.size(1), images.size(2), images.size(3)});
-  const data::Bytes png = data::encode_png(noising_strip(process, first, seed));
-  const std::int64_t last = process.schedule.timesteps() - 1;
+  const data::Bytes png = data::encode_png(noising_strip(schedule, first, seed));
+  const std::int64_t last = schedule.timesteps() - 1;
   return {fmt::format("t = 0 to {}, ten steps of equal length", last),
           std::string(reinterpret_cast<const char*>(png.data()), png.size()), 3};
 }
@@ -53,14 +53,14 @@ std::string decimal(double x) { return fmt::format("{:.4g}", x); }
 
 void write_run_report(const RunDirectory& directory, const std::string& status,
                       const TrainOptions& o, const data::Dataset& dataset,
-                      const GaussianDiffusion& process, const nn::FlatParameters& flat) {
+                      const NoiseSchedule& schedule, const nn::FlatParameters& flat) {
   Report r;
   r.title = fmt::format("{}: {}", o.program, dataset.name);
   r.status = status;
   r.metrics = read_metrics(directory.file("metrics.jsonl"));
   r.timing = read_timing(directory.file("timing.jsonl"));
   r.samples = sample_grids(directory);
-  r.noising = {noising(dataset, process, static_cast<std::uint64_t>(o.seed))};
+  r.noising = {noising(dataset, schedule, static_cast<std::uint64_t>(o.seed))};
   r.config = read_text(directory.file("config.json"));
   const Tensor& images = dataset.images;
   r.facts = {

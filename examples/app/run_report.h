@@ -4,7 +4,7 @@
 #include <string>
 
 #include "data/dataset.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/process/schedule.h"
 #include "examples/app/run_directory.h"
 #include "examples/app/train_options.h"
 #include "nn/flat.h"
@@ -15,6 +15,6 @@ namespace ito::app {
 /// IoError.
 void write_run_report(const RunDirectory& directory, const std::string& status,
                       const TrainOptions& options, const data::Dataset& dataset,
-                      const GaussianDiffusion& process, const nn::FlatParameters& flat);
+                      const NoiseSchedule& schedule, const nn::FlatParameters& flat);
 
 }  // namespace ito::app

@@ -1,11 +1,44 @@
 #include "examples/app/sampler_choice.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "diffusion/denoiser/thresholding.h"
 #include "examples/app/exit_codes.h"
 
 namespace ito::app {
 namespace {
+
+// What a sampler is run with.
+struct Job {
+  const SamplerChoice& choice;
+  const NoiseSchedule& schedule;
+  const Denoiser& model;
+  const Tensor& x_T;
+  const std::vector<Level>& levels;
+  const Rng& rng;
+  SamplingOptions loop;
+};
+
+template <auto sampler>
+Tensor deterministic(const Job& j) {
+  return sampler(j.model, j.x_T, j.levels, j.loop);
+}
+
+Tensor ddpm(const Job& j) {
+  const auto variance = reverse_variance_from_name(j.choice.variance);
+  return sample_ddpm(j.model, j.x_T, j.levels, j.rng, {.variance = variance, .loop = j.loop});
+}
+
+Tensor ddim(const Job& j) {
+  return sample_ddim(j.model, j.x_T, j.levels, j.rng, {.eta = j.choice.eta, .loop = j.loop});
+}
+
+Tensor heun(const Job& j) {
+  HeunOptions options{.churn = j.choice.churn, .loop = j.loop};
+  options.level_at = [&](double noise_to_signal) { return j.schedule.level_at(noise_to_signal); };
+  return sample_heun(j.model, j.x_T, j.levels, j.rng, options);
+}
 
 struct Entry {
   const char* name;
@@ -15,21 +48,26 @@ struct Entry {
   const char* evaluations;  // of the network, in N steps
   const char* noise;
   const char* what;
+  Tensor (*run)(const Job& job);
 };
 
+// All samplers. A new one is a row here; flags, --list and help follow.
 constexpr Entry entries[] = {
     {"ddpm", 0, Spacing::even, "-", "N", "every step",
-     "ancestral: draws from p(x_s | x_t); Ho et al. 2020, arXiv 2006.11239"},
+     "ancestral: draws from p(x_s | x_t); Ho et al. 2020, arXiv 2006.11239", ddpm},
     {"ddim", 50, Spacing::even, "1", "N", "with --eta",
-     "implicit: along the estimate of the noise; Song et al. 2020, arXiv 2010.02502"},
+     "implicit: along the estimate of the noise; Song et al. 2020, arXiv 2010.02502", ddim},
     {"euler", 50, Spacing::karras, "1", "N", "none",
-     "Euler's method on the probability-flow ODE; Karras et al. 2022, arXiv 2206.00364"},
+     "Euler's method on the probability-flow ODE; Karras et al. 2022, arXiv 2206.00364",
+     deterministic<sample_euler>},
     {"heun", 18, Spacing::karras, "2", "2 N - 1", "with --churn",
-     "Heun's method: each step averages both its ends; Karras et al. 2022, arXiv 2206.00364"},
+     "Heun's method: each step averages both its ends; Karras et al. 2022, arXiv 2206.00364", heun},
     {"dpmpp2m", 20, Spacing::karras, "2", "N", "none",
-     "DPM-Solver++(2M): x_0 goes on as in the step before; Lu et al. 2022, arXiv 2211.01095"},
+     "DPM-Solver++(2M): x_0 goes on as in the step before; Lu et al. 2022, arXiv 2211.01095",
+     deterministic<sample_dpmpp_2m>},
     {"unipc", 20, Spacing::karras, "3", "N", "none",
-     "UniPC-2: dpmpp2m, each step corrected afterwards; Zhao et al. 2023, arXiv 2302.04867"},
+     "UniPC-2: dpmpp2m, each step corrected afterwards; Zhao et al. 2023, arXiv 2302.04867",
+     deterministic<sample_unipc>},
 };
 
 const Entry& entry_of(const std::string& name) {
@@ -39,6 +77,17 @@ const Entry& entry_of(const std::string& name) {
   stop(ExitCode::usage, "--sampler: there is no {}", name);
 }
 
+// "all timesteps of the model for ddpm, 50 for ddim, ...".
+std::string usual_steps() {
+  std::string text;
+  for (const Entry& e : entries) {
+    const std::string steps =
+        e.usual_steps == 0 ? "all timesteps of the model" : std::to_string(e.usual_steps);
+    text += fmt::format("{}{} for {}", text.empty() ? "" : ", ", steps, e.name);
+  }
+  return text;
+}
+
 }  // namespace
 
 void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
@@ -46,8 +95,7 @@ void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
   for (const Entry& entry : entries) names.emplace_back(entry.name);
   line.add_choice("--sampler", c.name, names, "how to denoise; --list explains them");
   line.add("--steps", c.steps, {0, 100'000},
-           "denoising steps; 0: 50 for ddim and euler, 20 for dpmpp2m and unipc, 18 for heun, for "
-           "ddpm all timesteps of the model");
+           "denoising steps; 0: what suits the sampler: " + usual_steps());
   line.add_choice("--spacing", c.spacing, {"usual", "even", "quadratic", "karras", "log-snr"},
                   "which timesteps are visited; usual: even for ddpm and ddim, else karras");
   line.add("--eta", c.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
@@ -112,48 +160,16 @@ std::string SamplerPlan::text() const {
   return choice.no_clip ? s + ", no clipping" : s;
 }
 
-Tensor run_sampler(const SamplerPlan& plan, const GaussianDiffusion& process, const Denoiser& model,
+Tensor run_sampler(const SamplerPlan& plan, const NoiseSchedule& schedule, const Denoiser& model,
                    const Tensor& x_T, const Rng& rng, const Observer& observer) {
   const SamplerChoice& c = plan.choice;
-  const X0Limit limit = c.no_clip           ? X0Limit{}
-                        : c.threshold > 0.0 ? dynamic_threshold(c.threshold)
-                                            : X0Limit{clip_x0};
-  if (c.name == "ddpm") {
-    return sample_ddpm(process, model, x_T, rng,
-                       {.steps = plan.steps,
-                        .spacing = plan.spacing,
-                        .variance = reverse_variance_from_name(c.variance),
-                        .limit_x0 = limit,
-                        .observer = observer,
-                        .graph = !c.no_graph});
-  }
-  if (c.name == "ddim") {
-    return sample_ddim(process, model, x_T, rng,
-                       {.steps = plan.steps,
-                        .spacing = plan.spacing,
-                        .eta = c.eta,
-                        .limit_x0 = limit,
-                        .observer = observer,
-                        .graph = !c.no_graph});
-  }
-  if (c.name == "heun") {
-    return sample_heun(process, model, x_T, rng,
-                       {.steps = plan.steps,
-                        .spacing = plan.spacing,
-                        .churn = c.churn,
-                        .limit_x0 = limit,
-                        .observer = observer,
-                        .graph = !c.no_graph});
-  }
-  const auto sample = c.name == "euler"     ? sample_euler
-                      : c.name == "dpmpp2m" ? sample_dpmpp_2m
-                                            : sample_unipc;
-  return sample(process, model, x_T, rng,
-                {.steps = plan.steps,
-                 .spacing = plan.spacing,
-                 .limit_x0 = limit,
-                 .observer = observer,
-                 .graph = !c.no_graph});
+  const Thresholding limit = c.no_clip           ? Thresholding{}
+                             : c.threshold > 0.0 ? dynamic_threshold(c.threshold)
+                                                 : Thresholding{clip_x0};
+  const Denoiser limited = thresholded(model, limit);
+  const std::vector<Level> levels = sampling_levels(schedule, plan.steps, plan.spacing);
+  const Job job{c, schedule, limited, x_T, levels, rng, {.observer = observer, .graph = !c.no_graph}};
+  return entry_of(c.name).run(job);
 }
 
 }  // namespace ito::app

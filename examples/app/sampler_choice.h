@@ -5,8 +5,8 @@
 //   add_sampler_flags(line, choice);
 //   line.parse(argc, argv);
 //   check_sampler_flags(line, choice);
-//   const SamplerPlan plan = plan_sampler(choice, process.schedule);   // steps, spacing, as it is
-//   Tensor x0 = run_sampler(plan, process, denoiser, x_T, rng, observer);
+//   const SamplerPlan plan = plan_sampler(choice, schedule);   // steps, spacing, as it is
+//   Tensor x0 = run_sampler(plan, schedule, denoiser, x_T, rng, observer);
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ std::string list_of_samplers();
 SamplerPlan plan_sampler(const SamplerChoice& choice, const NoiseSchedule& schedule);
 
 /// From x_T to x_0. Throws what the sampler throws.
-Tensor run_sampler(const SamplerPlan& plan, const GaussianDiffusion& process, const Denoiser& model,
+Tensor run_sampler(const SamplerPlan& plan, const NoiseSchedule& schedule, const Denoiser& model,
                    const Tensor& x_T, const Rng& rng, const Observer& observer = {});
 
 }  // namespace ito::app

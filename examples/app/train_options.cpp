@@ -220,7 +220,15 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (o.dataset == "folder" && !line.given("--data")) {
     stop(ExitCode::usage, "--dataset folder needs --data DIR, a folder with PNG files");
   }
-  with_exit_code(ExitCode::usage, [&] { make_process(o.schedule, o.timesteps, o.predict); });
+  with_exit_code(ExitCode::usage, [&] {
+    const NoiseSchedule schedule = NoiseSchedule::named(o.schedule, o.timesteps);
+    if (schedule.has_zero_terminal_snr() && needs_signal(parametrization_of(o.predict).prediction)) {
+      fail<ValueError>(
+          "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v "
+          "or x0; got {}",
+          o.schedule, o.predict);
+    }
+  });
   if (!line.given("--sample-steps")) o.sample_steps = std::min(o.sample_steps, o.timesteps);
   if (o.sample_steps > o.timesteps) {
     stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
@@ -256,17 +264,10 @@ std::string run_of(const std::string& checkpoint) {
   return path.string();
 }
 
-GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
-                               const std::string& predict) {
-  GaussianDiffusion process{NoiseSchedule::named(schedule, timesteps),
-                            prediction_from_name(predict)};
-  if (process.schedule.has_zero_terminal_snr() && needs_signal(process.prediction)) {
-    fail<ValueError>(
-        "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v "
-        "or x0; got {}",
-        schedule, predict);
-  }
-  return process;
+Parametrization parametrization_of(const std::string& predict) {
+  Parametrization p{.prediction = prediction_from_name(predict)};
+  p.scale_input = p.prediction == Prediction::edm;
+  return p;
 }
 
 nn::EmaDecay ema_decay(const TrainOptions& o) {

@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
+#include "diffusion/process/schedule.h"
 #include "nn/ema.h"
 #include "nn/lr_schedule.h"
 #include "tensor/device.h"
@@ -99,10 +100,9 @@ std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
 /// RUN/checkpoints/step_000500.
 std::string run_of(const std::string& checkpoint);
 
-/// The process that --schedule, --timesteps and --predict describe. Throws ValueError on unknown
-/// names, and when noise is to be predicted where nothing of the image is left.
-GaussianDiffusion make_process(const std::string& schedule, std::int64_t timesteps,
-                               const std::string& predict);
+/// What --predict describes: edm is the output of a network that is also given its input scaled to
+/// variance 1, as in Karras et al. 2022. Throws ValueError on an unknown name.
+Parametrization parametrization_of(const std::string& predict);
 
 /// The average that --ema, --ema-warmup and --ema-every describe.
 nn::EmaDecay ema_decay(const TrainOptions& options);

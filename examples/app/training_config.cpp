@@ -119,7 +119,13 @@ std::vector<std::string> differences(const std::string& stored, const std::strin
 
 ModelCard model_card(const TrainOptions& o, const UNetConfig& network,
                      const data::Dataset& dataset) {
-  return {network, o.schedule, o.timesteps, o.predict, dataset.name, dataset.class_names};
+  return {.network = network,
+          .schedule = o.schedule,
+          .timesteps = o.timesteps,
+          .betas = {},
+          .parametrization = parametrization_of(o.predict),
+          .dataset = dataset.name,
+          .class_names = dataset.class_names};
 }
 
 }  // namespace ito::app

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "examples/app/model_file.h"
+#include "diffusion/models/model_file.h"
 #include "examples/app/train_options.h"
 
 namespace ito::app {

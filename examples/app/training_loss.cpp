@@ -8,23 +8,25 @@
 
 namespace ito::app {
 
-TrainingLoss::TrainingLoss(const TrainOptions& options, const GaussianDiffusion& process,
-                           Device device)
-    : process_(process), bound_alone_(options.loss_weight == "bound") {
+TrainingLoss::TrainingLoss(const TrainOptions& options, const NoiseSchedule& schedule,
+                           const Parametrization& parametrization, Device device)
+    : parametrization_(parametrization), bound_alone_(options.loss_weight == "bound") {
   if (options.learn_variance || bound_alone_) {
     const auto variance = options.learn_variance ? ReverseVariance::learned : ReverseVariance::beta;
-    bound_.emplace(process, BoundOptions{.variance = variance}, DType::f32, device);
+    bound_.emplace(schedule, BoundOptions{.variance = variance}, DType::f32, device);
   }
   if (bound_alone_ || options.loss_weight == "simple") return;
-  weights_ = loss_weights(process, loss_weight_from_name(options.loss_weight), DType::f32, device);
+  weights_ = loss_weights(schedule, parametrization, loss_weight_from_name(options.loss_weight),
+                          DType::f32, device);
 }
 
 Tensor TrainingLoss::operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0,
-                                const Tensor& t, const Tensor& eps) const {
-  if (bound_alone_) return bound_losses(*bound_, output, x_t, x0, t, eps);
-  Tensor losses = process_.losses_of(output, x0, t, eps);
+                                const Tensor& t, const Tensor& eps, const Levels& levels) const {
+  const auto denoised = [&] { return parametrization_.denoised(output, x_t, levels); };
+  if (bound_alone_) return bound_losses(*bound_, denoised(), x_t, x0, t, eps);
+  Tensor losses = parametrization_.losses(output, x0, eps, levels);
   if (weights_.defined()) losses = gather(weights_, t) * losses;
-  if (bound_) losses = losses + variance_losses(*bound_, output, x_t, x0, t, eps);
+  if (bound_) losses = losses + variance_losses(*bound_, denoised(), x_t, x0, t, eps);
   return losses;
 }
 

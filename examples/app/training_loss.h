@@ -1,11 +1,13 @@
 // The loss that --loss-weight and --learn-variance describe, and the timesteps that --t-sampling
 // chooses. Without these flags: L_simple, and uniform timesteps.
 //
-//   const TrainingLoss loss(options, process, device);
+//   const TrainingLoss loss(options, schedule, parametrization, device);
 //   Timesteps timesteps(options, device);
 //   Graph step_of_training(device, [&] {
 //     const Tensor t = timesteps.draw(rng);
-//     const Tensor losses = loss(unet(x_t, t), x_t, x0, t, eps);    // [N]
+//     const Levels levels = schedule.levels(t, x0);
+//     const Tensor x_t = add_noise(x0, eps, levels);
+//     const Tensor losses = loss(unet(x_t, levels.time), x_t, x0, t, eps, levels);    // [N]
 //     backward(timesteps.mean(losses)); ...
 //   });
 //   for (...) { timesteps.prepare(number); step_of_training.run(); ... }
@@ -14,7 +16,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "diffusion/denoiser/parametrization.h"
 #include "diffusion/likelihood/variational_bound.h"
 #include "diffusion/objective/timestep_sampler.h"
 #include "examples/app/train_options.h"
@@ -23,15 +25,15 @@ namespace ito::app {
 
 class TrainingLoss {
  public:
-  /// Keeps a reference to `process`.
-  TrainingLoss(const TrainOptions& options, const GaussianDiffusion& process, Device device);
+  TrainingLoss(const TrainOptions& options, const NoiseSchedule& schedule,
+               const Parametrization& parametrization, Device device);
 
-  /// The loss of each image, [N], for output = network(x_t, t). Free of host work in a graph.
+  /// The loss of each image, [N], for the network's output at x_t. Free of host work in a graph.
   Tensor operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0, const Tensor& t,
-                    const Tensor& eps) const;
+                    const Tensor& eps, const Levels& levels) const;
 
  private:
-  const GaussianDiffusion& process_;
+  Parametrization parametrization_;
   Tensor weights_;                         // by timestep; undefined: 1
   std::optional<VariationalBound> bound_;  // where it is (part of) the loss
   bool bound_alone_ = false;

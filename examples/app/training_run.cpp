@@ -47,17 +47,16 @@ bool due(std::int64_t step, std::int64_t every) { return every > 0 && step % eve
 
 struct TrainingRun::Impl {
   Impl(const TrainOptions& o, const data::Dataset& d, const UNetConfig& network,
-       const GaussianDiffusion& p, LabelledDenoiser m, Learner l)
+       ConditionalNetwork m, Learner l)
       : options(o),
         dataset(d),
-        process(p),
-        num_classes(network.num_classes),
+        model_card(app::model_card(o, network, d)),
         model(std::move(m)),
         learner(l),
         device(l.flat.values.device()),
         history(steps_between_looks(o, device), o.batch, device),
         directory(o.out, mode_of(o)),
-        card(model_card(o, network, d).to_json()) {}
+        card(model_card.to_json()) {}
 
   void say(const std::string& text) {
     if (progress) return progress->note(text);
@@ -78,9 +77,8 @@ struct TrainingRun::Impl {
   TrainOptions options;
   std::string plan;  // with --minutes, for the table
   const data::Dataset& dataset;
-  const GaussianDiffusion& process;
-  std::int64_t num_classes;
-  LabelledDenoiser model;
+  ModelCard model_card;
+  ConditionalNetwork model;
   Learner learner;
   Device device;
   nn::StepHistory history;
@@ -98,7 +96,6 @@ struct TrainingRun::Impl {
 };
 
 // ---- beginning
-// -----------------------------------------------------------------------------------
 
 std::optional<nn::Checkpoint> TrainingRun::Impl::find_checkpoint() {
   if (options.resume.empty()) return std::nullopt;
@@ -179,9 +176,9 @@ void TrainingRun::Impl::start_table() const {
 }
 
 TrainingRun::TrainingRun(const TrainOptions& options, const data::Dataset& dataset,
-                         const UNetConfig& network, const GaussianDiffusion& process,
-                         LabelledDenoiser model, Learner learner)
-    : impl_(std::make_unique<Impl>(options, dataset, network, process, std::move(model), learner)) {
+                         const UNetConfig& network, ConditionalNetwork model,
+                         Learner learner)
+    : impl_(std::make_unique<Impl>(options, dataset, network, std::move(model), learner)) {
 }
 
 TrainingRun::~TrainingRun() = default;
@@ -221,7 +218,6 @@ bool TrainingRun::goes_on(std::int64_t step) const {
 }
 
 // ---- every step
-// ----------------------------------------------------------------------------------
 
 void TrainingRun::record(const StepTensors& tensors) {
   impl_->history.add(tensors.losses, tensors.t, impl_->learner.adam);
@@ -324,10 +320,10 @@ void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
 
 Tensor TrainingRun::Impl::draw_grid(std::int64_t steps, bool graph) {
   const Tensor& images = dataset.images;
-  return preview_grid(process, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
+  return preview_grid(model_card, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
                       device,
                       {options.sample_count, steps, options.sample_eta,
-                       static_cast<std::uint64_t>(options.seed), graph, num_classes});
+                       static_cast<std::uint64_t>(options.seed), graph, model_card.network.num_classes});
 }
 
 void TrainingRun::Impl::draw_samples(std::int64_t done) {
@@ -341,7 +337,7 @@ void TrainingRun::Impl::draw_samples(std::int64_t done) {
                        {"sampler", fmt::format("ddim, {} steps, eta {}", options.sample_steps,
                                                options.sample_eta)},
                        {"rows", "upper half: averaged weights; lower half: raw weights"},
-                       {"columns", num_classes > 0 ? "classes" : "samples"}});
+                       {"columns", model_card.network.num_classes > 0 ? "classes" : "samples"}});
     });
   } catch (const PreviewStopped&) {
     return;  // drawn when the run is continued
@@ -365,12 +361,12 @@ void TrainingRun::Impl::save(std::int64_t done) {
 
 void TrainingRun::Impl::write_report(const std::string& status) {
   with_exit_code(ExitCode::resource, [&] {
-    write_run_report(directory, status, options, dataset, process, learner.flat);
+    write_run_report(directory, status, options, dataset, model_card.noise_schedule(),
+                     learner.flat);
   });
 }
 
 // ---- end
-// -----------------------------------------------------------------------------------------
 
 ExitCode TrainingRun::finish() {
   Impl& run = *impl_;

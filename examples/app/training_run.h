@@ -1,7 +1,7 @@
 // Everything around a training loop that is not the mathematics: the run directory, continuing an
 // earlier run, progress, metrics, sample grids, checkpoints, the report, signals and NaN.
 //
-//   app::TrainingRun run(options, dataset, config, process, unet.labelled(), {flat, adam, ema});
+//   app::TrainingRun run(options, dataset, config, std::cref(unet), {flat, adam, ema});
 //   Graph step_of_training(device, [&] { ...; adam.step_if_finite(...); run.record(...); });
 //   const auto lr = run.begin([&](std::int64_t step) { ...; step_of_training.run(); });
 //   for (std::int64_t step = run.first_step(); run.goes_on(step);) {
@@ -23,8 +23,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
-#include "diffusion/denoiser/guidance.h"
+#include "diffusion/denoiser/condition.h"
 #include "diffusion/models/unet_config.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/train_options.h"
@@ -47,7 +46,7 @@ class TrainingRun {
   /// labels where the network knows classes. All arguments but the first must outlive this. Throws
   /// ProgramError: usage (directory in use or not empty).
   TrainingRun(const TrainOptions& options, const data::Dataset& dataset, const UNetConfig& network,
-              const GaussianDiffusion& process, LabelledDenoiser model, Learner learner);
+              ConditionalNetwork model, Learner learner);
   ~TrainingRun();
 
   /// Begins the run or, with --resume, fills the learner from its checkpoint. With --minutes it
