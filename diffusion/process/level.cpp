@@ -1,5 +1,6 @@
 #include "diffusion/process/level.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
@@ -22,15 +23,15 @@ Tensor add_noise(const Tensor& x0, const Tensor& eps, const Levels& levels) {
 }
 
 Transition transition(const Level& s, const Level& t) {
-  const double scale = t.alpha / s.alpha;
-  const double variance = t.sigma * t.sigma - scale * scale * s.sigma * s.sigma;
-  if (!(variance >= 0.0)) {
+  const double scale = t.alpha == s.alpha ? 1.0 : t.alpha / s.alpha;  // also where both are 0
+  const double all = t.sigma * t.sigma, variance = all - scale * scale * s.sigma * s.sigma;
+  if (!(variance >= -1e-14 * all)) {  // rounding may leave less than nothing of nothing
     fail<ValueError>(
         "transition: must lead to more noise; got alpha = {}, sigma = {}, then alpha = {}, sigma = "
         "{}",
         s.alpha, s.sigma, t.alpha, t.sigma);
   }
-  return {scale, variance};
+  return {scale, std::max(variance, 0.0)};
 }
 
 }  // namespace ito

@@ -35,7 +35,7 @@ bool all_nan(const Tensor& x) {
 }
 
 // A falling signal and a rising noise over 7 timesteps.
-NoiseLevels levels(const std::vector<std::int64_t>& t, Device device) {
+Levelss levels(const std::vector<std::int64_t>& t, Device device) {
   std::vector<float> alpha, sigma;
   for (int i = 0; i < 7; ++i) {
     alpha.push_back(std::cos(0.2f * static_cast<float>(i)));
@@ -70,7 +70,7 @@ NoisyBatch op_by_op(const Dataset& set, const std::vector<std::int64_t>& indices
   NoisyBatch wanted;
   wanted.x0 = Tensor::from(x0, {batch, height, width, channels});
   wanted.eps = randn(noise, wanted.x0.shape());
-  const NoiseLevels table = levels(t, Device::cpu());
+  const Levelss table = levels(t, Device::cpu());
   std::vector<float> alpha, sigma;
   for (const std::int64_t step : t) {
     alpha.push_back(table.alpha.data<float>()[step]);
@@ -135,7 +135,7 @@ TEST_CASE(
     const Dataset set = numbered(shape, device);
     Tensor step = Tensor::zeros({1}, DType::i64, device);
     Tensor chosen = integers({0, 0}, device);
-    NoiseLevels noisy = levels({0, 0}, device);
+    Levelss noisy = levels({0, 0}, device);
     Rng flips(9, Purpose::augment), noise(9, Purpose::noise);
     flips.bind(step);
     noise.bind(step);
@@ -168,7 +168,7 @@ TEST_CASE(
   const Device device = Device::cuda();
   const Dataset set = numbered({3, 2, 2, 1}, device);
   Tensor chosen = integers({0, 1, 2}, device);
-  const NoiseLevels noisy = levels({0, 1, 2}, device);
+  const Levelss noisy = levels({0, 1, 2}, device);
   Tensor t = noisy.t;
   Rng noise(2, Purpose::noise);
   NoisyBatch batch;
@@ -191,11 +191,11 @@ TEST_CASE("gather_noisy_batch: wrong indices, timesteps, shapes, dtypes and devi
   const Device cpu = Device::cpu();
   const Dataset set = numbered({3, 2, 2, 1});
   Rng noise(2, Purpose::noise);
-  const auto call = [&](const Tensor& indices, const NoiseLevels& noisy, DType dtype = DType::f32) {
+  const auto call = [&](const Tensor& indices, const Levelss& noisy, DType dtype = DType::f32) {
     gather_noisy_batch(set, indices, nullptr, noisy, noise, dtype);
   };
   const Tensor two = integers({0, 1}, cpu);
-  const NoiseLevels good = levels({0, 1}, cpu);
+  const Levelss good = levels({0, 1}, cpu);
   CHECK_NOTHROW(call(two, good));
   CHECK_REFUSED(call(integers({0, 3}, cpu), good), ValueError, "indices must be in [0, 3); got 3");
   CHECK_REFUSED(call(two, levels({0, 7}, cpu)), ValueError, "t must be in [0, 7); got 7");

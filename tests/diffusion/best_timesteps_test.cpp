@@ -7,7 +7,6 @@
 #include <bit>
 #include <cmath>
 
-#include "diffusion/denoiser/respaced.h"
 #include "diffusion/likelihood/analytic_variance.h"
 #include "diffusion/likelihood/variational_bound.h"
 #include "diffusion/sampling/spacing.h"
@@ -16,6 +15,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 
 namespace {
 
@@ -51,7 +51,7 @@ TEST_CASE("best_timesteps: no chain of that length has a smaller bound") {
     CHECK(best.front() == 0);
     CHECK(best.back() == 13);
     CHECK(cost_of_timesteps(schedule, m, best) == doctest::Approx(least).epsilon(1e-13));
-    if (steps == 5) CHECK(cost_of_timesteps(schedule, m, evenly_spaced_timesteps(14, 5)) > least);
+    if (steps == 5) CHECK(cost_of_timesteps(schedule, m, visited_timesteps(14, 5)) > least);
   }
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("best_timesteps: on Gaussian data every chain costs the same") {
   }
   const double direct = cost_of_timesteps(schedule, m, {0, 59});
   for (const std::vector<std::int64_t>& visited :
-       {evenly_spaced_timesteps(60, 60), evenly_spaced_timesteps(60, 7), {0, 1, 2, 58, 59}}) {
+       {visited_timesteps(60, 60), visited_timesteps(60, 7), {0, 1, 2, 58, 59}}) {
     CHECK(cost_of_timesteps(schedule, m, visited) == doctest::Approx(direct).epsilon(1e-12));
   }
   m[30] *= 0.9;  // and not when one timestep is worse
@@ -72,7 +72,7 @@ TEST_CASE("best_timesteps: on Gaussian data every chain costs the same") {
 }
 
 TEST_CASE("best_timesteps: the cost is the bound's, and the best chain has less of it") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100, 0.001, 0.2)};
+  const Chain process{NoiseSchedule::linear(100, 0.001, 0.2)};
   const oracle::GaussianMixture data{{.3, .4, .3}, {{-.8}, {.1}, {.7}}, {{.001}, {.002}, {.001}}};
   const Denoiser model = oracle::exact_denoiser(process, data);
   Rng rng(1, Purpose::test);
@@ -90,7 +90,7 @@ TEST_CASE("best_timesteps: the cost is the bound's, and the best chain has less 
     const BoundTable table = bound.evaluate(chain.model, x0, rng);
     return table.total() - table.prior - table.nats[0];
   };
-  const auto even = evenly_spaced_timesteps(100, 8);
+  const auto even = visited_timesteps(100, 8);
   const auto best = best_timesteps(process.schedule, m, 8);
   MESSAGE("bound of 8 steps: even ", bound_of(even), ", best ", bound_of(best));
   CHECK(bound_of(even) ==

@@ -9,6 +9,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/likelihood/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
@@ -17,6 +18,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 using test::bent_noise;
 using test::marginal_variance;
 using test::max_difference;
@@ -47,7 +49,7 @@ double kl_of_the_end(const NoiseSchedule& schedule, double s2) {
 
 // The expectation of the bound for data N(0, s2) under a network linear in x_t. Every term is a
 // quadratic form of (x_0, eps), and (+-s, +-1) have the moments of all of them: no sampling error.
-double expected_bound(const GaussianDiffusion& process, const Denoiser& model, double s2,
+double expected_bound(const Chain& process, const Denoiser& model, double s2,
                       BoundOptions options) {
   options.decoder = Decoder::continuous;
   const VariationalBound bound(process, options, DType::f64);
@@ -61,7 +63,7 @@ double expected_bound(const GaussianDiffusion& process, const Denoiser& model, d
   return total;
 }
 
-double excess(const GaussianDiffusion& process, double s2, const BoundOptions& options) {
+double excess(const Chain& process, double s2, const BoundOptions& options) {
   return expected_bound(process, test::exact_denoiser(process, s2), s2, options) - entropy(s2) -
          kl_of_the_end(process.schedule, s2);
 }
@@ -78,7 +80,7 @@ TEST_CASE("bound: with the best mean and variance it is the entropy plus the pri
          {NoiseSchedule::linear(), NoiseSchedule::cosine(), NoiseSchedule::linear(1, 0.3, 0.3),
           NoiseSchedule::linear(7, 0.1, 0.9), NoiseSchedule::cosine(50)}) {
       for (const double s2 : {0.04, 0.25, 1.0}) {
-        const GaussianDiffusion process{schedule, prediction};
+        const Chain process{schedule, prediction};
         const BoundOptions best{.variance = ReverseVariance::analytic,
                                 .mean_squared_eps = mean_squared_eps_of(schedule, s2)};
         CAPTURE(schedule.timesteps());
@@ -90,7 +92,7 @@ TEST_CASE("bound: with the best mean and variance it is the entropy plus the pri
 }
 
 TEST_CASE("bound: every other variance, and every other network, costs something") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   // From a separate program in double precision.
   CHECK(excess(process, 0.25, {.variance = ReverseVariance::beta_tilde}) ==
         doctest::Approx(0.5699259312878).epsilon(1e-10));
@@ -108,7 +110,7 @@ TEST_CASE("bound: every other variance, and every other network, costs something
 }
 
 TEST_CASE("bound: a term is the divergence of the two reverse steps by its definition") {
-  const GaussianDiffusion process{NoiseSchedule::linear(20, 0.01, 0.4)};
+  const Chain process{NoiseSchedule::linear(20, 0.01, 0.4)};
   Rng rng(1, Purpose::test);
   const Tensor x0 = randn(rng, {6, 3}, DType::f64), eps = randn(rng, {6, 3}, DType::f64);
   const Tensor between = 0.8 * tanh(randn(rng, {6, 3}, DType::f64));
@@ -139,7 +141,7 @@ TEST_CASE("bound: a term is the divergence of the two reverse steps by its defin
 }
 
 TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q") {
-  const GaussianDiffusion process{NoiseSchedule::linear(4, 0.1, 0.4)};
+  const Chain process{NoiseSchedule::linear(4, 0.1, 0.4)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5, .3}, {.7, .1}}, {{.05, .1}, {.02, .3}}};
   const VariationalBound bound(
       process, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
@@ -151,7 +153,7 @@ TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q"
     const Tensor t = same_t(n, i), before = x;
     x = process.add_noise_step(before, t, randn(rng, x.shape(), DType::f64));
     const Tensor log_beta = Tensor::scalar(std::log(process.schedule.beta(i)), DType::f64);
-    const Tensor q = log_normal(x, std::sqrt(process.schedule.alpha(i)) * before, log_beta);
+    const Tensor q = log_normal(x, std::sqrt(process.(1.0 - schedule.beta(i))) * before, log_beta);
     const ReverseStep p = bound.reverse_step(bent_noise, x, t);
     chain = chain + mean(q - log_normal(before, p.mean, p.log_variance), {1});
   }
@@ -172,7 +174,7 @@ TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q"
 
 TEST_CASE("bound: never below the true -log likelihood, and close to it with many steps") {
   const oracle::GaussianMixture data{{.6, .4}, {{-.5}, {.7}}, {{.05}, {.02}}};
-  const GaussianDiffusion process{NoiseSchedule::linear(200, 5e-4, 0.1)};
+  const Chain process{NoiseSchedule::linear(200, 5e-4, 0.1)};
   Rng rng(4, Purpose::test);
   const Tensor x0 = data.draw(rng, 4000);
   const Tensor one = Tensor::scalar(1.0, DType::f64), zero = Tensor::scalar(0.0, DType::f64);
@@ -191,7 +193,7 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
 }
 
 TEST_CASE("bound: evaluate() is terms() at every t, whatever the batches") {
-  const GaussianDiffusion process{NoiseSchedule::linear(8, 0.01, 0.6)};
+  const Chain process{NoiseSchedule::linear(8, 0.01, 0.6)};
   const VariationalBound bound(process, {.limit_x0 = clip_x0});
   Rng data(5, Purpose::test);
   const Tensor x0 = tanh(randn(data, {5, 3}));
@@ -224,7 +226,7 @@ TEST_CASE("bound: evaluate() is terms() at every t, whatever the batches") {
 }
 
 TEST_CASE("bound: an estimate from a few timesteps of each image has the mean of the whole") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100, 0.002, 0.2)};
+  const Chain process{NoiseSchedule::linear(100, 0.002, 0.2)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5}, {.7}}, {{.05}, {.02}}};
   const Denoiser model = oracle::exact_denoiser(process, data);
   const VariationalBound bound(process, {.decoder = Decoder::continuous}, DType::f64);
@@ -260,7 +262,7 @@ TEST_CASE("bound: an estimate from a few timesteps of each image has the mean of
 }
 
 TEST_CASE("bound: f32 follows f64") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   Rng rng(7, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {64, 5}, DType::f64));
   for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
@@ -279,7 +281,7 @@ TEST_CASE("bound: f32 follows f64") {
 }
 
 TEST_CASE("bound: what does not fit is refused") {
-  const GaussianDiffusion process{NoiseSchedule::linear(10)};
+  const Chain process{NoiseSchedule::linear(10)};
   CHECK_THROWS_AS(VariationalBound(process, {.variance = ReverseVariance::analytic}), ValueError);
   const VariationalBound learned(process, {.variance = ReverseVariance::learned});
   const Tensor x0 = Tensor::zeros({2, 3});
@@ -287,7 +289,7 @@ TEST_CASE("bound: what does not fit is refused") {
   const VariationalBound bound(process, {});
   CHECK_THROWS_AS(bound.terms(bent_noise, x0, same_t(2, 10), x0), ValueError);
   BoundTable ten = bound.evaluate(bent_noise, x0, Rng(0));
-  const VariationalBound shorter(GaussianDiffusion{NoiseSchedule::linear(9)}, {});
+  const VariationalBound shorter(Chain{NoiseSchedule::linear(9)}, {});
   CHECK_THROWS_AS(ten.add(shorter.evaluate(bent_noise, x0, Rng(0))), ValueError);
 }
 

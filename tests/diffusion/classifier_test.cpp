@@ -8,19 +8,20 @@
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
 
 using namespace ito;
+using test::Chain;
 
 namespace {
 
 const ClassifierConfig tiny{.image_size = 8, .base_channels = 8, .norm_groups = 4};
 
 // Trained on x_t of every t, or on clean images and t = 0 alone.
-Classifier trained(const data::Dataset& set, const GaussianDiffusion& process, bool noisy) {
+Classifier trained(const data::Dataset& set, const Chain& process, bool noisy) {
   Rng init(1, Purpose::init), rng(1, Purpose::noise);
   Classifier classifier(tiny, init);
   nn::FlatParameters flat(classifier);
@@ -42,7 +43,7 @@ Classifier trained(const data::Dataset& set, const GaussianDiffusion& process, b
 
 // The mean of -log p(label | x_t) over a set, at one t.
 double surprise(const Classifier& classifier, const data::Dataset& set,
-                const GaussianDiffusion& process, std::int64_t t) {
+                const Chain& process, std::int64_t t) {
   std::vector<std::int64_t> all;
   for (std::int64_t i = 0; i < set.count(); ++i) all.push_back(i);
   Rng rng(2, Purpose::test);
@@ -101,7 +102,7 @@ TEST_CASE("classifier: its configuration goes through JSON, and mistakes are nam
 TEST_CASE("classifier: trained on noisy images it beats one of clean images where there is noise") {
   const data::Dataset set = data::make_synthetic(1024, 0, {.size = 8});
   const data::Dataset test = data::make_synthetic(256, 0, {.size = 8, .first = 1024});
-  const GaussianDiffusion process{NoiseSchedule::linear(1000)};
+  const Chain process{NoiseSchedule::linear(1000)};
   const Classifier noisy = trained(set, process, true), clean = trained(set, process, false);
   CHECK(surprise(clean, test, process, 0) < 1.5);  // log 10 = 2.3: it has learnt
   CHECK(surprise(clean, test, process, 0) < surprise(noisy, test, process, 0));

@@ -10,7 +10,7 @@
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
 #include "data/dataset.h"
-#include "diffusion/denoiser/respaced.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/likelihood/codec/container.h"
 #include "diffusion/likelihood/codec/diffusion_codec.h"
 #include "diffusion/likelihood/variational_bound.h"
@@ -20,6 +20,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 using codec::Container, codec::Message, codec::Progress, codec::Settings;
 using oracle::GaussianMixture;
 
@@ -46,7 +47,7 @@ GaussianMixture small_pictures(double variance) {
 
 // The exact network of the mixture for images f32 [N, 8, 8, 1], over some of the timesteps.
 Respaced exact_model(const GaussianMixture& data, std::int64_t steps) {
-  const GaussianDiffusion process{NoiseSchedule::cosine(), Prediction::x0};
+  const Chain process{NoiseSchedule::cosine(), Prediction::x0};
   const Denoiser exact = oracle::exact_denoiser(process, data);
   const Denoiser images = [exact](const Tensor& x, const Tensor& t) {
     const Tensor flat = convert(reshape(x, Shape{x.size(0), d}), DType::f64);
@@ -148,7 +149,7 @@ TEST_CASE("codec: what is sent is the variational bound, and that is more than t
   CHECK(end.bits <= end.divergence + blocks * (std::log2(end.divergence / blocks + 1.0) + 4.0));
   CHECK(8.0 * static_cast<double>(sent.message.bytes.size()) <= end.bits + 16.0);
   // And nothing is shorter than the entropy of the pictures: their density times the bin's size.
-  const NoiseLevel clean{Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
+  const Levels clean{{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
   const Tensor density = data.log_density(convert(reshape(x0, Shape{n, d}), DType::f64), clean);
   const double entropy =
       (-sum(density).item() - static_cast<double>(n * d) * std::log(2.0 / 255.0)) / std::log(2.0);

@@ -21,7 +21,7 @@ const GaussianMixture mixture{
     {.5, .3, .2}, {{-1.5, 0}, {1.5, 1}, {0.5, -1}}, {{.25, .1}, {.1, .3}, {.05, .2}}};
 
 // Noise on top of data that keep their scale.
-NoiseLevel level(double sigma) {
+Levels level(double sigma) {
   return {Tensor::scalar(1.0, DType::f64), Tensor::scalar(sigma, DType::f64)};
 }
 

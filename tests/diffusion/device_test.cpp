@@ -8,6 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
 #include "tensor/error.h"
 #include "tensor/graph.h"
@@ -17,6 +18,7 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::bent_noise;
 using test::exact_denoiser;
 using test::marginal_variance;
@@ -43,31 +45,25 @@ struct Run {
 
 using GraphSampler = std::function<Run(const Denoiser&, const Tensor& x_T, bool graph)>;
 
-GraphSampler ddpm(const GaussianDiffusion& process, ReverseVariance variance, std::int64_t steps) {
+GraphSampler ddpm(const Chain& process, ReverseVariance variance, std::int64_t steps) {
   return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
     Run run;
     const Observer keep = [&](const SampleStep& s) {
       run.path.push_back(on_cpu(s.x_next).clone());
     };
-    run.x0 = sample_ddpm(process, model, x_T, Rng(32, Purpose::sample),
-                         {.steps = steps, .variance = variance, .observer = keep, .graph = graph});
+    run.x0 = sample_ddpm(process.denoiser(model), x_T, process.walk(steps), Rng(32, Purpose::sample), {.variance = variance, .loop = {.observer = keep, .graph = graph}});
     return run;
   };
 }
 
-GraphSampler ddim(const GaussianDiffusion& process, double eta, std::int64_t steps,
+GraphSampler ddim(const Chain& process, double eta, std::int64_t steps,
                   bool clip = false) {
   return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
     Run run;
     const Observer keep = [&](const SampleStep& s) {
       run.path.push_back(on_cpu(s.x_next).clone());
     };
-    run.x0 = sample_ddim(process, model, x_T, Rng(32, Purpose::sample),
-                         {.steps = steps,
-                          .eta = eta,
-                          .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{},
-                          .observer = keep,
-                          .graph = graph});
+    run.x0 = sample_ddim(thresholded(process.denoiser(model), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(steps), Rng(32, Purpose::sample), {.eta = eta, .loop = {.observer = keep, .graph = graph}});
     return run;
   };
 }
@@ -102,7 +98,7 @@ ExactStep exact_ddim_step(const NoiseSchedule& schedule, double s2, std::int64_t
 double distance_in_roundings(const Run& got, const Tensor& x_T, const NoiseSchedule& schedule,
                              std::int64_t steps,
                              const std::function<ExactStep(std::int64_t, std::int64_t)>& exact) {
-  std::vector<std::int64_t> tau = evenly_spaced_timesteps(schedule.timesteps(), steps);
+  std::vector<std::int64_t> tau = visited_timesteps(schedule.timesteps(), steps);
   tau.insert(tau.begin(), -1);
   Tensor x = in_f64(x_T);
   double worst = 0.0, rounding = 0.0;
@@ -132,7 +128,7 @@ TEST_CASE("process on the device: every function is that of f64 on the CPU, with
   // below |x| + |y| < 10, the coefficients being at most 1.
   const double bound = 4 * unit_roundoff * 10;
   for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
-    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Chain process{NoiseSchedule::linear(), prediction};
     const auto add_noise = process.add_noise(x0_, t_, eps_);
     CHECK(add_noise.device() == device);
     CHECK(max_difference(add_noise, process.add_noise(X0, t, EPS)) < bound);
@@ -160,9 +156,9 @@ TEST_CASE("process on the device: every function is that of f64 on the CPU, with
 
 TEST_CASE("process on the device: coefficients are copied there once") {
   if (!testing::device_answers()) return;
-  const GaussianDiffusion process{NoiseSchedule::cosine(50)}, copy = process;
-  const NoiseLevel first = process.noise_levels(DType::f32, Device::cuda());
-  const NoiseLevel again = copy.noise_levels(DType::f32, Device::cuda());
+  const Chain process{NoiseSchedule::cosine(50)}, copy = process;
+  const Levels first = process.noise_levels(DType::f32, Device::cuda());
+  const Levels again = copy.noise_levels(DType::f32, Device::cuda());
   CHECK(first.alpha.raw() == again.alpha.raw());
   CHECK(first.sigma.raw() == again.sigma.raw());
   CHECK(first.alpha.raw() != first.sigma.raw());
@@ -170,14 +166,14 @@ TEST_CASE("process on the device: coefficients are copied there once") {
   for (std::int64_t t = 0; t < 50; ++t) {
     const auto i = static_cast<std::size_t>(t);
     CHECK(on_cpu(first.alpha).to_vector<float>()[i] ==
-          static_cast<float>(process.schedule.sqrt_alpha_bar(t)));
+          static_cast<float>(process.schedule.level(t).alpha));
   }
 }
 
 TEST_CASE("process on the device: a wrong timestep is refused, and NaN in a recorded graph") {
   if (!testing::device_answers()) return;
   const Device device = Device::cuda();
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Tensor x = drawn(3, {2, 3}).to(device);
   Tensor t = Tensor::from<std::int64_t>({99, 100}, {2}).to(device);
   CHECK_THROWS_AS(process.add_noise(x, t, x), ValueError);
@@ -200,7 +196,7 @@ TEST_CASE("samplers on the device: every step follows the closed recursion of Ga
   constexpr std::int64_t steps = 20;
   for (const double s2 : {0.25, 1.0}) {
     for (const auto prediction : {Prediction::epsilon, Prediction::v}) {
-      const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+      const Chain process{NoiseSchedule::linear(), prediction};
       const NoiseSchedule& schedule = process.schedule;
       const Denoiser model = exact_denoiser(process, s2);
       const Tensor start = x_T.to(Device::cuda());
@@ -231,7 +227,7 @@ TEST_CASE("samplers on the device: every step follows the closed recursion of Ga
 
 TEST_CASE("samplers on the device: a recorded step has the bits of the operations one by one") {
   if (!testing::device_answers()) return;
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Tensor x_T = drawn(5, {3, 2}).to(Device::cuda());
   const Tensor copy = on_cpu(x_T);
   for (const std::int64_t steps : {1, 2, 3, 8}) {
@@ -255,14 +251,12 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
     }
     for (const double churn : {0.0, 4.0}) {
       const Tensor recorded =
-          sample_heun(process, bent_noise, x_T, Rng(1), {.steps = steps, .churn = churn});
-      CHECK(same_bits(recorded, sample_heun(process, bent_noise, x_T, Rng(1),
-                                            {.steps = steps, .churn = churn, .graph = false})));
-      CHECK(max_difference(recorded, sample_heun(process, bent_noise, copy, Rng(1),
-                                                 {.steps = steps, .churn = churn})) < 1e-3);
+          sample_heun(process.denoiser(bent_noise), x_T, process.walk(steps, Spacing::karras), Rng(1), {.churn = churn});
+      CHECK(same_bits(recorded, sample_heun(process.denoiser(bent_noise), x_T, process.walk(steps, Spacing::karras), Rng(1), {.churn = churn, .loop = {.graph = false}})));
+      CHECK(max_difference(recorded, sample_heun(process.denoiser(bent_noise), copy, process.walk(steps, Spacing::karras), Rng(1), {.churn = churn})) < 1e-3);
     }
-    CHECK(same_bits(encode_ddim(process, bent_noise, x_T, steps, true),
-                    encode_ddim(process, bent_noise, x_T, steps, false)));
+    CHECK(same_bits(encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps)),
+                    encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps), {.graph = false})));
   }
   CHECK(same_bits(x_T, copy));  // the caller's noise is left alone
 }
@@ -270,7 +264,7 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
 TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it within rounding") {
   if (!testing::device_answers()) return;
   // x0 and eps are 0, so that what a path consists of is the noise drawn.
-  const GaussianDiffusion of_x0{NoiseSchedule::linear(100), Prediction::x0};
+  const Chain of_x0{NoiseSchedule::linear(100), Prediction::x0};
   const Denoiser zero = [](const Tensor& x, const Tensor&) {
     return Tensor::zeros(x.shape(), x.dtype(), x.device());
   };
@@ -279,7 +273,7 @@ TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it wit
   CHECK(same_bits(noise_only(zero, none.to(Device::cuda()), true).path[0],
                   noise_only(zero, none, true).path[0]));
 
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Tensor x_T = drawn(6, {3, 2});
   for (const GraphSampler& sampler :
        {ddpm(process, ReverseVariance::beta, 20), ddim(process, 0.7, 20)}) {
@@ -296,13 +290,13 @@ TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it wit
 
 TEST_CASE("samplers on the device: a network that reads its tensors needs graph = false") {
   if (!testing::device_answers()) return;
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser reads = [](const Tensor& x, const Tensor&) { return max(abs(x)).item() * x; };
   const Tensor x_T = drawn(7, {2, 3}).to(Device::cuda());
   const Rng rng(33, Purpose::sample);
-  CHECK_THROWS_AS(sample_ddim(process, reads, x_T, rng, {.steps = 4}), DeviceError);
-  CHECK_NOTHROW(sample_ddim(process, reads, x_T, rng, {.steps = 4, .graph = false}));
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng), DeviceError);
+  CHECK_NOTHROW(sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng, {.loop = {.graph = false}}));
   // Nothing is left of the recording that failed.
   CHECK_FALSE(recording_graph());
-  CHECK_NOTHROW(sample_ddim(process, bent_noise, x_T, rng, {.steps = 4}));
+  CHECK_NOTHROW(sample_ddim(process.denoiser(bent_noise), x_T, process.walk(4), rng));
 }

@@ -1,6 +1,5 @@
 // EDM's preconditioning against second moments, exact by a design of four points, and against the
 // exact denoiser of Gaussian mixtures.
-#include "diffusion/denoiser/edm.h"
 
 #include <doctest/doctest.h>
 
@@ -19,6 +18,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 using oracle::GaussianMixture;
 using test::max_difference;
 
@@ -69,7 +69,7 @@ NoiseNetwork exact_network(double sigma_data, const GaussianMixture& data) {
     const Tensor sigma = exp(4.0 * c_noise);
     const Scaling c = table_1(sigma_data, sigma);
     const Tensor x = input / c.in;
-    const NoiseLevel level{Tensor::scalar(1.0, DType::f64),
+    const Levels level{{}, Tensor::scalar(1.0, DType::f64),
                            reshape(sigma, Shape{sigma.numel(), 1})};
     return (data.x0(x, level) - c.skip * x) / c.out;
   };
@@ -163,7 +163,7 @@ TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule
   Rng rng(4, Purpose::test);
   for (const NoiseSchedule& schedule :
        {NoiseSchedule::linear(), NoiseSchedule::cosine(100), NoiseSchedule::karras(50)}) {
-    const GaussianDiffusion process{schedule, Prediction::edm, 1.3};
+    const Chain process{schedule, Prediction::edm, 1.3};
     const Denoiser model = edm_denoiser(edm, F, schedule);
     const Denoiser forgetful = [&](const Tensor& x_t, const Tensor& t) {  // x_t, not x_t / alpha
       return edm.output(
@@ -172,7 +172,7 @@ TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule
     double worst = 0.0, forgotten = 0.0;
     for (std::int64_t t = 0; t < schedule.timesteps(); t += 9) {
       const Tensor x = randn(rng, {20, 2}, DType::f64), steps = same_timestep(t, x);
-      const Tensor exact = wide_mixture.x0(x, process.noise_level(steps, x));
+      const Tensor exact = wide_mixture.x0(x, process.levels(steps, x));
       worst = std::max(worst, max_difference(process.denoise(model, x, steps).x0, exact));
       forgotten =
           std::max(forgotten, max_difference(process.denoise(forgetful, x, steps).x0, exact));
@@ -184,20 +184,20 @@ TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule
 
 TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
   const NoiseSchedule schedule = NoiseSchedule::karras(40);
-  const GaussianDiffusion with_F{schedule, Prediction::edm, 1.3}, with_v{schedule, Prediction::v};
+  const Chain with_F{schedule, Prediction::edm, 1.3}, with_v{schedule, Prediction::v};
   const Denoiser model =
       edm_denoiser({.sigma_data = 1.3}, exact_network(1.3, wide_mixture), schedule);
   Rng rng(5, Purpose::sample);
   const Tensor x_T = randn(rng, {30, 2}, DType::f64);
-  const Tensor a = sample_ddim(with_F, model, x_T, rng, {.steps = 40});
+  const Tensor a = sample_ddim(with_F.denoiser(model), x_T, with_F.walk(40), rng);
   const Tensor b =
-      sample_ddim(with_v, oracle::exact_denoiser(with_v, wide_mixture), x_T, rng, {.steps = 40});
+      sample_ddim(with_v.denoiser(oracle::exact_denoiser(with_v, wide_mixture)), x_T, with_v.walk(40), rng);
   CHECK(max_difference(a, b) < 1e-9);  // the flow between components spreads rounding
 }
 
 TEST_CASE("edm_denoiser: a network of points samples on every device, a step recorded or not") {
   const NoiseSchedule schedule = NoiseSchedule::karras(10);
-  const GaussianDiffusion process{schedule, Prediction::edm};
+  const Chain process{schedule, Prediction::edm};
   const auto samples = [&](Device device, bool graph) {
     Rng init(6, Purpose::init), rng(7, Purpose::sample);
     Mlp mlp({.width = 16}, init);
@@ -205,7 +205,7 @@ TEST_CASE("edm_denoiser: a network of points samples on every device, a step rec
     nn::FlatParameters flat(mlp, device);
     const Tensor x_T = randn(rng, {40, 2}, DType::f32, device);
     const Denoiser model = edm_denoiser({}, std::cref(mlp), schedule);
-    return sample_heun(process, model, x_T, rng, {.steps = 10, .graph = graph}).to(Device::cpu());
+    return sample_heun(process.denoiser(model), x_T, process.walk(10, Spacing::karras), rng, {.loop = {.graph = graph}}).to(Device::cpu());
   };
   const Tensor on_cpu = samples(Device::cpu(), true);
   for (const Device device : testing::devices()) {

@@ -18,6 +18,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 using oracle::GaussianMixture;
 using test::max_difference;
 
@@ -54,7 +55,7 @@ double exact_epsilon(std::int64_t t, double x, double s2) {
 // with noise at the last step or without it.
 double algorithm_2(std::int64_t t, double x, double z, double eps, bool bar, bool last_noise) {
   const double beta = schedule.beta(t);
-  const double alpha = bar ? schedule.alpha_bar(t) : schedule.alpha(t);
+  const double alpha = bar ? schedule.alpha_bar(t) : (1.0 - schedule.beta(t));
   const double sigma = t == 0 && !last_noise ? 0.0 : std::sqrt(beta);
   return (x - beta / std::sqrt(1.0 - alpha) * eps) / std::sqrt(1.0 - beta) + sigma * z;
 }
@@ -93,7 +94,7 @@ TEST_CASE("erratum 1: in cross-attention the image asks and the text answers") {
 
 TEST_CASE("erratum 2: the noise is the negative score times sigma") {
   const GaussianMixture data{{.7, .3}, {{-1}, {2}}, {{.5}, {.1}}};
-  const NoiseLevel level{number(0.8), number(0.6)};
+  const Levels level{{}, number(0.8), number(0.6)};
   const Tensor x = parameter(row({-3, -1, 0, 0.5, 1, 2.5}));
   const Tensor score = grad(sum(data.log_density(x, level)), {x})[0];
   const Tensor noise = (x - level.alpha * data.x0(x, level)) / level.sigma;  // from E[x_0 | x_t]
@@ -116,12 +117,12 @@ TEST_CASE("erratum 3: in Algorithm 1 the image is noised with bars") {
     return worst;
   };
   CHECK(error([](std::int64_t t) { return schedule.alpha_bar(t); }) < 1e-14);
-  CHECK(error([](std::int64_t t) { return schedule.alpha(t); }) > 0.9);  // nothing like noise at T
+  CHECK(error([](std::int64_t t) { return (1.0 - schedule.beta(t)); }) > 0.9);  // nothing like noise at T
 }
 
 TEST_CASE("erratum 3: in Algorithm 1 the noise is in what the network sees") {
   // The error is linear in x_0 and eps: four points replace both normal distributions.
-  const GaussianDiffusion process{schedule};
+  const Chain process{schedule};
   const Denoiser model = test::exact_denoiser(process, 1.0);
   const Tensor t = concat({test::all_timesteps(schedule), test::all_timesteps(schedule),
                            test::all_timesteps(schedule), test::all_timesteps(schedule)},
@@ -132,7 +133,7 @@ TEST_CASE("erratum 3: in Algorithm 1 the noise is in what the network sees") {
     return concat(parts, 0);
   };
   const Tensor x0 = four({1, 1, -1, -1}), eps = four({1, -1, 1, -1});
-  const NoiseLevel level = process.noise_level(t, x0);
+  const Levels level = process.levels(t, x0);
   const Tensor with_noise = level.alpha * x0 + level.sigma * eps;
   const Tensor without = level.alpha * x0 + level.sigma;  // as printed
   const auto loss = [&](const Tensor& seen) { return mean(square(eps - model(seen, t))).item(); };
@@ -152,27 +153,26 @@ TEST_CASE("erratum 3: Algorithm 2 without bars gives an eighth of the variance")
   CHECK(printed == doctest::Approx(0.121956).epsilon(1e-4));
   // A network that was trained without bars as well does not make up for it.
   const Step both = [](std::int64_t t, double x, double z) {
-    const double variance = schedule.alpha(t) * s2 + schedule.beta(t);
+    const double variance = (1.0 - schedule.beta(t)) * s2 + schedule.beta(t);
     return algorithm_2(t, x, z, std::sqrt(schedule.beta(t)) / variance * x, false, false);
   };
   CHECK(variance_after(both, 1.0) / s2 == doctest::Approx(0.576748).epsilon(1e-4));
 }
 
 TEST_CASE("erratum 3: the sampler of the library takes the corrected steps") {
-  const GaussianDiffusion process{schedule};
+  const Chain process{schedule};
   Rng noise(4, Purpose::sample);
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_without_bar = 0.0;
-  sample_ddpm(process, test::exact_denoiser(process, s2), x_T, noise,
-              {.observer = [&](const SampleStep& step) {
-                noise.seek(static_cast<std::uint64_t>(step.t) + 1);
+  sample_ddpm(process.denoiser(test::exact_denoiser(process, s2)), x_T, process.walk(), noise, {.loop = {.observer = [&](const SampleStep& step) {
+                noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
                 const double x = step.x_t.item(), z = randn(noise, {1, 1}, DType::f64).item();
-                const double eps = exact_epsilon(step.t, x, s2), got = step.x_next.item();
-                const double right = algorithm_2(step.t, x, z, eps, true, false);
-                const double wrong = algorithm_2(step.t, x, z, eps, false, false);
+                const double eps = exact_epsilon(step.from.time, x, s2), got = step.x_next.item();
+                const double right = algorithm_2(step.from.time, x, z, eps, true, false);
+                const double wrong = algorithm_2(step.from.time, x, z, eps, false, false);
                 worst = std::max(worst, std::abs(got - right));
                 worst_without_bar = std::max(worst_without_bar, std::abs(got - wrong));
-              }});
+              }}});
   CHECK(worst < 1e-12);
   CHECK(worst_without_bar > 0.01);
 }
@@ -181,7 +181,7 @@ TEST_CASE("erratum 4: score matching has one half before the square, everywhere 
   // E|s - score|^2 / 2 and E[|s|^2 / 2 + div s] may differ by a constant alone, or training with the
   // second does not lead to the score. Expectations by quadrature.
   const GaussianMixture data{{.7, .3}, {{-1}, {2}}, {{.5}, {.1}}};
-  const NoiseLevel clean{number(1.0), number(0.0)};
+  const Levels clean{{}, number(1.0), number(0.0)};
   std::vector<double> grid;
   for (int i = -5000; i <= 5000; ++i) grid.push_back(0.002 * i);
   const Tensor x = parameter(row(grid));
@@ -199,7 +199,7 @@ TEST_CASE("erratum 4: score matching has one half before the square, everywhere 
 TEST_CASE("erratum 5: the score averages over the images that may be behind x_t") {
   const std::vector<double> images = {-2, 0.5, 3}, weights = {.5, .2, .3};
   const GaussianMixture data{weights, {{-2}, {0.5}, {3}}, {{0}, {0}, {0}}};
-  const NoiseLevel level{number(0.8), number(0.6)};
+  const Levels level{{}, number(0.8), number(0.6)};
   const std::vector<double> points = {-2.5, -1, 0, 0.7, 2};
   const Tensor x = parameter(row(points));
   const auto score = grad(sum(data.log_density(x, level)), {x})[0].to_vector<double>();
@@ -289,23 +289,22 @@ TEST_CASE("erratum 7: fresh noise at every step loses half of the variance") {
 
 TEST_CASE("erratum 7: the corrected sampler is DDPM's, on the same levels of noise") {
   const VarianceExploding levels(100);
-  const GaussianDiffusion process{NoiseSchedule::from_sigmas(levels.sigmas), Prediction::x0};
+  const Chain process{NoiseSchedule::from_sigmas(levels.sigmas), Prediction::x0};
   const NoiseSchedule& exploding = process.schedule;
   Rng noise(5, Purpose::sample);
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_printed = 0.0;
-  sample_ddpm(process, test::exact_denoiser(process, 1.0), x_T, noise,
-              {.variance = ReverseVariance::beta_tilde, .observer = [&](const SampleStep& step) {
-                 noise.seek(static_cast<std::uint64_t>(step.t) + 1);
+  sample_ddpm(process.denoiser(test::exact_denoiser(process, 1.0)), x_T, process.walk(), noise, {.variance = ReverseVariance::beta_tilde, .loop = {.observer = [&](const SampleStep& step) {
+                 noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
                  const double z = randn(noise, {1, 1}, DType::f64).item();
                  // x_t of the library is x / sqrt(1 + sigma^2).
-                 const double x = step.x_t.item() / exploding.sqrt_alpha_bar(step.t);
-                 const double to_library = exploding.sqrt_alpha_bar(step.t - 1);
-                 const double right = levels.ancestral(step.t, x, z) * to_library;
-                 const double wrong = levels.fresh_noise(step.t, x, z) * to_library;
+                 const double x = step.x_t.item() / exploding.level(step.from.time).alpha;
+                 const double to_library = exploding.level(step.from.time - 1).alpha;
+                 const double right = levels.ancestral(step.from.time, x, z) * to_library;
+                 const double wrong = levels.fresh_noise(step.from.time, x, z) * to_library;
                  worst = std::max(worst, std::abs(step.x_next.item() - right));
                  worst_printed = std::max(worst_printed, std::abs(step.x_next.item() - wrong));
-               }});
+               }}});
   CHECK(worst < 1e-12);
   CHECK(worst_printed > 0.1);
 }
@@ -322,7 +321,7 @@ TEST_CASE("erratum 7: the start is as noisy as x_T, not N(0, I)") {
 }
 
 TEST_CASE("erratum 8: the predicted noise is smaller than the noise") {
-  const GaussianDiffusion process{schedule};
+  const Chain process{schedule};
   const Denoiser model = test::exact_denoiser(process, s2);
   const Tensor t = test::all_timesteps(schedule);
   // x_t has mean 0 and the prediction is linear: one point at its standard deviation has E[eps^2].
@@ -344,7 +343,7 @@ TEST_CASE("erratum 9: a network predicts the noise or a less noisy image, not bo
   const auto less_noisy = [](std::int64_t t, double x) {
     const double before = test::marginal_variance(schedule.alpha_bar(t - 1), s2);
     const double now = test::marginal_variance(schedule.alpha_bar(t), s2);
-    return std::sqrt(schedule.alpha(t)) * before / now * x;
+    return std::sqrt((1.0 - schedule.beta(t))) * before / now * x;
   };
   const Step as_noise = [&](std::int64_t t, double x, double z) {
     return algorithm_2(t, x, z, less_noisy(t, x), true, false);

@@ -1,5 +1,6 @@
 // Guidance against Gaussian mixtures, whose classes are their components: the conditional and the
 // unconditional score and the classifier of noisy data are all known.
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/denoiser/guidance.h"
 
 #include <doctest/doctest.h>
@@ -22,6 +23,7 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
+using test::Chain;
 using oracle::exact_denoiser;
 using oracle::GaussianMixture;
 using test::max_difference;
@@ -34,7 +36,7 @@ const GaussianMixture mixture{
 constexpr std::int64_t null_label = 3;
 
 // The best class-conditional network: each row that of its component, or of the whole mixture.
-LabelledDenoiser exact_labelled(const GaussianDiffusion& process, const GaussianMixture& data) {
+LabelledDenoiser exact_labelled(const Chain& process, const GaussianMixture& data) {
   return [=](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
     const Tensor chosen = one_hot(labels, data.components() + 1, x_t.dtype());
     Tensor y = exact_denoiser(process, data)(x_t, t);
@@ -47,9 +49,9 @@ LabelledDenoiser exact_labelled(const GaussianDiffusion& process, const Gaussian
 }
 
 // log p(component | x_t).
-NoisyClassifier exact_classifier(const GaussianDiffusion& process, const GaussianMixture& data) {
+NoisyClassifier exact_classifier(const Chain& process, const GaussianMixture& data) {
   return [=](const Tensor& x_t, const Tensor& t) {
-    return log(data.responsibilities(x_t, process.noise_level(t, x_t)));
+    return log(data.responsibilities(x_t, process.levels(t, x_t)));
   };
 }
 
@@ -57,7 +59,7 @@ NoisyClassifier exact_classifier(const GaussianDiffusion& process, const Gaussia
 struct Batch {
   Tensor x_t, t, labels;
 };
-Batch draw(const GaussianDiffusion& process, std::int64_t n = 64) {
+Batch draw(const Chain& process, std::int64_t n = 64) {
   Rng rng(5, Purpose::test);
   const Tensor x0 = mixture.draw(rng, n);
   const Tensor t = randint(rng, 0, process.schedule.timesteps(), {n});
@@ -67,7 +69,7 @@ Batch draw(const GaussianDiffusion& process, std::int64_t n = 64) {
 
 // p(label | x_0), averaged over the samples.
 double certainty(const Tensor& x0, std::int64_t label) {
-  const NoiseLevel clean{Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
+  const Levels clean{{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
   return mean(slice(mixture.responsibilities(x0, clean), 1, label, label + 1)).item();
 }
 
@@ -80,7 +82,7 @@ double spread(const Tensor& x) {
 TEST_CASE("guidance: the score and the classifier's gradient make the conditional score") {
   for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
     CAPTURE(name_of(prediction));
-    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Chain process{NoiseSchedule::linear(), prediction};
     const Batch b = draw(process);
     const Denoiser network = exact_denoiser(process, mixture);
     const NoisyClassifier classifier = exact_classifier(process, mixture);
@@ -99,7 +101,7 @@ TEST_CASE("guidance: the score and the classifier's gradient make the conditiona
 
 TEST_CASE("guidance: with and without a classifier are one for the same gamma") {
   for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
-    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Chain process{NoiseSchedule::linear(), prediction};
     const Batch b = draw(process);
     const LabelledDenoiser network = exact_labelled(process, mixture);
     const NoisyClassifier classifier = exact_classifier(process, mixture);
@@ -130,7 +132,7 @@ TEST_CASE("guidance: gamma = 1 + w, exact at 0 and 1") {
 }
 
 TEST_CASE("guidance: gamma 1 is the conditional network, 0 the unconditional, asked once") {
-  const GaussianDiffusion process{NoiseSchedule::cosine(100)};
+  const Chain process{NoiseSchedule::cosine(100)};
   const Batch b = draw(process);
   std::int64_t asked = 0;
   const LabelledDenoiser network = [&](const Tensor& x_t, const Tensor& t, const Tensor& labels) {
@@ -145,7 +147,7 @@ TEST_CASE("guidance: gamma 1 is the conditional network, 0 the unconditional, as
 }
 
 TEST_CASE("guidance: one pass of twice the batch and two passes give the same bits") {
-  const GaussianDiffusion process{NoiseSchedule::cosine(100)};
+  const Chain process{NoiseSchedule::cosine(100)};
   const Batch b = draw(process);
   std::vector<std::int64_t> batches;
   // Learns the variance too: the second half of the channels, different for each label.
@@ -190,7 +192,7 @@ TEST_CASE("guidance: a U-Net gives the same bits in one pass and in two") {
 }
 
 TEST_CASE("guidance: a classifier's scale 0 changes no bit of any sample") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser network = exact_denoiser(process, mixture);
   Rng rng(7);
   const Tensor x_T = randn(rng, {16, 2}, DType::f64);
@@ -200,22 +202,21 @@ TEST_CASE("guidance: a classifier's scale 0 changes no bit of any sample") {
                    classifier_shift(exact_classifier(process, mixture), labels, scale));
   };
   const DdimOptions ddim{.steps = 10};
-  const Tensor plain = sample_ddim(process, network, x_T, rng, ddim);
-  CHECK(same_bits(sample_ddim(process, at_scale(0.0), x_T, rng, ddim), plain));
-  CHECK(max_difference(sample_ddim(process, at_scale(1.0), x_T, rng, ddim), plain) > 0.1);
+  const Tensor plain = sample_ddim(process.denoiser(network), x_T, process.walk(50), rng, ddim);
+  CHECK(same_bits(sample_ddim(process.denoiser(at_scale(0.0)), x_T, process.walk(50), rng, ddim), plain));
+  CHECK(max_difference(sample_ddim(process.denoiser(at_scale(1.0)), x_T, process.walk(50), rng, ddim), plain) > 0.1);
 }
 
 TEST_CASE(
     "guidance: samples at gamma 1 are the component; with gamma certainty rises, variety falls") {
-  const GaussianDiffusion process{NoiseSchedule::cosine(400), Prediction::v};
+  const Chain process{NoiseSchedule::cosine(400), Prediction::v};
   const LabelledDenoiser network = exact_labelled(process, mixture);
   constexpr std::int64_t n = 4000, label = 1;
   const Tensor labels = Tensor::full({n}, label, DType::i64);
   Rng rng(8);
   const Tensor x_T = randn(rng, {n, 2}, DType::f64);
   const auto sample = [&](double gamma) {
-    return sample_ddim(process, guided(network, labels, null_label, gamma), x_T, rng,
-                       {.steps = 50});
+    return sample_ddim(process.denoiser(guided(network, labels, null_label, gamma)), x_T, process.walk(50), rng);
   };
   const Tensor free = sample(0.0), conditional_ones = sample(1.0), guided_ones = sample(3.0);
 
@@ -234,38 +235,36 @@ TEST_CASE(
 }
 
 TEST_CASE("guidance: DDPM's mean moves by the variance times the classifier's gradient") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser network = exact_denoiser(process, mixture);
   const Tensor labels = Tensor::full({8}, 2, DType::i64);
   const ScoreShift shift = classifier_shift(exact_classifier(process, mixture), labels, 2.0);
   Rng rng(9);
   const Tensor x_T = randn(rng, {8, 2}, DType::f64);
   const auto watch = [&](const SampleStep& step) {
-    const Tensor t = same_timestep(step.t, step.x_t);
+    const Tensor t = same_timestep(step.from.time, step.x_t);
     Rng again(9);
-    again.seek(static_cast<std::uint64_t>(step.t) + 1);  // the contract of samplers.h
+    again.seek(static_cast<std::uint64_t>(step.from.time) + 1);  // the contract of samplers.h
     const Tensor z = randn(again, x_T.shape(), DType::f64);
-    const double variance = step.t == 0 ? 0.0 : process.schedule.beta(step.t);
+    const double variance = step.from.time == 0 ? 0.0 : process.schedule.beta(step.from.time);
     const Tensor mean_of = process.posterior(step.x0, step.x_t, t).mean;
     const Tensor moved = step.x_next - std::sqrt(variance) * z - mean_of;
     CHECK(max_difference(moved, variance * shift(step.x_t, t)) < 1e-13);
     // Moving eps instead moves the mean by beta / sqrt(alpha) times the gradient: another step.
     const Tensor by_eps = variance / std::sqrt(1.0 - variance) * shift(step.x_t, t);
-    if (step.t > 50) CHECK(max_difference(moved, by_eps) > 1e-6);
+    if (step.from.time > 50) CHECK(max_difference(moved, by_eps) > 1e-6);
   };
-  sample_ddpm(process, network, x_T, rng, {.shift_mean = shift, .observer = watch});
+  sample_ddpm(process.denoiser(network), x_T, process.walk(), rng, {.shift_mean = shift, .loop = {.observer = watch}});
 }
 
 TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the component") {
-  const GaussianDiffusion process{NoiseSchedule::linear(200, 5e-4, 0.1)};
+  const Chain process{NoiseSchedule::linear(200, 5e-4, 0.1)};
   constexpr std::int64_t n = 2000, label = 1;
   const Tensor labels = Tensor::full({n}, label, DType::i64);
   Rng rng(10);
   const Tensor x_T = randn(rng, {n, 2}, DType::f64);
   const auto sample = [&](double scale) {
-    return sample_ddpm(
-        process, exact_denoiser(process, mixture), x_T, rng,
-        {.shift_mean = classifier_shift(exact_classifier(process, mixture), labels, scale)});
+    return sample_ddpm(process.denoiser(exact_denoiser(process, mixture)), x_T, process.walk(), rng, {.shift_mean = classifier_shift(exact_classifier(process, mixture), labels, scale)});
   };
   const Tensor x = sample(1.0);
   const auto m = mean(x, {0}).to_vector<double>();
@@ -275,7 +274,7 @@ TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the componen
 }
 
 TEST_CASE("guidance: a guided step can be recorded, and on the device gives the CPU's samples") {
-  const GaussianDiffusion process{NoiseSchedule::cosine(20), Prediction::v};
+  const Chain process{NoiseSchedule::cosine(20), Prediction::v};
   Rng init(11, Purpose::init), rng(11);
   Tensor wanted;
   for (const Device device : testing::devices()) {
@@ -294,7 +293,7 @@ TEST_CASE("guidance: a guided step can be recorded, and on the device gives the 
     const auto sample = [&](bool graph) {
       const DdimOptions options{
           .steps = 5, .eta = 1.0, .limit_x0 = dynamic_threshold(0.9), .graph = graph};
-      return sample_ddim(process, model, x_T, rng, options).to(Device::cpu());
+      return sample_ddim(process.denoiser(model), x_T, process.walk(50), rng, options).to(Device::cpu());
     };
     const Tensor x = sample(true);
     CHECK(same_bits(x, sample(false)));
@@ -305,7 +304,7 @@ TEST_CASE("guidance: a guided step can be recorded, and on the device gives the 
 }
 
 TEST_CASE("guidance: labels that do not fit the batch are refused") {
-  const GaussianDiffusion process{NoiseSchedule::linear(10)};
+  const Chain process{NoiseSchedule::linear(10)};
   const LabelledDenoiser network = exact_labelled(process, mixture);
   const Tensor x = Tensor::zeros({4, 2}, DType::f64), t = Tensor::zeros({4}, DType::i64);
   const Tensor three = Tensor::zeros({3}, DType::i64);

@@ -12,6 +12,7 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::exact_denoiser;
 using test::same_bits;
 
@@ -67,11 +68,11 @@ TEST_CASE("slerp: ends bit by bit, the same from both sides, equal ends, opposit
 }
 
 TEST_CASE("slerp: at fraction 0 DDIM gives the plain sample") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser model = exact_denoiser(process, 0.25);
   const Tensor a = drawn(4, {2, 3}, DType::f32), b = drawn(5, {2, 3}, DType::f32);
   const auto sample = [&](const Tensor& x_T) {
-    return sample_ddim(process, model, x_T, Rng(0), {.steps = 10});
+    return sample_ddim(process.denoiser(model), x_T, process.walk(10), Rng(0));
   };
   CHECK(same_bits(sample(slerp(a, b, 0.0)), sample(a)));
   CHECK_FALSE(same_bits(sample(slerp(a, b, 0.1)), sample(a)));
@@ -79,20 +80,21 @@ TEST_CASE("slerp: at fraction 0 DDIM gives the plain sample") {
 
 TEST_CASE("interpolate_ddpm: mixed at t there is as much noise as at t") {
   // What the sampler starts from is seen by its observer: x_t of the first step.
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const Denoiser model = exact_denoiser(process, 0.25);
   const std::int64_t t = 300;
   const Shape shape{4, 2000};
   const Tensor a = Tensor::full(shape, 0.5, DType::f64), b = Tensor::full(shape, -1.0, DType::f64);
   for (const double fraction : {0.0, 0.5, 0.8}) {
     Tensor start;
-    interpolate_ddpm(process, model, a, b, fraction, t, Rng(3),
-                     {.steps = 3, .observer = [&](const SampleStep& step) {
-                        if (step.step == 1) start = step.x_t.clone();
-                        if (step.step == 1) CHECK(step.t == t);
-                      }});
+    const Observer observer = [&](const SampleStep& step) {
+      if (step.step == 1) start = step.x_t.clone();
+      if (step.step == 1) CHECK(step.from.time == t);
+    };
+    const auto walk = sampling_levels(process.schedule, {0, 150, t});
+    interpolate_ddpm(model, a, b, fraction, walk, Rng(3), {.loop = {.observer = observer}});
     const Tensor signal =
-        process.schedule.sqrt_alpha_bar(t) * ((1.0 - fraction) * a + fraction * b);
+        process.schedule.level(t).alpha * ((1.0 - fraction) * a + fraction * b);
     const double variance = mean(square(start - signal)).item();
     // 8000 draws: a standard error of sqrt(2 / 8000), 1.6 %.
     const double wanted = process.schedule.one_minus_alpha_bar(t);
@@ -104,21 +106,24 @@ TEST_CASE("interpolate_ddpm: mixed at t there is as much noise as at t") {
 }
 
 TEST_CASE("interpolate_ddpm: the ends are reconstructions, better the lower t") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const Denoiser model = exact_denoiser(process, 1.0);
   const Tensor a = drawn(6, {2, 50}), b = drawn(7, {2, 50});
+  const auto down_from = [&](std::int64_t t) {
+    const std::vector<Level> all = process.walk();
+    return std::vector<Level>(all.end() - t - 2, all.end());
+  };
   const auto between = [&](double fraction, std::int64_t t) {
-    return interpolate_ddpm(process, model, a, b, fraction, t, Rng(4));
+    return interpolate_ddpm(model, a, b, fraction, down_from(t), Rng(4));
   };
   double before = 0.0;
   for (const std::int64_t t : {0, 50, 300, 999}) {
     const double error = mean(square(between(0.0, t) - a)).item();
     CHECK(error > before);
     before = error;
-    CHECK(same_bits(between(1.0, t), interpolate_ddpm(process, model, b, a, 0.0, t, Rng(4))));
+    CHECK(same_bits(between(1.0, t), interpolate_ddpm(model, b, a, 0.0, down_from(t), Rng(4))));
   }
   CHECK(mean(square(between(0.0, 50) - a)).item() < 0.1);
   CHECK(before > 1.0);  // from pure noise nothing of a is left
-  CHECK_THROWS_AS(between(0.5, -1), ValueError);
-  CHECK_THROWS_AS(between(0.5, 1000), ValueError);
+  CHECK_THROWS_AS(interpolate_ddpm(model, a, b, 0.5, {}, Rng(4)), ValueError);
 }

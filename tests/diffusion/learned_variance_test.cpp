@@ -20,6 +20,7 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::marginal_variance;
 
 namespace {
@@ -38,7 +39,7 @@ struct VarianceTable {
 }  // namespace
 
 TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that of the bound") {
-  const GaussianDiffusion process{NoiseSchedule::linear(50, 1e-3, 0.2), Prediction::v};
+  const Chain process{NoiseSchedule::linear(50, 1e-3, 0.2), Prediction::v};
   const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f64);
   Rng rng(1, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {30, 4, 2}, DType::f64));
@@ -66,7 +67,7 @@ TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that 
 }
 
 TEST_CASE("variance_losses: it is the bound in bits") {
-  const GaussianDiffusion process{NoiseSchedule::linear(8, 0.01, 0.4)};
+  const Chain process{NoiseSchedule::linear(8, 0.01, 0.4)};
   const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f64);
   Rng rng(2, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {8, 3}, DType::f64)), eps = randn(rng, {8, 3}, DType::f64);
@@ -80,7 +81,7 @@ TEST_CASE("variance_losses: it is the bound in bits") {
 
 TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the bound") {
   const double s2 = 0.25, s = 0.5;
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const std::int64_t T = 1000;
   // Each timestep with all second moments of (x_0, eps): the exact expectation, in one batch.
   std::vector<double> points, noises;

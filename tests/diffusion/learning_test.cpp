@@ -8,7 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "diffusion/models/time_embedding.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
@@ -17,6 +17,7 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 
 namespace {
 
@@ -69,7 +70,7 @@ struct Result {
   double error;       // standard error of the excess
 };
 
-Result train_and_test(const GaussianDiffusion& process, bool sees_t) {
+Result train_and_test(const Chain& process, bool sees_t) {
   constexpr std::int64_t steps = 1200, batch = 256;
   Rng init(22, Purpose::init);
   Mlp mlp(init);
@@ -103,7 +104,7 @@ Result train_and_test(const GaussianDiffusion& process, bool sees_t) {
 TEST_CASE(
     "training: a small network reaches the floor of L_simple within 2 % and does not beat it") {
   for (const auto& schedule : {NoiseSchedule::linear(), NoiseSchedule::cosine()}) {
-    const GaussianDiffusion process{schedule};
+    const Chain process{schedule};
     double floor = 0.0;
     for (std::int64_t t = 0; t < 1000; ++t) floor += schedule.alpha_bar(t) / 1000.0;
     const Result r = train_and_test(process, true);
@@ -118,12 +119,12 @@ TEST_CASE(
 }
 
 TEST_CASE("training: a network that is not told the time stays above the floor") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   // Without t the best prediction is E[sigma] x, with the loss 1 - E[sigma]^2.
   double floor = 0.0, sigma = 0.0;
   for (std::int64_t t = 0; t < 1000; ++t) {
     floor += process.schedule.alpha_bar(t) / 1000.0;
-    sigma += process.schedule.sqrt_one_minus_alpha_bar(t) / 1000.0;
+    sigma += process.schedule.level(t).sigma / 1000.0;
   }
   const Result r = train_and_test(process, false);
   MESSAGE("floor ", floor, ", without t ", 1 - sigma * sigma, ", loss ", r.loss);

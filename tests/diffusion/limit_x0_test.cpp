@@ -39,7 +39,7 @@ std::vector<double> threshold_of(const std::vector<double>& x0, double quantile_
   return y;
 }
 
-double distance_from_definition(const X0Limit& limit, const Tensor& x0, double q, double most) {
+double distance_from_definition(const Thresholding& limit, const Tensor& x0, double q, double most) {
   double worst = 0.0;
   const Tensor y = limit(x0);
   for (std::int64_t i = 0; i < x0.size(0); ++i) {
@@ -64,11 +64,11 @@ TEST_CASE("dynamic threshold: is its definition, sample by sample") {
     }
   }
   // Not one threshold for the whole batch, nor the nearest element instead of a position between two.
-  const X0Limit of_batch = [](const Tensor& x) {
+  const Thresholding of_batch = [](const Tensor& x) {
     return reshape(dynamic_threshold(0.9)(reshape(x, Shape{1, x.numel()})), x.shape());
   };
   CHECK(distance_from_definition(of_batch, x0, 0.9, no_bound) > 1e-3);
-  const X0Limit nearest = [](const Tensor& x) {
+  const Thresholding nearest = [](const Tensor& x) {
     return dynamic_threshold(std::round(0.9 * 104.0) / 104.0)(x);
   };
   CHECK(distance_from_definition(nearest, x0, 0.9, no_bound) > 1e-3);
@@ -88,7 +88,7 @@ TEST_CASE("dynamic threshold: inside the range of images it is clip_x0, to the b
 
 TEST_CASE("dynamic threshold: stays in [-1, 1], and the samples of a batch do not see each other") {
   const Tensor x0 = images(5.0, DType::f32);
-  const X0Limit limit = dynamic_threshold();
+  const Thresholding limit = dynamic_threshold();
   const Tensor y = limit(x0);
   CHECK(max(abs(y)).item() <= 1.0);
   CHECK(same_bits(slice(y, 0, 2, 4).clone(), limit(slice(x0, 0, 2, 4))));

@@ -14,6 +14,7 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::max_difference;
 
 namespace {
@@ -26,7 +27,7 @@ const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb
 }  // namespace
 
 TEST_CASE("loss weight: the bound's weights have their published values") {
-  const GaussianDiffusion process{linear_schedule};
+  const Chain process{linear_schedule};
   const auto beta = loss_weights(process, LossWeight::vlb_beta);
   const auto beta_tilde = loss_weights(process, LossWeight::vlb_beta_tilde);
   const auto near = [](double value) { return doctest::Approx(value).epsilon(3e-6); };
@@ -58,7 +59,7 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
   const Tensor t = Tensor::from(steps, {n});
   const auto predictions = {Prediction::epsilon, Prediction::x0, Prediction::v};
   for (const Prediction prediction : predictions) {
-    const GaussianDiffusion process{linear_schedule, prediction};
+    const Chain process{linear_schedule, prediction};
     const Denoiser model = test::exact_denoiser(process, 0.3);
     const Tensor losses = process.losses(model, x0, t, eps);
     const auto weighted = [&](LossWeight weight) {
@@ -87,7 +88,7 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
 TEST_CASE("loss weight: all but simple weigh the same error of x0 for every prediction") {
   const std::size_t T = 1000;
   const auto of = [](Prediction p, LossWeight w) {
-    return loss_weights(GaussianDiffusion{linear_schedule, p}, w);
+    return loss_weights(Chain{linear_schedule, p}, w);
   };
   for (const LossWeight weight : all) {
     const auto eps = of(Prediction::epsilon, weight), x0 = of(Prediction::x0, weight);
@@ -104,7 +105,7 @@ TEST_CASE("loss weight: all but simple weigh the same error of x0 for every pred
 }
 
 TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
-  const GaussianDiffusion eps{linear_schedule}, x0{linear_schedule, Prediction::x0},
+  const Chain eps{linear_schedule}, x0{linear_schedule, Prediction::x0},
       v{linear_schedule, Prediction::v};
   for (const std::int64_t step : {0, 3, 150, 400, 999}) {
     const auto t = static_cast<std::size_t>(step);
@@ -121,7 +122,7 @@ TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
   // The bound's weight with variance beta is the likelihood's over alpha: they meet as T grows.
   for (const std::int64_t T : {100, 1000, 10'000}) {
     const double scale = 1000.0 / static_cast<double>(T);
-    const GaussianDiffusion process{NoiseSchedule::linear(T, 1e-4 * scale, 0.02 * scale)};
+    const Chain process{NoiseSchedule::linear(T, 1e-4 * scale, 0.02 * scale)};
     const auto likelihood = loss_weights(process, LossWeight::likelihood);
     const auto vlb = loss_weights(process, LossWeight::vlb_beta);
     double farthest = 0.0;
@@ -136,12 +137,12 @@ TEST_CASE("loss weight: a schedule that ends without signal needs another predic
   const NoiseSchedule blind = linear_schedule.with_zero_terminal_snr();
   for (const LossWeight weight : all) {
     for (const auto prediction : {Prediction::x0, Prediction::v}) {
-      for (const double w : loss_weights(GaussianDiffusion{blind, prediction}, weight)) {
+      for (const double w : loss_weights(Chain{blind, prediction}, weight)) {
         REQUIRE(std::isfinite(w));
       }
     }
     if (weight == LossWeight::simple) continue;
-    CHECK_THROWS_AS(loss_weights(GaussianDiffusion{blind}, weight), ValueError);
+    CHECK_THROWS_AS(loss_weights(Chain{blind}, weight), ValueError);
   }
 }
 

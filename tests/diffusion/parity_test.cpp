@@ -24,13 +24,14 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "nn/safetensors.h"
 
 using namespace ito;
+using test::Chain;
 
 namespace {
 
@@ -125,7 +126,7 @@ TEST_CASE("parity: PyTorch's network has ito's tensors, and no others") {
 }
 
 TEST_CASE("parity: noising agrees") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const Tensor x_t = process.add_noise(from_torch("x0"), timesteps(), from_torch("noise"));
   CHECK(relative_error(x_t, from_torch("x_t")) < (dtype() == DType::f64 ? 1e-14 : 1e-6));
 }

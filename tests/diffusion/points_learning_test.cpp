@@ -8,7 +8,6 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
 #include "data/points.h"
-#include "diffusion/denoiser/edm.h"
 #include "diffusion/evaluation/point_metrics.h"
 #include "diffusion/models/mlp.h"
 #include "diffusion/sampling/samplers.h"
@@ -17,6 +16,7 @@
 #include "nn/lr_schedule.h"
 
 using namespace ito;
+using test::Chain;
 using data::PointSet;
 
 namespace {
@@ -81,15 +81,15 @@ TEST_CASE("points: the samples of a trained network are within the floor of the 
   for (const PointSet set : {PointSet::swiss_roll, PointSet::gaussians}) {
     Mlp mlp = network();
     const Distance distance(set);
-    const GaussianDiffusion process{NoiseSchedule::cosine(T), Prediction::v};
+    const Chain process{NoiseSchedule::cosine(T), Prediction::v};
     train(mlp, set, [&](const Tensor& x0, const Tensor& eps, Rng& rng) {
       return process.losses(std::cref(mlp), x0, randint(rng, 0, T, {batch}), eps);
     });
-    CHECK(distance(sample_ddpm(process, std::cref(mlp), noise(), Rng(7))) < 1.0);
-    CHECK(distance(sample_unipc(process, std::cref(mlp), noise(), Rng(7))) < 1.0);
+    CHECK(distance(sample_ddpm(process.denoiser(std::cref(mlp)), noise(), process.walk(), Rng(7))) < 1.0);
+    CHECK(distance(sample_unipc(process.denoiser(std::cref(mlp)), noise(), process.walk(20, Spacing::karras))) < 1.0);
     // The same network, told that it predicts eps.
-    const GaussianDiffusion wrong{NoiseSchedule::cosine(T), Prediction::epsilon};
-    CHECK(distance(sample_ddim(wrong, std::cref(mlp), noise(), Rng(7))) > 2.0);
+    const Chain wrong{NoiseSchedule::cosine(T), Prediction::epsilon};
+    CHECK(distance(sample_ddim(wrong.denoiser(std::cref(mlp)), noise(), wrong.walk(50), Rng(7))) > 2.0);
     CHECK(distance(noise()) > 2.0);
   }
 }
@@ -102,10 +102,10 @@ TEST_CASE("points: EDM's network, trained at levels of its own, samples on any s
     return edm.losses(std::cref(mlp), x0, edm.draw_sigma(rng, batch), eps);
   });
   for (const NoiseSchedule& schedule : {NoiseSchedule::karras(18), NoiseSchedule::cosine()}) {
-    const GaussianDiffusion process{schedule, Prediction::edm, edm.sigma_data};
+    const Chain process{schedule, Prediction::edm, edm.sigma_data};
     const Denoiser model = edm_denoiser(edm, std::cref(mlp), schedule);
-    CHECK(distance(sample_heun(process, model, noise(), Rng(8))) < 1.0);
-    const GaussianDiffusion wrong{schedule, Prediction::edm, 0.5};  // of other data
-    CHECK(distance(sample_heun(wrong, model, noise(), Rng(8))) > 2.0);
+    CHECK(distance(sample_heun(process.denoiser(model), noise(), process.walk(18, Spacing::karras), Rng(8))) < 1.0);
+    const Chain wrong{schedule, Prediction::edm, 0.5};  // of other data
+    CHECK(distance(sample_heun(wrong.denoiser(model), noise(), wrong.walk(18, Spacing::karras), Rng(8))) > 2.0);
   }
 }

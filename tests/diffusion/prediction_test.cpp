@@ -8,12 +8,13 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::max_difference;
 
 namespace {
@@ -38,9 +39,9 @@ TEST_CASE("predictions: each is what its paper defines") {
   const double x0 = 0.7, eps = -1.3;
   for (const double alpha : {1.0, 0.8, 0.01}) {
     for (const double sigma : {0.002, 0.6, 80.0}) {
-      const NoiseLevel level{number(alpha), number(sigma)};
+      const Levels level{{}, number(alpha), number(sigma)};
       const auto output = [&](Prediction kind) {
-        return output_for(kind, {number(x0), number(eps)}, level).item();
+        return target(kind, number(x0), number(eps), level).item();
       };
       CHECK(output(Prediction::epsilon) == eps);
       CHECK(output(Prediction::x0) == x0);
@@ -61,38 +62,38 @@ TEST_CASE("predictions: each goes over into every other and back, at every t") {
   for (std::size_t t = 0; t < 999; ++t) all_but_last[t] = static_cast<std::int64_t>(t);
   for (const NoiseSchedule& schedule : {NoiseSchedule::linear(), NoiseSchedule::karras(),
                                         NoiseSchedule::cosine().respaced(all_but_last)}) {
-    const GaussianDiffusion process{schedule};
+    const Chain process{schedule};
     const Shape shape{schedule.timesteps(), 3};
     const Tensor t = test::all_timesteps(schedule);
     const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
     const Tensor x_t = process.add_noise(x0, t, eps);
-    const NoiseLevel level = process.noise_level(t, x_t);
+    const Levels level = process.levels(t, x_t);
     for (const Prediction from : kinds) {
-      const Tensor p = output_for(from, {x0, eps}, level);
+      const Tensor p = target(from, x0, eps, level);
       const Tensor size = 1.0 + abs(p);
       for (const Prediction to : kinds) {
         CAPTURE(name_of(from));
         CAPTURE(name_of(to));
-        const Tensor q = output_for(to, explain(from, p, x_t, level), level);
-        const Tensor back = output_for(from, explain(to, q, x_t, level), level);
+        const Tensor q = output_for(to, to_x0_eps(from, p, x_t, level), level);
+        const Tensor back = output_for(from, to_x0_eps(to, q, x_t, level), level);
         CHECK(max(abs(back - p) / size).item() < 1e-12);
         // Both ends agree on x_0 and eps; x_0 by way of eps is divided by alpha, eps by sigma.
-        const SignalAndNoise a = explain(to, q, x_t, level);
+        const SignalAndNoise a = to_x0_eps(to, q, x_t, level);
         CHECK(max(abs(a.x0 - x0) * level.alpha).item() < 1e-13);
         CHECK(max(abs(a.eps - eps) * level.sigma).item() < 1e-13);
       }
     }
     // Taking one for another is found out: v for eps, and the score without its factor sigma.
     const Tensor v = v_from_x0_epsilon(x0, eps, level);
-    CHECK(max_difference(explain(Prediction::epsilon, v, x_t, level).eps, eps) > 0.1);
-    CHECK(max_difference(explain(Prediction::score, -eps, x_t, level).eps, eps) > 0.1);
+    CHECK(max_difference(to_x0_eps(Prediction::epsilon, v, x_t, level).eps, eps) > 0.1);
+    CHECK(max_difference(to_x0_eps(Prediction::score, -eps, x_t, level).eps, eps) > 0.1);
   }
 }
 
 TEST_CASE("predictions: the output F of EDM has variance 1 when the data have sigma_data") {
   for (const double sigma_data : {0.5, 1.0, 2.0}) {
     for (const double sigma : {0.002, 0.3, 80.0}) {
-      const NoiseLevel level{number(1.0), number(sigma)};
+      const Levels level{{}, number(1.0), number(sigma)};
       // F is linear in x_0 and eps, which are independent: its variance is read off unit inputs.
       const auto variance = [&](double deviation) {
         const double a =
@@ -109,12 +110,12 @@ TEST_CASE("predictions: the output F of EDM has variance 1 when the data have si
 TEST_CASE("predictions: F is -v for sigma_data = 1, flow and v are one at equal parts") {
   Rng rng(2, Purpose::test);
   const Tensor x0 = randn(rng, {20}, DType::f64), eps = randn(rng, {20}, DType::f64);
-  const NoiseLevel level{number(0.8), number(0.6)};
+  const Levels level{{}, number(0.8), number(0.6)};
   CHECK(max_difference(edm_from_x0_epsilon(x0, eps, level, 1.0),
                        -v_from_x0_epsilon(x0, eps, level)) < 1e-15);
   const double half = std::sqrt(0.5);
-  const NoiseLevel equal{number(half), number(half)};
-  CHECK(max_difference(half * output_for(Prediction::flow, {x0, eps}, equal),
+  const Levels equal{{}, number(half), number(half)};
+  CHECK(max_difference(half * target(Prediction::flow, x0, eps, equal),
                        v_from_x0_epsilon(x0, eps, equal)) < 1e-15);
 }
 

@@ -13,13 +13,14 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "tests/compare.h"
 #include "tests/diffusion/tiny_unet.h"
 #include "tests/scopes.h"
 
 using namespace ito;
+using test::Chain;
 using kernel::ConvAlgorithm;
 using test::Forced;
 
@@ -50,8 +51,8 @@ Trained train(const UNetConfig& config, const std::vector<std::int64_t>& images)
   Rng pixels(1, Purpose::data), times(2, Purpose::timestep), noise(2, Purpose::noise);
   set.images = data::to_bytes(
       2.0 * rand(pixels, {8, config.image_size, config.image_size, config.in_channels}) - 1.0);
-  const GaussianDiffusion process{NoiseSchedule::linear()};
-  const NoiseLevel levels = process.noise_levels(DType::f32, Device::cpu());
+  const Chain process{NoiseSchedule::linear()};
+  const Levels levels = process.noise_levels(DType::f32, Device::cpu());
   const auto batch = static_cast<std::int64_t>(images.size());
   Trained trained;
   for (std::uint64_t number = 0; number < 2; ++number) {
@@ -84,7 +85,7 @@ std::vector<Tensor> gradients(UNet& unet, DType dtype,
   const auto drawn = [&](const Tensor& x) { return convert(gather(x, images), dtype); };
   const Tensor x0 = drawn(rand(rng, shape)), eps = drawn(randn(rng, shape));
   const Tensor t = gather(test::timesteps({20, 400, 900}), images);
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   return grad(process.loss(std::cref(unet), x0, t, eps), nn::parameters(unet));
 }
 

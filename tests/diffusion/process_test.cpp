@@ -7,21 +7,22 @@
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::all_timesteps;
 using test::exact_denoiser;
 using test::max_difference;
 
 namespace {
 
-const GaussianDiffusion linear_process{NoiseSchedule::linear()};
-const GaussianDiffusion cosine_process{NoiseSchedule::cosine()};
+const Chain linear_process{NoiseSchedule::linear()};
+const Chain cosine_process{NoiseSchedule::cosine()};
 
 Tensor constant(std::int64_t n, double value) { return Tensor::full({n, 1}, value, DType::f64); }
 
@@ -32,7 +33,7 @@ std::vector<double> values(const Tensor& x) { return x.to_vector<double>(); }
 TEST_CASE("add_noise: the chain's steps, composed, give the jump at every t") {
   for (const std::string& name : NoiseSchedule::names()) {
     CAPTURE(name);
-    const GaussianDiffusion process{NoiseSchedule::named(name)};
+    const Chain process{NoiseSchedule::named(name)};
     const std::int64_t T = process.schedule.timesteps();
     const Tensor t = all_timesteps(process.schedule);
     // Both are affine: their two coefficients come out of unit inputs.
@@ -51,7 +52,7 @@ TEST_CASE("add_noise: the chain's steps, composed, give the jump at every t") {
 }
 
 TEST_CASE("add_noise: a simulated chain has the jump's mean and variance") {
-  const GaussianDiffusion process{NoiseSchedule::linear(20, 0.01, 0.2)};
+  const Chain process{NoiseSchedule::linear(20, 0.01, 0.2)};
   const std::int64_t n = 20000;
   Rng rng(1, Purpose::test);
   Tensor x = constant(n, 0.8);
@@ -86,7 +87,7 @@ TEST_CASE("posterior: equals the product of the prior and the likelihood by Baye
   for (const char* const name :
        {"linear", "cosine", "quadratic", "jsd", "warmup10", "karras", "linear-zero-snr"}) {
     CAPTURE(name);
-    const GaussianDiffusion process{NoiseSchedule::named(name)};
+    const Chain process{NoiseSchedule::named(name)};
     const NoiseSchedule& schedule = process.schedule;
     const Shape shape{schedule.timesteps(), 1};
     const Tensor x0 = randn(rng, shape, DType::f64), x_t = randn(rng, shape, DType::f64);
@@ -145,7 +146,7 @@ TEST_CASE("posterior: its mean through x0 and through epsilon are one") {
     const auto step = static_cast<std::int64_t>(i / 3);
     const double through_eps =
         (x[i] - schedule.beta(step) / std::sqrt(schedule.one_minus_alpha_bar(step)) * e[i]) /
-        std::sqrt(schedule.alpha(step));
+        std::sqrt((1.0 - schedule.beta(step)));
     CHECK(std::abs(through_eps - through_x0[i]) < 1e-13);
   }
 }
@@ -157,7 +158,7 @@ TEST_CASE("conversions: x0, epsilon, v and score go over into one another at eve
     const Shape shape{process.schedule.timesteps(), 2};
     const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
     const Tensor x_t = process.add_noise(x0, t, eps);
-    const NoiseLevel level = process.noise_level(t, x_t);
+    const Levels level = process.levels(t, x_t);
     const Tensor v = v_from_x0_epsilon(x0, eps, level);
     const Tensor score = score_from_epsilon(eps, level);
 
@@ -168,7 +169,7 @@ TEST_CASE("conversions: x0, epsilon, v and score go over into one another at eve
       const Tensor scale = pow(level.alpha, power_of_alpha) * pow(level.sigma, power_of_sigma);
       const auto error = values(abs(got - wanted) * scale);
       const auto plain = values(abs(got - wanted) / (1.0 + abs(wanted)));
-      const double smallest_alpha = process.schedule.sqrt_alpha_bar(998);
+      const double smallest_alpha = process.schedule.level(998).alpha;
       for (std::size_t i = 0; i < error.size(); ++i) {
         CHECK(error[i] < 1e-14);
         if (smallest_alpha > 0.005 || i / 2 < 998) CHECK(plain[i] < 1e-12);
@@ -201,7 +202,7 @@ TEST_CASE("conversions: the score is the gradient of log q(x_t | x_0)") {
   const Tensor t = Tensor::from<std::int64_t>({0, 300, 999}, {3});
   const Tensor x0 = randn(rng, {3, 2}, DType::f64), eps = randn(rng, {3, 2}, DType::f64);
   const Tensor x_t = parameter(detach(linear_process.add_noise(x0, t, eps)));
-  const NoiseLevel level = linear_process.noise_level(t, x_t);
+  const Levels level = linear_process.levels(t, x_t);
   const Tensor log_q = -0.5 * sum(square((x_t - level.alpha * x0) / level.sigma));
   const Tensor score = grad(log_q, std::vector<Tensor>{x_t})[0];
   CHECK(max_difference(score_from_epsilon(eps, level) / score,
@@ -211,7 +212,7 @@ TEST_CASE("conversions: the score is the gradient of log q(x_t | x_0)") {
 TEST_CASE("loss: the exact denoiser attains the floor of L_simple") {
   // The error is linear in x_0 and eps, so four points with the right second moments replace the
   // expectation over both normal distributions.
-  const auto floor = [](const GaussianDiffusion& process, double s2) {
+  const auto floor = [](const Chain& process, double s2) {
     const std::int64_t T = process.schedule.timesteps();
     const Tensor all = all_timesteps(process.schedule);
     const Tensor t = concat({all, all, all, all}, 0);
@@ -228,7 +229,7 @@ TEST_CASE("loss: the exact denoiser attains the floor of L_simple") {
   // In units of x0 and v the same denoiser has the error of eps times sigma^2 / alpha^2 and 1 /
   // alpha^2.
   for (const auto prediction : {Prediction::x0, Prediction::v}) {
-    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+    const Chain process{NoiseSchedule::linear(), prediction};
     double wanted = 0.0;
     for (std::int64_t t = 0; t < 1000; ++t) {
       const double a = process.schedule.alpha_bar(t);
@@ -294,7 +295,7 @@ TEST_CASE("bound_weight: times the error of epsilon, is the divergence of the tw
     const Tensor x0 = randn(rng, {1, 5}, DType::f64), eps = randn(rng, {1, 5}, DType::f64);
     const Tensor x_t = linear_process.add_noise(x0, steps, eps);
     const Tensor eps_hat = randn(rng, {1, 5}, DType::f64);
-    const Tensor x0_hat = x0_from_epsilon(eps_hat, x_t, linear_process.noise_level(steps, x_t));
+    const Tensor x0_hat = x0_from_epsilon(eps_hat, x_t, linear_process.levels(steps, x_t));
     const Tensor difference = linear_process.posterior(x0, x_t, steps).mean -
                               linear_process.posterior(x0_hat, x_t, steps).mean;
     for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
@@ -323,11 +324,11 @@ TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not
   const Tensor t = Tensor::from<std::int64_t>({5, 400, 999}, {3});
   const Tensor x_t = 3.0 * randn(rng, {3, 4}, DType::f64);
   for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
-    const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
-    const NoiseLevel level = process.noise_level(t, x_t);
+    const Chain process{NoiseSchedule::linear(), prediction};
+    const Levels level = process.levels(t, x_t);
     for (const bool clip : {false, true}) {
       const Denoised d = process.denoise(exact_denoiser(process, 4.0), x_t, t,
-                                         clip ? X0Limit(clip_x0) : X0Limit{});
+                                         clip ? Thresholding(clip_x0) : Thresholding{});
       CHECK(max_difference(level.alpha * d.x0 + level.sigma * d.eps, x_t) < 1e-13);
       CHECK((max(abs(d.x0)).item() <= 1.0) == clip);
     }
@@ -337,7 +338,7 @@ TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not
 TEST_CASE("process: wrong shapes, dtypes and timesteps are refused") {
   const Tensor x = Tensor::zeros({2, 3}), t = Tensor::zeros({2}, DType::i64);
   const Denoiser wrong = [](const Tensor&, const Tensor&) { return Tensor::zeros({2, 4}); };
-  const GaussianDiffusion& p = linear_process;
+  const Chain& p = linear_process;
   CHECK_THROWS_AS(p.add_noise(x, Tensor::zeros({3}, DType::i64), x), ShapeError);
   CHECK_THROWS_AS(p.add_noise(x, Tensor::zeros({2}), x), DTypeError);
   CHECK_THROWS_AS(p.add_noise(x, t, Tensor::zeros({2, 1})), ShapeError);
@@ -356,15 +357,15 @@ TEST_CASE("process: without any signal left, v and x0 still denoise, and epsilon
   const Tensor t = Tensor::from<std::int64_t>({0, 500, 999}, {3});
   const Tensor x_t = randn(rng, {3, 4}, DType::f64);
   for (const auto prediction : {Prediction::x0, Prediction::v, Prediction::edm, Prediction::flow}) {
-    const GaussianDiffusion process{schedule, prediction};
-    const NoiseLevel level = process.noise_level(t, x_t);
+    const Chain process{schedule, prediction};
+    const Levels level = process.levels(t, x_t);
     const Denoised d = process.denoise(exact_denoiser(process, 0.25), x_t, t);
     CHECK(max_difference(level.alpha * d.x0 + level.sigma * d.eps, x_t) < 1e-13);
     CHECK(max(abs(slice(d.x0, 0, 2, 3))).item() == 0.0);  // of pure noise: the mean of the data
     CHECK(max_difference(slice(d.eps, 0, 2, 3), slice(x_t, 0, 2, 3)) == 0.0);
   }
   for (const auto prediction : {Prediction::epsilon, Prediction::score}) {
-    const GaussianDiffusion wrong{schedule, prediction};
+    const Chain wrong{schedule, prediction};
     CHECK_THROWS_AS(wrong.denoise(exact_denoiser(wrong, 0.25), x_t, t), ValueError);
   }
 }

@@ -11,13 +11,13 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/respaced.h"
 #include "diffusion/likelihood/analytic_variance.h"
 #include "diffusion/likelihood/variational_bound.h"
 #include "tensor/error.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::marginal_variance;
 
 namespace {
@@ -109,8 +109,8 @@ TEST_CASE("reverse variance: with the noise of DDIM it keeps the marginal distri
       const double of_t = variance_of_x_t(schedule, t, s2);
       for (const double lambda2 : {0.0, 0.3 * beta_tilde, beta_tilde, noise_s}) {
         const double per_x_t = std::sqrt((noise_s - lambda2) / schedule.one_minus_alpha_bar(t));
-        const double per_x0 = schedule.sqrt_alpha_bar(s) - schedule.sqrt_alpha_bar(t) * per_x_t;
-        const double covariance = per_x0 * schedule.sqrt_alpha_bar(t) * s2 + per_x_t * of_t;
+        const double per_x0 = schedule.level(s).alpha - schedule.level(t).alpha * per_x_t;
+        const double covariance = per_x0 * schedule.level(t).alpha * s2 + per_x_t * of_t;
         const double wanted = variance_of_x_t(schedule, s, s2) - covariance * covariance / of_t;
         const double got = analytic_variance(schedule, t, s, lambda2, squared_eps(schedule, t, s2));
         CHECK(std::abs(got - wanted) < 1e-14 + rounding(schedule, t));
@@ -164,7 +164,7 @@ TEST_CASE("learned variance: outputs of 1 and -1 are beta and beta_tilde bit for
 }
 
 TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian data") {
-  const GaussianDiffusion process{NoiseSchedule::linear(10, 0.02, 0.5)};
+  const Chain process{NoiseSchedule::linear(10, 0.02, 0.5)};
   const Denoiser model = test::exact_denoiser(process, 0.25);
   Rng rng(2, Purpose::test);
   const std::int64_t n = 20'000;
@@ -190,7 +190,7 @@ TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian d
 
 TEST_CASE(
     "analytic variance: the other estimate is right for any network, and where m is nearly 1") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const double s2 = 0.25;
   Rng rng(3, Purpose::test);
   const Tensor x0 = 0.5 * randn(rng, {500, 2}, DType::f64);
@@ -210,7 +210,7 @@ TEST_CASE(
   CHECK(farthest_of_squares > 1.0);
 
   // With the network of other data no variance has a smaller bound than the one of this estimate.
-  const GaussianDiffusion few{NoiseSchedule::linear(10, 0.02, 0.5)};
+  const Chain few{NoiseSchedule::linear(10, 0.02, 0.5)};
   const Denoiser wrong = test::exact_denoiser(few, 1.0);
   const Tensor many = 0.5 * randn(rng, {20'000, 1}, DType::f64);
   const auto m = explained_noise(few, wrong, many, rng);
@@ -227,7 +227,7 @@ TEST_CASE(
 }
 
 TEST_CASE("respaced: the short chain has the noise of the visited timesteps, and asks there") {
-  const GaussianDiffusion process{NoiseSchedule::cosine()};
+  const Chain process{NoiseSchedule::cosine()};
   const std::vector<std::int64_t> visited = {0, 10, 400, 999};
   std::vector<std::int64_t> asked;
   const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
@@ -251,7 +251,7 @@ TEST_CASE("respaced: with the best variance the bound of any chain is exact on G
   const Tensor x0 = Tensor::from<double>({s, s, -s, -s}, {4, 1});  // has all second moments
   const Tensor eps = Tensor::from<double>({1, -1, 1, -1}, {4, 1});
   const double entropy = 0.5 * std::log(2.0 * std::acos(-1.0) * s2) + 0.5;
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const double of_end = variance_of_x_t(process.schedule, 999, s2);
   const double least = entropy + 0.5 * (of_end - 1.0 - std::log(of_end));
   const auto bound_of = [&](const Respaced& chain) {

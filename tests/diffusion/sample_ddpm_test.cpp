@@ -6,10 +6,12 @@
 
 #include "autograd/ops/reduce.h"
 #include "tensor/error.h"
+#include "tests/oracles/chain.h"
 #include "tests/compare.h"
 #include "tests/diffusion/sampler_probe.h"
 
 using namespace ito;
+using test::Chain;
 using test::bent_noise;
 using test::both_schedules;
 using test::ddpm;
@@ -25,7 +27,7 @@ namespace {
 // The farthest that a run with all steps strays from the true reverse process of N(0, s2): its mean
 // is a regression of x_s on x_t, E[x_s | x_t] = Cov(x_s, x_t) / Var(x_t) x_t, in which no
 // coefficient of the posterior appears.
-double distance_from_regression(const Sampler& sampler, const GaussianDiffusion& process, double s2,
+double distance_from_regression(const Sampler& sampler, const Chain& process, double s2,
                                 std::int64_t steps) {
   const Probe p = probe(sampler, process, s2, steps);
   double distance = 0.0;
@@ -43,13 +45,13 @@ double distance_from_regression(const Sampler& sampler, const GaussianDiffusion&
 TEST_CASE("sample_ddpm: every step's mean is the regression of the true reverse process") {
   for (const NoiseSchedule& schedule : both_schedules()) {
     for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
-      const GaussianDiffusion process{schedule, prediction};
+      const Chain process{schedule, prediction};
       for (const double s2 : {0.25, 1.0, 4.0}) {
         for (const std::int64_t steps : {1, 2, 10, 250, 1000}) {
           CAPTURE(steps);
           // Going to x_0 at once from the end of the cosine schedule divides an epsilon by 5e-5.
           const double conditioning =
-              schedule.sqrt_alpha_bar(999) < 1e-3 && steps <= 2 ? 10.0 : 1.0;
+              schedule.level(999).alpha < 1e-3 && steps <= 2 ? 10.0 : 1.0;
           CHECK(distance_from_regression(ddpm(ReverseVariance::beta), process, s2, steps) <
                 conditioning * 1e-12);
         }
@@ -60,7 +62,7 @@ TEST_CASE("sample_ddpm: every step's mean is the regression of the true reverse 
 
 TEST_CASE("sample_ddpm: mean and variance follow the closed recursion") {
   for (const NoiseSchedule& schedule : both_schedules()) {
-    const GaussianDiffusion process{schedule};
+    const Chain process{schedule};
     const double s2 = 0.25;
     for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
       const Probe p = probe(ddpm(variance), process, s2, 1000);
@@ -68,7 +70,7 @@ TEST_CASE("sample_ddpm: mean and variance follow the closed recursion") {
       for (std::int64_t t = 999; t >= 0; --t) {
         const double a_t = schedule.alpha_bar(t), a_s = schedule.alpha_bar(t - 1);
         const double m =
-            std::sqrt(schedule.alpha(t)) * marginal_variance(a_s, s2) / marginal_variance(a_t, s2);
+            std::sqrt((1.0 - schedule.beta(t))) * marginal_variance(a_s, s2) / marginal_variance(a_t, s2);
         const double added =
             variance == ReverseVariance::beta ? schedule.beta(t) : schedule.beta_tilde(t);
         wanted = m * m * wanted + (t == 0 ? 0.0 : added);
@@ -84,7 +86,7 @@ TEST_CASE("sample_ddpm: mean and variance follow the closed recursion") {
 }
 
 TEST_CASE("sample_ddpm: variance beta is exact for unit data, beta_tilde for a point") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   // Unit data: every x_t has variance 1; without noise at the last step alpha_1 of it is left.
   CHECK(std::abs(probe(ddpm(ReverseVariance::beta), process, 1.0, 1000).final_variance - 0.9999) <
         1e-12);
@@ -110,7 +112,7 @@ TEST_CASE("sample_ddpm: a sampler with a wrong coefficient is found out") {
       const Tensor steps = Tensor::full({1}, static_cast<double>(t), DType::i64);
       const Tensor eps = model(x, steps);
       const double beta = schedule.beta(t);
-      Tensor next = (x - beta / std::sqrt(1.0 - schedule.alpha(t)) * eps) / std::sqrt(1.0 - beta);
+      Tensor next = (x - beta / std::sqrt(1.0 - (1.0 - schedule.beta(t))) * eps) / std::sqrt(1.0 - beta);
       rng.seek(static_cast<std::uint64_t>(t) + 1);
       if (t > 0) next = next + std::sqrt(beta) * randn(rng, x.shape(), DType::f64);
       observer({1000 - t, 1000, t, x, x, next});
@@ -136,37 +138,36 @@ TEST_CASE("sample_ddpm: a sampler with a wrong coefficient is found out") {
     }
     return x;
   };
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   CHECK(distance_from_regression(without_bar, process, 0.25, 1000) > 1e-2);
   CHECK(distance_from_regression(off_by_one, process, 0.25, 1000) > 1e-5);
 }
 
 TEST_CASE("sample_ddpm: with all steps, the form of Algorithm 2 through epsilon is the same") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const NoiseSchedule& schedule = process.schedule;
   const Rng rng(12, Purpose::sample);
   Rng noise = rng;
   const Tensor x_T = randn(noise, {3, 2}, DType::f64);
   double worst = 0.0;
-  sample_ddpm(
-      process, bent_noise, x_T, rng, {.observer = [&](const SampleStep& step) {
-        const Tensor t = Tensor::full({3}, static_cast<double>(step.t), DType::i64);
+  sample_ddpm(process.denoiser(bent_noise), x_T, process.walk(), rng, {.loop = {.observer = [&](const SampleStep& step) {
+        const Tensor t = Tensor::full({3}, static_cast<double>(step.from.time), DType::i64);
         Tensor wanted =
-            (step.x_t - schedule.beta(step.t) / std::sqrt(1.0 - schedule.alpha_bar(step.t)) *
+            (step.x_t - schedule.beta(step.from.time) / std::sqrt(1.0 - schedule.alpha_bar(step.from.time)) *
                             bent_noise(step.x_t, t)) /
-            std::sqrt(schedule.alpha(step.t));
-        noise.seek(static_cast<std::uint64_t>(step.t) + 1);
-        if (step.t > 0) {
-          wanted = wanted + std::sqrt(schedule.beta(step.t)) * randn(noise, {3, 2}, DType::f64);
+            std::sqrt((1.0 - schedule.beta(step.from.time)));
+        noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
+        if (step.from.time > 0) {
+          wanted = wanted + std::sqrt(schedule.beta(step.from.time)) * randn(noise, {3, 2}, DType::f64);
         }
         worst = std::max(worst, max_difference(step.x_next, wanted));
-      }});
+      }}});
   CHECK(worst < 1e-12);
 }
 
 TEST_CASE("sample_ddpm: with a learned variance each element has its own noise") {
   // Output +1 is beta, -1 is beta_tilde, 0 the geometric mean of the two.
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser exact = exact_denoiser(process, 0.25);
   const Tensor x_T = Tensor::full({2, 3}, 0.5, DType::f64);
   const Rng rng(23, Purpose::sample);
@@ -174,11 +175,10 @@ TEST_CASE("sample_ddpm: with a learned variance each element has its own noise")
     const Denoiser model = [&, v](const Tensor& x, const Tensor& t) {
       return concat({exact(x, t), Tensor::full(x.shape(), v, DType::f64)}, -1);
     };
-    return sample_ddpm(process, model, x_T, rng,
-                       {.steps = 20, .variance = ReverseVariance::learned});
+    return sample_ddpm(process.denoiser(model), x_T, process.walk(20), rng, {.variance = ReverseVariance::learned});
   };
   const auto fixed = [&](ReverseVariance variance) {
-    return sample_ddpm(process, exact, x_T, rng, {.steps = 20, .variance = variance});
+    return sample_ddpm(process.denoiser(exact), x_T, process.walk(20), rng, {.variance = variance});
   };
   CHECK(max_difference(with_variance(1.0), fixed(ReverseVariance::beta)) < 1e-12);
   CHECK(max_difference(with_variance(-1.0), fixed(ReverseVariance::beta_tilde)) < 1e-12);
@@ -187,16 +187,15 @@ TEST_CASE("sample_ddpm: with a learned variance each element has its own noise")
 }
 
 TEST_CASE("sample_ddpm: a shift of the mean is the variance of the step times the shift") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Denoiser model = exact_denoiser(process, 0.25);
   const Tensor x_T = Tensor::full({1, 2}, 0.5, DType::f64);
   std::vector<Tensor> plain, moved;
   std::vector<std::int64_t> t_of_step;
   const auto run = [&](const ScoreShift& shift, std::vector<Tensor>& path) {
-    sample_ddpm(process, model, x_T, Rng(1),
-                {.steps = 2, .shift_mean = shift, .observer = [&](const SampleStep& step) {
+    sample_ddpm(process.denoiser(model), x_T, process.walk(2), Rng(1), {.shift_mean = shift, .loop = {.observer = [&](const SampleStep& step) {
                    path.push_back(step.x_next.clone());
-                 }});
+                 }}});
   };
   run({}, plain);
   run(

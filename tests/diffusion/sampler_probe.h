@@ -13,22 +13,20 @@
 
 namespace ito::test {
 
-using Sampler = std::function<Tensor(const GaussianDiffusion&, const Denoiser&, const Tensor& x_T,
+using Sampler = std::function<Tensor(const Chain&, const Denoiser&, const Tensor& x_T,
                                      Rng, std::int64_t steps, const Observer&)>;
 
 inline Sampler ddpm(ReverseVariance variance) {
   return [variance](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                     std::int64_t steps, const Observer& observer) {
-    return sample_ddpm(process, model, x_T, rng,
-                       {.steps = steps, .variance = variance, .observer = observer});
+    return sample_ddpm(process.denoiser(model), x_T, process.walk(steps), rng, {.variance = variance, .loop = {.observer = observer}});
   };
 }
 
 inline Sampler ddim(double eta) {
   return [eta](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                std::int64_t steps, const Observer& observer) {
-    return sample_ddim(process, model, x_T, rng,
-                       {.steps = steps, .eta = eta, .observer = observer});
+    return sample_ddim(process.denoiser(model), x_T, process.walk(steps), rng, {.eta = eta, .loop = {.observer = observer}});
   };
 }
 
@@ -42,7 +40,7 @@ struct Probe {
 
 // Two runs with the same z differ by products of m alone; what m does not explain of one run is
 // sqrt(v) z, and z is known from the contract of the generator.
-inline Probe probe(const Sampler& sampler, const GaussianDiffusion& process, double s2,
+inline Probe probe(const Sampler& sampler, const Chain& process, double s2,
                    std::int64_t steps) {
   const Shape shape{1, 1};
   Probe p;
@@ -52,7 +50,7 @@ inline Probe probe(const Sampler& sampler, const GaussianDiffusion& process, dou
     sampler(process, exact_denoiser(process, s2), Tensor::full(shape, start, DType::f64),
             Rng(11, Purpose::sample), steps, [&](const SampleStep& step) {
               path.push_back(step.x_next.item());
-              p.t.push_back(step.t);
+              p.t.push_back(step.from.time);
             });
     return path;
   };

@@ -1,4 +1,5 @@
 // sample_ddim against the closed forms of Gaussian data, and what holds for every sampler.
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
 
 #include <doctest/doctest.h>
@@ -9,10 +10,12 @@
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/error.h"
+#include "tests/oracles/chain.h"
 #include "tests/compare.h"
 #include "tests/diffusion/sampler_probe.h"
 
 using namespace ito;
+using test::Chain;
 using test::bent_noise;
 using test::both_schedules;
 using test::ddim;
@@ -27,7 +30,7 @@ using test::Sampler;
 
 TEST_CASE("sample_ddim: with eta = 1 and all steps it walks the path of DDPM with beta_tilde") {
   for (const NoiseSchedule& schedule : both_schedules()) {
-    const GaussianDiffusion process{schedule};
+    const Chain process{schedule};
     const Rng rng(13, Purpose::sample);
     Rng start = rng;
     const Tensor x_T = randn(start, {3, 2}, DType::f64);
@@ -53,7 +56,7 @@ TEST_CASE("sample_ddim: keeps the marginal distributions for any eta when x_0 is
   // N(sqrt(a_s) c, 1 - a_s) whatever the steps and eta are (lemma 1 of the paper).
   for (const double eta : {0.0, 0.3, 1.0}) {
     for (const std::int64_t steps : {3, 50, 1000}) {
-      const GaussianDiffusion process{NoiseSchedule::linear(), Prediction::x0};
+      const Chain process{NoiseSchedule::linear(), Prediction::x0};
       const Probe p = probe(ddim(eta), process, 0.0, steps);
       double variance = 1.0 - process.schedule.alpha_bar(999);
       for (std::size_t i = 0; i + 1 < p.t.size(); ++i) {
@@ -66,27 +69,27 @@ TEST_CASE("sample_ddim: keeps the marginal distributions for any eta when x_0 is
 }
 
 TEST_CASE("sample_ddim: eta = 0 ignores the generator and repeats bit for bit") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   Rng rng(14, Purpose::sample);
   const Tensor x_T = randn(rng, {4, 3});
-  const Tensor a = sample_ddim(process, bent_noise, x_T, rng, {.steps = 20});
-  const Tensor b = sample_ddim(process, bent_noise, x_T, rng, {.steps = 20});
-  const Tensor c = sample_ddim(process, bent_noise, x_T, Rng(99, Purpose::test), {.steps = 20});
+  const Tensor a = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng);
+  const Tensor b = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng);
+  const Tensor c = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99, Purpose::test));
   CHECK(same_bits(a, b));
   CHECK(same_bits(a, c));
   const DdimOptions noisy{.steps = 20, .eta = 0.5};
-  const Tensor d = sample_ddim(process, bent_noise, x_T, rng, noisy);
-  CHECK(same_bits(d, sample_ddim(process, bent_noise, x_T, rng, noisy)));
-  CHECK(max_difference(d, sample_ddim(process, bent_noise, x_T, Rng(99), noisy)) > 1e-2);
+  const Tensor d = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), rng, noisy);
+  CHECK(same_bits(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), rng, noisy)));
+  CHECK(max_difference(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), Rng(99), noisy)) > 1e-2);
 }
 
 TEST_CASE("sample_ddim: encoding and decoding has the error of a method of first order") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const Denoiser model = exact_denoiser(process, 0.25);
   const Tensor x0 = Tensor::full({1, 1}, 0.7, DType::f64);
   const auto error = [&](std::int64_t steps) {
-    const Tensor x_T = encode_ddim(process, model, x0, steps);
-    const Tensor back = sample_ddim(process, model, x_T, Rng(0), {.steps = steps});
+    const Tensor x_T = encode_ddim(process.denoiser(model), x0, process.walk(steps));
+    const Tensor back = sample_ddim(process.denoiser(model), x_T, process.walk(steps), Rng(0));
     return max_difference(back, x0) / 0.7;
   };
   // From a separate program in double precision.
@@ -106,11 +109,11 @@ TEST_CASE("samplers: the same function in any parametrisation gives the same pat
       std::vector<Tensor> results;
       for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v,
                                     Prediction::score, Prediction::edm, Prediction::flow}) {
-        const GaussianDiffusion process{NoiseSchedule::linear(), prediction};
+        const Chain process{NoiseSchedule::linear(), prediction};
         const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
-          const NoiseLevel level = process.noise_level(t, x_t);
+          const Levels level = process.levels(t, x_t);
           const Tensor eps = bent_noise(x_t, t);
-          return output_for(prediction, explain(Prediction::epsilon, eps, x_t, level), level);
+          return output_for(prediction, to_x0_eps(Prediction::epsilon, eps, x_t, level), level);
         };
         results.push_back(sampler(process, model, x_T, rng, steps, {}));
       }
@@ -123,7 +126,7 @@ TEST_CASE("samplers: the same function in any parametrisation gives the same pat
 }
 
 TEST_CASE("samplers: cutting a batch in two changes nothing") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   for (const Sampler& sampler : {ddpm(ReverseVariance::beta), ddim(1.0)}) {
     Rng rng(16, Purpose::sample);
     const Tensor x_T = randn(rng, {5, 3});
@@ -138,7 +141,7 @@ TEST_CASE("samplers: cutting a batch in two changes nothing") {
 }
 
 TEST_CASE("samplers: clipping keeps every estimate of x_0 inside, and the last one is the result") {
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   Rng rng(17, Purpose::sample);
   const Tensor x_T = randn(rng, {4, 3});
   for (const bool clip : {false, true}) {
@@ -147,12 +150,8 @@ TEST_CASE("samplers: clipping keeps every estimate of x_0 inside, and the last o
       largest = std::max(largest, max(abs(step.x0)).item());
       if (step.step == step.steps) CHECK(max_difference(step.x0, step.x_next) < 1e-6);
     };
-    const Tensor a = sample_ddpm(
-        process, exact_denoiser(process, 4.0), x_T, rng,
-        {.steps = 25, .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{}, .observer = observer});
-    const Tensor b = sample_ddim(
-        process, exact_denoiser(process, 4.0), x_T, rng,
-        {.steps = 25, .limit_x0 = clip ? X0Limit(clip_x0) : X0Limit{}, .observer = observer});
+    const Tensor a = sample_ddpm(thresholded(process.denoiser(exact_denoiser(process, 4.0)), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(25), rng, {.loop = {.observer = observer}});
+    const Tensor b = sample_ddim(thresholded(process.denoiser(exact_denoiser(process, 4.0)), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(25), rng, {.loop = {.observer = observer}});
     CHECK((largest <= 1.0) == clip);
     CHECK((max(abs(a)).item() <= 1.0 + 1e-6) == clip);
     CHECK((max(abs(b)).item() <= 1.0 + 1e-6) == clip);
@@ -160,7 +159,7 @@ TEST_CASE("samplers: clipping keeps every estimate of x_0 inside, and the last o
 }
 
 TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   Rng rng(18, Purpose::sample);
   const Tensor x_T = randn(rng, {2, 3});
   const Tensor copy = x_T.clone();
@@ -170,7 +169,7 @@ TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
     const Tensor x0 = sampler(process, bent_noise, x_T, rng, 10, [&](const SampleStep& step) {
       CHECK(step.step == ++calls);
       CHECK(step.steps == 10);
-      CHECK(step.t == 99 - 11 * (calls - 1));
+      CHECK(step.from.time == 99 - 11 * (calls - 1));
       CHECK(same_bits(step.x_t, previous));
       previous = step.x_next;
     });
@@ -184,37 +183,37 @@ TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
 }
 
 TEST_CASE("samplers: nothing is recorded, whatever the network does") {
-  const GaussianDiffusion process{NoiseSchedule::linear(20)};
+  const Chain process{NoiseSchedule::linear(20)};
   const Tensor weight = parameter(Tensor::full({3}, 0.5));
   const Denoiser model = [&](const Tensor& x, const Tensor&) { return x * weight; };
   Rng rng(19, Purpose::sample);
   const Tensor x_T = randn(rng, {2, 3});
   const std::int64_t before = live_nodes();
-  CHECK_FALSE(requires_grad(sample_ddpm(process, model, x_T, rng)));
-  CHECK_FALSE(requires_grad(sample_ddim(process, model, x_T, rng, {.steps = 5})));
-  CHECK_FALSE(requires_grad(encode_ddim(process, model, x_T, 5)));
+  CHECK_FALSE(requires_grad(sample_ddpm(process.denoiser(model), x_T, process.walk(), rng)));
+  CHECK_FALSE(requires_grad(sample_ddim(process.denoiser(model), x_T, process.walk(5), rng)));
+  CHECK_FALSE(requires_grad(encode_ddim(process.denoiser(model), x_T, process.walk(5))));
   CHECK(live_nodes() == before);
 }
 
 TEST_CASE("samplers: wrong options and inputs are refused") {
-  const GaussianDiffusion process{NoiseSchedule::linear(100)};
+  const Chain process{NoiseSchedule::linear(100)};
   const Tensor x = Tensor::zeros({2, 3});
   const Rng rng(20);
-  CHECK_THROWS_AS(sample_ddpm(process, bent_noise, x, rng, {.steps = 101}), ValueError);
-  CHECK_THROWS_AS(sample_ddpm(process, bent_noise, x, rng, {.steps = -1}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process, bent_noise, x, rng, {.steps = 0}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process, bent_noise, x, rng, {.eta = -0.1}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process, bent_noise, x, rng, {.eta = std::nan("")}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process, bent_noise, x, rng, {.steps = 100, .eta = 50.0}),
+  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), x, process.walk(101), rng), ValueError);
+  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), x, process.walk(-1), rng), ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(0), rng), ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = -0.1}), ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = std::nan("")}), ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(100), rng, {.eta = 50.0}),
                   ValueError);
-  CHECK_THROWS_AS(sample_ddim(process, bent_noise, Tensor::zeros({2}, DType::u8), rng), DTypeError);
-  CHECK_THROWS_AS(sample_ddpm(process, bent_noise, Tensor{}, rng), Error);
-  CHECK_THROWS_AS(sample_ddpm(process, bent_noise, Tensor::zeros({}), rng), ShapeError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), Tensor::zeros({2}, DType::u8), process.walk(50), rng), DTypeError);
+  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), Tensor{}, process.walk(), rng), Error);
+  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), Tensor::zeros({}), process.walk(), rng), ShapeError);
 }
 
 TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with any few steps") {
   // N(0, s2): each reverse step of the true process is normal, and its variance is the analytic one.
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   const NoiseSchedule& schedule = process.schedule;
   const double s2 = 0.25;
   std::vector<double> mean_squared_eps;
@@ -227,15 +226,13 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
                          std::int64_t steps, const Observer& observer) {
       DdpmOptions options{.steps = steps, .variance = variance, .observer = observer};
       if (variance == ReverseVariance::analytic) options.mean_squared_eps = mean_squared_eps;
-      return sample_ddpm(p, model, x_T, rng, options);
+      return sample_ddpm(p.denoiser(model), x_T, p.walk(), rng, options);
     };
   };
   const auto ddim_with = [&](double eta) -> Sampler {
     return [&, eta](const auto& p, const auto& model, const Tensor& x_T, Rng rng,
                     std::int64_t steps, const Observer& observer) {
-      return sample_ddim(
-          p, model, x_T, rng,
-          {.steps = steps, .eta = eta, .mean_squared_eps = mean_squared_eps, .observer = observer});
+      return sample_ddim(p.denoiser(model), x_T, p.walk(steps), rng, {.eta = eta, .mean_squared_eps = mean_squared_eps, .loop = {.observer = observer}});
     };
   };
   for (const std::int64_t steps : {3, 10, 50}) {
@@ -254,12 +251,12 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
   }
   const Tensor x_T = Tensor::full({1, 1}, 0.5, DType::f64);
   const auto refused = [&](const DdpmOptions& options) {
-    CHECK_THROWS_AS(sample_ddpm(process, exact_denoiser(process, s2), x_T, Rng(1), options),
+    CHECK_THROWS_AS(sample_ddpm(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(), Rng(1), options),
                     ValueError);
   };
   refused({.variance = ReverseVariance::analytic});
   refused({.mean_squared_eps = mean_squared_eps});
   CHECK_THROWS_AS(
-      sample_ddim(process, exact_denoiser(process, s2), x_T, Rng(1), {.mean_squared_eps = {0.5}}),
+      sample_ddim(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(50), Rng(1), {.mean_squared_eps = {0.5}}),
       ValueError);
 }

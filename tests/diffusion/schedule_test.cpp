@@ -94,10 +94,10 @@ void check_golden(const NoiseSchedule& schedule, const Golden (&golden)[n]) {
   for (const Golden& g : golden) {
     CAPTURE(g.t);
     CHECK(schedule.beta(g.t) == near(g.beta));
-    CHECK(schedule.alpha(g.t) == near(1.0 - g.beta));
+    CHECK((1.0 - schedule.beta(g.t)) == near(1.0 - g.beta));
     CHECK(schedule.alpha_bar(g.t) == near(g.alpha_bar));
-    CHECK(schedule.sqrt_alpha_bar(g.t) == near(std::sqrt(g.alpha_bar)));
-    CHECK(schedule.sqrt_one_minus_alpha_bar(g.t) == near(std::sqrt(1.0 - g.alpha_bar)));
+    CHECK(schedule.level(g.t).alpha == near(std::sqrt(g.alpha_bar)));
+    CHECK(schedule.level(g.t).sigma == near(std::sqrt(1.0 - g.alpha_bar)));
     CHECK(schedule.beta_tilde(g.t) == near(g.beta_tilde));
     if (g.t > 0) CHECK(schedule.log_beta_tilde_clipped(g.t) == near(std::log(g.beta_tilde)));
     CHECK(schedule.snr(g.t) == near(g.alpha_bar / (1.0 - g.alpha_bar)));

@@ -6,17 +6,17 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/reduce.h"
-#include "diffusion/denoiser/respaced.h"
 #include "diffusion/sampling/samplers.h"
 #include "tests/compare.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
+using test::Chain;
 using test::max_difference;
 
 namespace {
 
-const GaussianDiffusion process{NoiseSchedule::cosine(), Prediction::v};
+const Chain process{NoiseSchedule::cosine(), Prediction::v};
 
 // Not linear: a stand-in for a network.
 Tensor network(const Tensor& x_t, const Tensor& t) {
@@ -33,12 +33,12 @@ Tensor noise_of(Rng rng, std::int64_t t, const Shape& shape) {
 TEST_CASE("short chains: few steps of DDIM are all steps of the respaced process") {
   Rng rng(1, Purpose::sample);
   const Tensor x_T = randn(rng, {3, 2}, DType::f64);
-  const Tensor few = sample_ddim(process, network, x_T, rng, {.steps = 7});
-  const Respaced chain = respaced(process, network, evenly_spaced_timesteps(1000, 7));
-  const Tensor all = sample_ddim(chain.process, chain.model, x_T, rng, {.steps = 7});
+  const Tensor few = sample_ddim(process.denoiser(network), x_T, process.walk(7), rng);
+  const Respaced chain = respaced(process, network, visited_timesteps(1000, 7));
+  const Tensor all = sample_ddim(chain.process.denoiser(chain.model), x_T, chain.process.walk(7), rng);
   CHECK(max_difference(few, all) < 1e-13);
   // The network must be asked at the timesteps of the schedule it was trained on.
-  const Tensor asked_wrongly = sample_ddim(chain.process, network, x_T, rng, {.steps = 7});
+  const Tensor asked_wrongly = sample_ddim(chain.process.denoiser(network), x_T, chain.process.walk(7), rng);
   CHECK(max_difference(asked_wrongly, all) > 1e-2);
 }
 
@@ -46,11 +46,9 @@ TEST_CASE("short chains: DDPM over some timesteps uses their noise, not that of 
   Rng rng(2, Purpose::sample);
   const Tensor x_T = randn(rng, {3, 2}, DType::f64);
   double worst = 0.0, worst_single = 0.0;
-  const std::vector<std::int64_t> visited = evenly_spaced_timesteps(1000, 5);
-  sample_ddpm(
-      process, network, x_T, rng,
-      {.steps = 5, .observer = [&](const SampleStep& step) {
-         const std::int64_t t = step.t, s = step.step == 5
+  const std::vector<std::int64_t> visited = visited_timesteps(1000, 5);
+  sample_ddpm(process.denoiser(network), x_T, process.walk(5), rng, {.loop = {.observer = [&](const SampleStep& step) {
+         const std::int64_t t = step.from.time, s = step.step == 5
                                                 ? -1
                                                 : visited[4 - static_cast<std::size_t>(step.step)];
          const double a_t = process.schedule.alpha_bar(t), a_s = process.schedule.alpha_bar(s);
@@ -64,7 +62,7 @@ TEST_CASE("short chains: DDPM over some timesteps uses their noise, not that of 
          worst = std::max(worst, max_difference(step.x_next, step_with(1.0 - a_t / a_s)));
          worst_single = std::max(worst_single,
                                  max_difference(step.x_next, step_with(process.schedule.beta(t))));
-       }});
+       }}});
   CHECK(worst < 1e-12);
   CHECK(worst_single > 0.1);
 }
@@ -76,12 +74,12 @@ TEST_CASE(
   const Denoiser exact = test::exact_denoiser(process, 0.25);
   std::vector<Tensor> estimates;
   const Tensor image =
-      sample_ddpm(process, exact, x_T, rng, {.observer = [&](const SampleStep& step) {
-                    const Tensor t = same_timestep(step.t, step.x_t);
+      sample_ddpm(process.denoiser(exact), x_T, process.walk(), rng, {.loop = {.observer = [&](const SampleStep& step) {
+                    const Tensor t = same_timestep(step.from.time, step.x_t);
                     const Tensor wanted = process.denoise(exact, step.x_t, t).x0;
                     CHECK(max_difference(step.x0, wanted) < 1e-14);
                     estimates.push_back(step.x0.clone());
-                  }});
+                  }}});
   REQUIRE(estimates.size() == 1000);
   CHECK(max_difference(estimates.back(), image) < 1e-13);
   // From noise alone nothing can be told; then the image is known in part, and at last in full.
@@ -95,14 +93,12 @@ TEST_CASE(
 TEST_CASE("zero terminal SNR: the mean of the samples is that of the data, under every sampler") {
   // Bright images: N(0.7, 0.25). From x_T = 0, the mean of the noise, each sampler follows the mean.
   const auto bias = [](const NoiseSchedule& schedule, const auto& sample) {
-    const GaussianDiffusion bright{schedule, Prediction::v};
+    const Chain bright{schedule, Prediction::v};
     const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
-      const NoiseLevel level = bright.noise_level(t, x_t);
+      const Levels level = bright.levels(t, x_t);
       const Tensor centred = x_t - 0.7 * level.alpha;
       const Tensor per_variance = centred / (0.25 * square(level.alpha) + square(level.sigma));
-      return output_for(Prediction::v,
-                        {0.7 + 0.25 * level.alpha * per_variance, level.sigma * per_variance},
-                        level);
+      return target(Prediction::v, 0.7 + 0.25 * level.alpha * per_variance, level.sigma * per_variance, level);
     };
     return sample(bright, model, Tensor::zeros({1, 1}, DType::f64)).item() - 0.7;
   };

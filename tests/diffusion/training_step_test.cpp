@@ -7,7 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "nn/step_history.h"
 #include "tensor/graph.h"
@@ -19,6 +19,7 @@
 #endif
 
 using namespace ito;
+using test::Chain;
 
 namespace {
 
@@ -40,8 +41,8 @@ Result train(Device device, DType dtype, bool use_graph, bool recompute = false)
   unet.recompute = recompute;
   const auto set = data::make_synthetic(10, 1, {.size = config.image_size});
   const data::Dataset there = set.to(device);
-  const GaussianDiffusion process{NoiseSchedule::linear(50)};
-  const NoiseLevel levels = process.noise_levels(DType::f32, device);
+  const Chain process{NoiseSchedule::linear(50)};
+  const Levels levels = process.noise_levels(DType::f32, device);
   nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
   nn::Ema ema(flat, 0.9);

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "autograd/ops/layout.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/models/time_embedding.h"
 #include "diffusion/sampling/samplers.h"
 #include "tensor/graph.h"
@@ -12,6 +13,7 @@
 #include "tests/diffusion/tiny_unet.h"
 
 using namespace ito;
+using test::Chain;
 using test::make_unet;
 using test::max_difference;
 using test::randomize;
@@ -151,13 +153,13 @@ TEST_CASE("unet on the device: sampling with it is one recorded step, in f32 and
     nn::for_each_parameter(unet, [&](const std::string&, Tensor& p) {
       p = convert(detach(p), dtype).to(Device::cuda());
     });
-    const GaussianDiffusion process{NoiseSchedule::linear()};
+    const Chain process{NoiseSchedule::linear()};
     Rng rng(4, Purpose::sample);
     const Tensor x_T = randn(rng, {3, 6, 6, 2}, DType::f32, Device::cuda());
     DdpmOptions options{.steps = 4, .limit_x0 = clip_x0};
-    const Tensor recorded = sample_ddpm(process, std::cref(unet), x_T, rng, options);
+    const Tensor recorded = sample_ddpm(process.denoiser(std::cref(unet)), x_T, process.walk(), rng, options);
     options.graph = false;
-    const Tensor direct = sample_ddpm(process, std::cref(unet), x_T, rng, options);
+    const Tensor direct = sample_ddpm(process.denoiser(std::cref(unet)), x_T, process.walk(), rng, options);
     CHECK(recorded.dtype() == DType::f32);
     CHECK(relative_error(recorded, direct) == 0.0);
   }

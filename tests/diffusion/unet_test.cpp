@@ -17,6 +17,7 @@
 #include "tests/diffusion/tiny_unet.h"
 
 using namespace ito;
+using test::Chain;
 using test::gradient_errors;
 using test::make_unet;
 using test::max_difference;
@@ -190,11 +191,11 @@ TEST_CASE("unet: is a denoiser, by reference too") {
   config.out_channels = config.in_channels;
   UNet unet = make_unet(config);
   randomize(unet, 0.1);
-  const GaussianDiffusion process{NoiseSchedule::linear()};
+  const Chain process{NoiseSchedule::linear()};
   Rng rng(4, Purpose::sample);
   const Tensor x_T = randn(rng, {3, 6, 6, 2});
-  const Tensor a = sample_ddim(process, std::cref(unet), x_T, rng, {.steps = 4});
-  const Tensor b = sample_ddim(process, unet, x_T, rng, {.steps = 4});
+  const Tensor a = sample_ddim(process.denoiser(std::cref(unet)), x_T, process.walk(4), rng);
+  const Tensor b = sample_ddim(process.denoiser(unet), x_T, process.walk(4), rng);
   CHECK(max_difference(a, b) == 0.0);
   CHECK(max_difference(a, x_T) > 1e-2);
   const Tensor t = timesteps({1, 2, 3});

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 
 namespace ito::test {
 
@@ -16,13 +16,13 @@ inline double marginal_variance(double alpha_bar, double s2) {
   return alpha_bar * s2 + 1.0 - alpha_bar;
 }
 
-/// What `process.prediction` asks for, by E[x_0 | x_t] and E[eps | x_t]: all kinds are linear in them.
-inline Denoiser exact_denoiser(const GaussianDiffusion& process, double s2) {
-  return [process, s2](const Tensor& x_t, const Tensor& t) {
-    const NoiseLevel level = process.noise_level(t, x_t);
-    const Tensor per_variance = x_t / (square(level.alpha) * s2 + square(level.sigma));
-    const SignalAndNoise expected{level.alpha * s2 * per_variance, level.sigma * per_variance};
-    return output_for(process.prediction, expected, level, process.sigma_data);
+/// By E[x_0 | x_t] and E[eps | x_t], put out as what `process.prediction` asks for.
+inline Denoiser exact_denoiser(const Chain& process, double s2) {
+  return [p = process.parametrization(), s2](const Tensor& x_t, const Levels& levels) {
+    const Tensor per_variance = x_t / (square(levels.alpha) * s2 + square(levels.sigma));
+    const Tensor output =
+        p.target(levels.alpha * s2 * per_variance, levels.sigma * per_variance, levels);
+    return p.denoised(output, x_t, levels);
   };
 }
 

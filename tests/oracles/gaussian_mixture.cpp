@@ -71,7 +71,7 @@ Tensor GaussianMixture::row(const std::vector<double>& values) const {
   return Tensor::from(values, {1, dimensions()});
 }
 
-Tensor GaussianMixture::log_joint(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::log_joint(const Tensor& x_t, const Levels& level) const {
   std::vector<Tensor> columns;
   for (std::size_t k = 0; k < weights.size(); ++k) {
     const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
@@ -82,28 +82,28 @@ Tensor GaussianMixture::log_joint(const Tensor& x_t, const NoiseLevel& level) co
   return concat(columns, 1);
 }
 
-Tensor GaussianMixture::log_density(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::log_density(const Tensor& x_t, const Levels& level) const {
   return logsumexp(log_joint(x_t, level), {1}, true);
 }
 
-Tensor GaussianMixture::responsibilities(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::responsibilities(const Tensor& x_t, const Levels& level) const {
   return softmax(log_joint(x_t, level), 1);
 }
 
 Tensor GaussianMixture::mean_given(std::size_t k, const Tensor& x_t,
-                                   const NoiseLevel& level) const {
+                                   const Levels& level) const {
   const Tensor m = row(means[k]), v = row(variances[k]);
   const Tensor of_x_t = square(level.alpha) * v + square(level.sigma);
   return m + level.alpha * v / of_x_t * (x_t - level.alpha * m);
 }
 
-Tensor GaussianMixture::variance_given(std::size_t k, const NoiseLevel& level) const {
+Tensor GaussianMixture::variance_given(std::size_t k, const Levels& level) const {
   const Tensor v = row(variances[k]);
   return square(level.sigma) * v / (square(level.alpha) * v + square(level.sigma));
 }
 
 template <class F>
-Tensor GaussianMixture::expected(const Tensor& x_t, const NoiseLevel& level,
+Tensor GaussianMixture::expected(const Tensor& x_t, const Levels& level,
                                  const F& of_each) const {
   const Tensor r = responsibilities(x_t, level);
   Tensor total;
@@ -115,41 +115,41 @@ Tensor GaussianMixture::expected(const Tensor& x_t, const NoiseLevel& level,
   return total;
 }
 
-Tensor GaussianMixture::x0(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::x0(const Tensor& x_t, const Levels& level) const {
   return expected(x_t, level, [&](std::size_t k) { return mean_given(k, x_t, level); });
 }
 
-Tensor GaussianMixture::x0_variance(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::x0_variance(const Tensor& x_t, const Levels& level) const {
   const Tensor mean = x0(x_t, level);
   return expected(x_t, level, [&](std::size_t k) {
     return variance_given(k, level) + square(mean_given(k, x_t, level) - mean);
   });
 }
 
-Tensor GaussianMixture::score(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::score(const Tensor& x_t, const Levels& level) const {
   return expected(x_t, level, [&](std::size_t k) {
     const Tensor variance = square(level.alpha) * row(variances[k]) + square(level.sigma);
     return (level.alpha * row(means[k]) - x_t) / variance;
   });
 }
 
-Tensor GaussianMixture::epsilon(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::epsilon(const Tensor& x_t, const Levels& level) const {
   return -(level.sigma * score(x_t, level));
 }
 
-Tensor GaussianMixture::v(const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::v(const Tensor& x_t, const Levels& level) const {
   return level.alpha * epsilon(x_t, level) - level.sigma * x0(x_t, level);
 }
 
 Tensor GaussianMixture::posterior_log_density(const Tensor& x0, const Tensor& x_t,
-                                              const NoiseLevel& level) const {
+                                              const Levels& level) const {
   // Bayes: q(x_0) q(x_t | x_0) / q(x_t).
-  const NoiseLevel clean{Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
+  const Levels clean{{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
   return reverse_log_density(x0, clean, x_t, level);
 }
 
-Tensor GaussianMixture::reverse_log_density(const Tensor& x_s, const NoiseLevel& to_s,
-                                            const Tensor& x_t, const NoiseLevel& to_t) const {
+Tensor GaussianMixture::reverse_log_density(const Tensor& x_s, const Levels& to_s,
+                                            const Tensor& x_t, const Levels& to_t) const {
   const Tensor alpha = to_t.alpha / to_s.alpha;  // of the forward step from s to t
   const Tensor variance = square(to_t.sigma) - square(alpha * to_s.sigma);
   const Tensor forward =
@@ -157,7 +157,7 @@ Tensor GaussianMixture::reverse_log_density(const Tensor& x_s, const NoiseLevel&
   return sum(forward, {1}, true) + log_density(x_s, to_s) - log_density(x_t, to_t);
 }
 
-Tensor GaussianMixture::draw_posterior(Rng& rng, const Tensor& x_t, const NoiseLevel& level) const {
+Tensor GaussianMixture::draw_posterior(Rng& rng, const Tensor& x_t, const Levels& level) const {
   // The component by its responsibility: where a uniform number falls among their running sums.
   const Tensor r = responsibilities(x_t, level);
   const Tensor u = rand(rng, {x_t.size(0), 1}, DType::f64);
@@ -183,11 +183,10 @@ Tensor GaussianMixture::draw_posterior(Rng& rng, const Tensor& x_t, const NoiseL
   return x0;
 }
 
-Denoiser exact_denoiser(const GaussianDiffusion& process, const GaussianMixture& data) {
-  return [process, data](const Tensor& x_t, const Tensor& t) {
-    const NoiseLevel level = process.noise_level(t, x_t);
-    const SignalAndNoise expected{data.x0(x_t, level), data.epsilon(x_t, level)};
-    return output_for(process.prediction, expected, level, process.sigma_data);
+Denoiser exact_denoiser(const test::Chain& process, const GaussianMixture& data) {
+  return [p = process.parametrization(), data](const Tensor& x_t, const Levels& levels) {
+    const Tensor output = p.target(data.x0(x_t, levels), data.epsilon(x_t, levels), levels);
+    return p.denoised(output, x_t, levels);
   };
 }
 

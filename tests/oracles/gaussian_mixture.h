@@ -19,7 +19,7 @@
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
-#include "diffusion/denoiser/gaussian_diffusion.h"
+#include "tests/oracles/chain.h"
 
 namespace ito::oracle {
 
@@ -52,42 +52,42 @@ struct GaussianMixture {
   // All below: x_t [N, d] f64; level's alpha and sigma broadcast to [N, 1].
 
   /// log q(x_t), [N, 1], in nats.
-  Tensor log_density(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor log_density(const Tensor& x_t, const Levels& level) const;
   /// p(component | x_t), [N, K]: a perfect classifier of noisy data.
-  Tensor responsibilities(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor responsibilities(const Tensor& x_t, const Levels& level) const;
   /// E[x_0 | x_t], [N, d].
-  Tensor x0(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor x0(const Tensor& x_t, const Levels& level) const;
   /// The score, gradient of log q(x_t) with respect to x_t, [N, d].
-  Tensor score(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor score(const Tensor& x_t, const Levels& level) const;
   /// E[eps | x_t] = -sigma score.
-  Tensor epsilon(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor epsilon(const Tensor& x_t, const Levels& level) const;
   /// E[v | x_t] = alpha eps - sigma x_0.
-  Tensor v(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor v(const Tensor& x_t, const Levels& level) const;
 
   /// Variance of each element of x_0 given x_t, [N, d].
-  Tensor x0_variance(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor x0_variance(const Tensor& x_t, const Levels& level) const;
   /// log q(x_0 | x_t), [N, 1]. With variances of 0 there is no density: use positive ones.
-  Tensor posterior_log_density(const Tensor& x0, const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor posterior_log_density(const Tensor& x0, const Tensor& x_t, const Levels& level) const;
   /// A draw of x_0 for each x_t, [N, d].
-  Tensor draw_posterior(Rng& rng, const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor draw_posterior(Rng& rng, const Tensor& x_t, const Levels& level) const;
   /// log q(x_s | x_t), the true reverse step from the noisier `to_t` to `to_s`, [N, 1]: no normal
   /// distribution, unless the data are.
-  Tensor reverse_log_density(const Tensor& x_s, const NoiseLevel& to_s, const Tensor& x_t,
-                             const NoiseLevel& to_t) const;
+  Tensor reverse_log_density(const Tensor& x_s, const Levels& to_s, const Tensor& x_t,
+                             const Levels& to_t) const;
 
  private:
   Tensor row(const std::vector<double>& values) const;  ///< [1, d]
   /// log of weight_k N(x_t; alpha m_k, alpha^2 v_k + sigma^2), for each k a column: [N, K].
-  Tensor log_joint(const Tensor& x_t, const NoiseLevel& level) const;
+  Tensor log_joint(const Tensor& x_t, const Levels& level) const;
   /// Mean and variance of x_0 given x_t and component k, [N, d] and [1, d] or [N, d].
-  Tensor mean_given(std::size_t k, const Tensor& x_t, const NoiseLevel& level) const;
-  Tensor variance_given(std::size_t k, const NoiseLevel& level) const;
+  Tensor mean_given(std::size_t k, const Tensor& x_t, const Levels& level) const;
+  Tensor variance_given(std::size_t k, const Levels& level) const;
   /// The sum over k of responsibility k times of_each(k).
   template <class F>
-  Tensor expected(const Tensor& x_t, const NoiseLevel& level, const F& of_each) const;
+  Tensor expected(const Tensor& x_t, const Levels& level, const F& of_each) const;
 };
 
-/// The best network for this data: what `process.prediction` asks for, at any t.
-Denoiser exact_denoiser(const GaussianDiffusion& process, const GaussianMixture& data);
+/// The best network for this data, by way of what `process.prediction` asks for, at any level.
+Denoiser exact_denoiser(const test::Chain& process, const GaussianMixture& data);
 
 }  // namespace ito::oracle

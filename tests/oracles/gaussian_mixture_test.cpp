@@ -20,7 +20,7 @@ Tensor scalar(double value) { return Tensor::scalar(value, DType::f64); }
 
 TEST_CASE("oracle: the score is the gradient of the log density") {
   Rng rng(1, Purpose::test);
-  const NoiseLevel level{scalar(0.8), scalar(0.6)};
+  const Levels level{{}, scalar(0.8), scalar(0.6)};
   const Tensor x = parameter(2.0 * randn(rng, {40, 3}, DType::f64));
   const Tensor gradient = grad(sum(mixture.log_density(x, level)), {x})[0];
   CHECK(max_difference(gradient, mixture.score(x, level)) < 1e-12);
@@ -28,7 +28,7 @@ TEST_CASE("oracle: the score is the gradient of the log density") {
 
 TEST_CASE("oracle: x_0 is Tweedie's formula, and x_0, epsilon explain x_t") {
   Rng rng(2, Purpose::test);
-  const NoiseLevel level{scalar(0.28), scalar(0.96)};
+  const Levels level{{}, scalar(0.28), scalar(0.96)};
   const Tensor x = 2.0 * randn(rng, {40, 3}, DType::f64);
   const Tensor tweedie = (x + square(level.sigma) * mixture.score(x, level)) / level.alpha;
   CHECK(max_difference(tweedie, mixture.x0(x, level)) < 1e-13);
@@ -38,7 +38,7 @@ TEST_CASE("oracle: x_0 is Tweedie's formula, and x_0, epsilon explain x_t") {
 
 TEST_CASE("oracle: the density is positive, sums to one, and has the moments it claims") {
   const GaussianMixture line{{.7, .3}, {{-1}, {2}}, {{.5}, {.1}}};
-  const NoiseLevel level{scalar(0.9), scalar(0.3)};
+  const Levels level{{}, scalar(0.9), scalar(0.3)};
   const std::int64_t n = 20001;  // trapezoids over [-10, 10]
   std::vector<double> grid(n);
   for (std::int64_t i = 0; i < n; ++i)
@@ -82,7 +82,7 @@ double integral(const Tensor& values) { return 0.002 * sum(values).item(); }
 
 TEST_CASE("oracle: the variance of x_0 is the slope of its mean (Tweedie's second formula)") {
   Rng rng(4, Purpose::test);
-  const NoiseLevel level{scalar(0.8), scalar(0.6)};
+  const Levels level{{}, scalar(0.8), scalar(0.6)};
   const Tensor x = parameter(2.0 * randn(rng, {40, 3}, DType::f64));
   const Tensor x0 = mixture.x0(x, level);
   std::vector<Tensor> slopes;  // d E[x_0,i | x_t] / d x_t,i
@@ -104,8 +104,8 @@ TEST_CASE("oracle: the variance of x_0 is the slope of its mean (Tweedie's secon
 }
 
 TEST_CASE("oracle: the posterior and the reverse step are densities with the right means") {
-  const NoiseLevel to_s{scalar(0.95), scalar(0.312249899919920)};
-  const NoiseLevel to_t{scalar(0.8), scalar(0.6)};
+  const Levels to_s{{}, scalar(0.95), scalar(0.312249899919920)};
+  const Levels to_t{{}, scalar(0.8), scalar(0.6)};
   const Tensor x = grid();
   for (const double at : {-2.0, 0.3, 1.0, 4.0}) {
     const Tensor x_t = Tensor::full({1, 1}, at, DType::f64);
@@ -126,7 +126,7 @@ TEST_CASE("oracle: the posterior and the reverse step are densities with the rig
 
 TEST_CASE("oracle: draws from the posterior have its mean and variance") {
   Rng rng(5, Purpose::test);
-  const NoiseLevel level{scalar(0.6), scalar(0.8)};
+  const Levels level{{}, scalar(0.6), scalar(0.8)};
   const std::int64_t n = 100'000;
   const Tensor x_t = Tensor::full({n, 1}, 0.4, DType::f64);  // both components are likely
   const Tensor x0 = on_line.draw_posterior(rng, x_t, level);
@@ -138,7 +138,7 @@ TEST_CASE("oracle: draws from the posterior have its mean and variance") {
 
 TEST_CASE("oracle: entropy and divergence of a Gaussian are those of its density") {
   const GaussianMixture one = GaussianMixture::gaussian(0.7, 0.25);
-  const NoiseLevel level{scalar(0.8), scalar(0.6)};
+  const Levels level{{}, scalar(0.8), scalar(0.6)};
   const Tensor x = grid(), log_p = one.log_density(x, level), p = exp(log_p);
   CHECK(std::abs(one.entropy(0.8, 0.6) + integral(p * log_p)) < 1e-12);
   const Tensor log_noise = -0.5 * (square(x) + std::log(2.0 * std::acos(-1.0)));
