@@ -303,7 +303,7 @@ TEST_CASE("encode_ddim: x_T and back over quadratic timesteps too, with an error
 TEST_CASE("sample_heun: with churn the variance of Gaussian data is kept, on every process") {
   // Every step is x_s = m x_t + sqrt(v) z. Two runs with the same z differ by products of m alone;
   // what m does not explain of one run is sqrt(v) z, and z is known from the generator's contract.
-  const Denoiser model = exact_denoiser(Chain{NoiseSchedule::linear(1)}, 0.25);
+  const Denoiser model = exact_denoiser(Chain{NoiseSchedule::linear(1), Prediction::flow}, 0.25);
   const auto final_variance = [&](const auto& process, HeunOptions options) {
     const Walk walk = sampling_levels(process, 61, Spacing::karras);
     options.level_at = [&](double noise_to_signal) { return process.level_at(noise_to_signal); };

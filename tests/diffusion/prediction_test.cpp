@@ -74,8 +74,10 @@ TEST_CASE("predictions: each goes over into every other and back, at every t") {
       for (const Prediction to : kinds) {
         CAPTURE(name_of(from));
         CAPTURE(name_of(to));
-        const Tensor q = output_for(to, to_x0_eps(from, p, x_t, level), level);
-        const Tensor back = output_for(from, to_x0_eps(to, q, x_t, level), level);
+        const auto [x0_of_p, eps_of_p] = to_x0_eps(from, p, x_t, level);
+        const Tensor q = target(to, x0_of_p, eps_of_p, level);
+        const auto [x0_of_q, eps_of_q] = to_x0_eps(to, q, x_t, level);
+        const Tensor back = target(from, x0_of_q, eps_of_q, level);
         CHECK(max(abs(back - p) / size).item() < 1e-12);
         // Both ends agree on x_0 and eps; x_0 by way of eps is divided by alpha, eps by sigma.
         const SignalAndNoise a = to_x0_eps(to, q, x_t, level);
@@ -84,7 +86,7 @@ TEST_CASE("predictions: each goes over into every other and back, at every t") {
       }
     }
     // Taking one for another is found out: v for eps, and the score without its factor sigma.
-    const Tensor v = v_from_x0_epsilon(x0, eps, level);
+    const Tensor v = target(Prediction::v, x0, eps, level);
     CHECK(max_difference(to_x0_eps(Prediction::epsilon, v, x_t, level).eps, eps) > 0.1);
     CHECK(max_difference(to_x0_eps(Prediction::score, -eps, x_t, level).eps, eps) > 0.1);
   }
@@ -97,8 +99,8 @@ TEST_CASE("predictions: the output F of EDM has variance 1 when the data have si
       // F is linear in x_0 and eps, which are independent: its variance is read off unit inputs.
       const auto variance = [&](double deviation) {
         const double a =
-            edm_from_x0_epsilon(number(deviation), number(0), level, sigma_data).item();
-        const double b = edm_from_x0_epsilon(number(0), number(1), level, sigma_data).item();
+            target(Prediction::edm, number(deviation), number(0), level, sigma_data).item();
+        const double b = target(Prediction::edm, number(0), number(1), level, sigma_data).item();
         return a * a + b * b;
       };
       CHECK(variance(sigma_data) == doctest::Approx(1.0).epsilon(1e-14));
@@ -111,12 +113,12 @@ TEST_CASE("predictions: F is -v for sigma_data = 1, flow and v are one at equal 
   Rng rng(2, Purpose::test);
   const Tensor x0 = randn(rng, {20}, DType::f64), eps = randn(rng, {20}, DType::f64);
   const Levels level{{}, number(0.8), number(0.6)};
-  CHECK(max_difference(edm_from_x0_epsilon(x0, eps, level, 1.0),
-                       -v_from_x0_epsilon(x0, eps, level)) < 1e-15);
+  CHECK(max_difference(target(Prediction::edm, x0, eps, level, 1.0),
+                       -target(Prediction::v, x0, eps, level)) < 1e-15);
   const double half = std::sqrt(0.5);
   const Levels equal{{}, number(half), number(half)};
   CHECK(max_difference(half * target(Prediction::flow, x0, eps, equal),
-                       v_from_x0_epsilon(x0, eps, equal)) < 1e-15);
+                       target(Prediction::v, x0, eps, equal)) < 1e-15);
 }
 
 TEST_CASE("predictions: names there and back") {

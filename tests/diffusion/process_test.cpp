@@ -7,6 +7,9 @@
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
+#include "diffusion/objective/loss_weight.h"
+#include "diffusion/process/reverse_variance.h"
 #include "tests/oracles/chain.h"
 #include "tensor/error.h"
 #include "tensor/rng.h"
@@ -36,15 +39,14 @@ TEST_CASE("add_noise: the chain's steps, composed, give the jump at every t") {
     const Chain process{NoiseSchedule::named(name)};
     const std::int64_t T = process.schedule.timesteps();
     const Tensor t = all_timesteps(process.schedule);
-    // Both are affine: their two coefficients come out of unit inputs.
-    const auto step_x = values(process.add_noise_step(constant(T, 1), t, constant(T, 0)));
-    const auto step_eps = values(process.add_noise_step(constant(T, 0), t, constant(T, 1)));
+    // It is affine: its two coefficients come out of unit inputs.
     const auto jump_x = values(process.add_noise(constant(T, 1), t, constant(T, 0)));
     const auto jump_eps = values(process.add_noise(constant(T, 0), t, constant(T, 1)));
     double factor = 1.0, variance = 0.0;
     for (std::size_t i = 0; i < jump_x.size(); ++i) {
-      factor *= step_x[i];
-      variance = step_x[i] * step_x[i] * variance + step_eps[i] * step_eps[i];
+      const double beta = process.schedule.beta(static_cast<std::int64_t>(i));
+      factor *= std::sqrt(1.0 - beta);
+      variance = (1.0 - beta) * variance + beta;
       CHECK(std::abs(factor - jump_x[i]) < 1e-14);
       CHECK(std::abs(variance - jump_eps[i] * jump_eps[i]) < 1e-14);
     }
@@ -57,8 +59,8 @@ TEST_CASE("add_noise: a simulated chain has the jump's mean and variance") {
   Rng rng(1, Purpose::test);
   Tensor x = constant(n, 0.8);
   for (std::int64_t t = 0; t < 20; ++t) {
-    const Tensor t_of_each = Tensor::full({n}, static_cast<double>(t), DType::i64);
-    x = process.add_noise_step(x, t_of_each, randn(rng, x.shape(), DType::f64));
+    const double beta = process.schedule.beta(t);
+    x = std::sqrt(1.0 - beta) * x + std::sqrt(beta) * randn(rng, x.shape(), DType::f64);
   }
   const double alpha_bar = process.schedule.alpha_bar(19);
   const double m = mean(x).item();
@@ -82,38 +84,51 @@ TEST_CASE("add_noise: coefficients follow the dtype and any number of axes") {
   }
 }
 
+TEST_CASE("transition: neighbours in a schedule are a step of its chain, and any two compose") {
+  for (const std::string& name : NoiseSchedule::names()) {
+    CAPTURE(name);
+    const NoiseSchedule s = NoiseSchedule::named(name, 60);
+    for (std::int64_t t = 1; t < 60; ++t) {
+      const Transition q = transition(s.level(t - 1), s.level(t));
+      CHECK(q.variance == doctest::Approx(s.beta(t)).epsilon(1e-9));
+      CHECK(std::abs(q.scale * q.scale - (1.0 - s.beta(t))) < 1e-12);
+    }
+    const Transition a = transition(s.level(3), s.level(20)), b = transition(s.level(20), s.level(50));
+    const Transition both = transition(s.level(3), s.level(50));
+    CHECK(both.scale == doctest::Approx(a.scale * b.scale).epsilon(1e-13));
+    CHECK(both.variance == doctest::Approx(b.scale * b.scale * a.variance + b.variance).epsilon(1e-12));
+    CHECK_THROWS_AS(transition(s.level(20), s.level(3)), ValueError);
+  }
+}
+
 TEST_CASE("posterior: equals the product of the prior and the likelihood by Bayes' rule") {
-  Rng rng(3, Purpose::test);
   for (const char* const name :
        {"linear", "cosine", "quadratic", "jsd", "warmup10", "karras", "linear-zero-snr"}) {
     CAPTURE(name);
-    const Chain process{NoiseSchedule::named(name)};
-    const NoiseSchedule& schedule = process.schedule;
-    const Shape shape{schedule.timesteps(), 1};
-    const Tensor x0 = randn(rng, shape, DType::f64), x_t = randn(rng, shape, DType::f64);
-    const Posterior posterior = process.posterior(x0, x_t, all_timesteps(schedule));
-    const auto mean = values(posterior.mean), variance = values(posterior.variance);
-    const auto log_variance = values(posterior.log_variance);
-    const auto a = values(x0), b = values(x_t);
-    CHECK(std::abs(mean[0] - a[0]) < 1e-14);  // x_0 itself, for certain
-    CHECK(variance[0] == 0.0);
-    CHECK(log_variance[0] == log_variance[1]);
+    const NoiseSchedule schedule = NoiseSchedule::named(name);
+    const PosteriorStep to_clean = posterior_step(schedule.level(0), Level::clean());
+    CHECK(std::abs(to_clean.weight_x0 - 1.0) < 1e-14);  // x_0 itself, for certain
+    CHECK(to_clean.weight_x_t == 0.0);
+    CHECK(to_clean.variance == 0.0);
     long double alpha_bar_prev = 1.0L - static_cast<long double>(schedule.beta(0));
-    for (std::size_t t = 1; t < mean.size(); ++t) {
+    for (std::int64_t t = 1; t < schedule.timesteps(); ++t) {
       // q(x_{t-1} | x_0) q(x_t | x_{t-1}): precisions add, means are weighted by them.
-      const long double beta = schedule.beta(static_cast<std::int64_t>(t));
+      const long double beta = schedule.beta(t);
       const long double from_x0 = 1.0L / (1.0L - alpha_bar_prev);
       const long double from_x_t = (1.0L - beta) / beta;
       const long double precision = from_x0 + from_x_t;
-      const long double m =
-          (std::sqrt(alpha_bar_prev) * a[t] * from_x0 + b[t] * std::sqrt(1.0L - beta) / beta) /
-          precision;
-      CHECK(std::abs(static_cast<double>(m - mean[t])) <
-            1e-14 * (1 + std::abs(a[t]) + std::abs(b[t])));
-      CHECK(std::abs(static_cast<double>(1.0L / precision - variance[t])) < 1e-14);
-      CHECK(std::abs(log_variance[t] - std::log(variance[t])) < 1e-14 * 10);
+      const PosteriorStep q = posterior_step(schedule.level(t), schedule.level(t - 1));
+      const auto near = [](long double x) {
+        return doctest::Approx(static_cast<double>(x)).epsilon(1e-10);
+      };
+      CHECK(q.weight_x0 == near(std::sqrt(alpha_bar_prev) * from_x0 / precision));
+      CHECK(std::abs(q.weight_x_t -
+                     static_cast<double>(std::sqrt(1.0L - beta) / beta / precision)) < 1e-10);
+      CHECK(q.variance == near(1.0L / precision));
+      CHECK(schedule.log_beta_tilde_clipped(t) == doctest::Approx(std::log(q.variance)).epsilon(1e-10));
       alpha_bar_prev *= 1.0L - beta;
     }
+    CHECK(schedule.log_beta_tilde_clipped(0) == schedule.log_beta_tilde_clipped(1));
   }
 }
 
@@ -134,66 +149,15 @@ TEST_CASE("posterior: a coefficient of the wrong timestep fails Bayes' rule") {
 }
 
 TEST_CASE("posterior: its mean through x0 and through epsilon are one") {
-  Rng rng(4, Purpose::test);
   const NoiseSchedule& schedule = linear_process.schedule;
-  const Tensor t = all_timesteps(schedule);
-  const Shape shape{schedule.timesteps(), 3};
-  const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
-  const Tensor x_t = linear_process.add_noise(x0, t, eps);
-  const auto through_x0 = values(linear_process.posterior(x0, x_t, t).mean);
-  const auto x = values(x_t), e = values(eps);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const auto step = static_cast<std::int64_t>(i / 3);
+  const double x0 = 0.7, eps = -1.1;
+  for (std::int64_t t = 1; t < 1000; ++t) {
+    const Level level = schedule.level(t);
+    const PosteriorStep q = posterior_step(level, schedule.level(t - 1));
+    const double x = level.alpha * x0 + level.sigma * eps;
     const double through_eps =
-        (x[i] - schedule.beta(step) / std::sqrt(schedule.one_minus_alpha_bar(step)) * e[i]) /
-        std::sqrt((1.0 - schedule.beta(step)));
-    CHECK(std::abs(through_eps - through_x0[i]) < 1e-13);
-  }
-}
-
-TEST_CASE("conversions: x0, epsilon, v and score go over into one another at every t") {
-  Rng rng(5, Purpose::test);
-  for (const auto& process : {linear_process, cosine_process}) {
-    const Tensor t = all_timesteps(process.schedule);
-    const Shape shape{process.schedule.timesteps(), 2};
-    const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
-    const Tensor x_t = process.add_noise(x0, t, eps);
-    const Levels level = process.levels(t, x_t);
-    const Tensor v = v_from_x0_epsilon(x0, eps, level);
-    const Tensor score = score_from_epsilon(eps, level);
-
-    // Dividing by alpha or sigma multiplies rounding errors by up to 1 / alpha or 1 / sigma; with
-    // one entry of the cosine schedule as the exception (1 / alpha = 2e4) that stays below 1e-12.
-    const auto check = [&](const Tensor& got, const Tensor& wanted, double power_of_alpha,
-                           double power_of_sigma) {
-      const Tensor scale = pow(level.alpha, power_of_alpha) * pow(level.sigma, power_of_sigma);
-      const auto error = values(abs(got - wanted) * scale);
-      const auto plain = values(abs(got - wanted) / (1.0 + abs(wanted)));
-      const double smallest_alpha = process.schedule.level(998).alpha;
-      for (std::size_t i = 0; i < error.size(); ++i) {
-        CHECK(error[i] < 1e-14);
-        if (smallest_alpha > 0.005 || i / 2 < 998) CHECK(plain[i] < 1e-12);
-      }
-    };
-    check(x0_from_epsilon(eps, x_t, level), x0, 1, 0);
-    check(x0_from_v(v, x_t, level), x0, 0, 0);
-    check(x0_from_score(score, x_t, level), x0, 1, 0);
-    check(epsilon_from_x0(x0, x_t, level), eps, 0, 1);
-    check(epsilon_from_v(v, x_t, level), eps, 0, 0);
-    check(epsilon_from_score(score, level), eps, 0, 0);
-    check(v_from_epsilon(eps, x_t, level), v, 1, 0);
-    check(v_from_x0(x0, x_t, level), v, 0, 1);
-    check(v_from_score(score, x_t, level), v, 1, 0);
-    check(score_from_x0(x0, x_t, level), score, 0, 2);
-    check(score_from_v(v, x_t, level), score, 0, 1);
-
-    // Round trips of any prediction p, consistent with x_t or not.
-    const Tensor p = randn(rng, shape, DType::f64);
-    check(x0_from_epsilon(epsilon_from_x0(p, x_t, level), x_t, level), p, 1, 1);
-    check(epsilon_from_x0(x0_from_epsilon(p, x_t, level), x_t, level), p, 1, 1);
-    check(v_from_epsilon(epsilon_from_v(p, x_t, level), x_t, level), p, 1, 0);
-    check(v_from_x0(x0_from_v(p, x_t, level), x_t, level), p, 0, 1);
-    check(score_from_v(v_from_score(p, x_t, level), x_t, level), p, 1, 1);
+        (x - schedule.beta(t) / level.sigma * eps) / std::sqrt(1.0 - schedule.beta(t));
+    CHECK(std::abs(through_eps - (q.weight_x0 * x0 + q.weight_x_t * x)) < 1e-12);
   }
 }
 
@@ -205,7 +169,7 @@ TEST_CASE("conversions: the score is the gradient of log q(x_t | x_0)") {
   const Levels level = linear_process.levels(t, x_t);
   const Tensor log_q = -0.5 * sum(square((x_t - level.alpha * x0) / level.sigma));
   const Tensor score = grad(log_q, std::vector<Tensor>{x_t})[0];
-  CHECK(max_difference(score_from_epsilon(eps, level) / score,
+  CHECK(max_difference(target(Prediction::score, x0, eps, level) / score,
                        Tensor::full({3, 2}, 1.0, DType::f64)) < 1e-11);
 }
 
@@ -245,7 +209,7 @@ TEST_CASE("loss: is the mean of the losses per sample, each the mean over its el
   const Shape shape{4, 3, 2, 1};
   const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
   const Tensor t = Tensor::from<std::int64_t>({0, 1, 500, 999}, {4});
-  const Denoiser half = [](const Tensor& x_t, const Tensor&) { return 0.5 * x_t; };
+  const Network half = [](const Tensor& x_t, const Tensor&) { return 0.5 * x_t; };
   const auto losses = values(linear_process.losses(half, x0, t, eps));
   const auto x = values(linear_process.add_noise(x0, t, eps)), e = values(eps);
   REQUIRE(losses.size() == 4);
@@ -266,9 +230,9 @@ TEST_CASE(
   Rng rng(7, Purpose::test);
   const Tensor x0 = randn(rng, {4, 6}), eps = randn(rng, {4, 6});
   const Tensor t = Tensor::from<std::int64_t>({0, 1, 500, 999}, {4});
-  const Denoiser half = [](const Tensor& x_t, const Tensor&) { return 0.5 * x_t; };
+  const Network half = [](const Tensor& x_t, const Tensor&) { return 0.5 * x_t; };
   const Tensor wanted = linear_process.losses(half, x0, t, eps);
-  const Tensor output = half(linear_process.add_noise(x0, t, eps), t);
+  const Tensor output = half(linear_process.add_noise(x0, t, eps), {});
   CHECK(max_difference(linear_process.losses_of(output, x0, t, eps), wanted) == 0.0);
   // bf16 keeps 8 bits: an output below 4 is off by 2^-7 at most, the error of eps below 8.
   const Tensor rounded = linear_process.losses_of(convert(output, DType::bf16), x0, t, eps);
@@ -282,41 +246,34 @@ TEST_CASE("loss: a network that predicts 0 pays the mean of eps^2, about 1") {
   const Shape shape{64, 28, 28, 1};
   const Tensor x0 = randn(rng, shape), eps = randn(rng, shape);
   const Tensor t = randint(rng, 0, 1000, {64});
-  const Denoiser zero = [](const Tensor& x, const Tensor&) { return Tensor::zeros(x.shape()); };
+  const Network zero = [](const Tensor& x, const Tensor&) { return Tensor::zeros(x.shape()); };
   const double loss = linear_process.loss(zero, x0, t, eps).item();
   CHECK(loss == doctest::Approx(mean(square(eps)).item()).epsilon(1e-6));
   CHECK(std::abs(loss - 1.0) < 4 * std::sqrt(2.0 / static_cast<double>(shape.numel())));
 }
 
-TEST_CASE("bound_weight: times the error of epsilon, is the divergence of the two reverse steps") {
-  Rng rng(9, Purpose::test);
-  for (const std::int64_t t : {1, 2, 10, 100, 500, 999}) {
-    const Tensor steps = Tensor::full({1}, static_cast<double>(t), DType::i64);
-    const Tensor x0 = randn(rng, {1, 5}, DType::f64), eps = randn(rng, {1, 5}, DType::f64);
-    const Tensor x_t = linear_process.add_noise(x0, steps, eps);
-    const Tensor eps_hat = randn(rng, {1, 5}, DType::f64);
-    const Tensor x0_hat = x0_from_epsilon(eps_hat, x_t, linear_process.levels(steps, x_t));
-    const Tensor difference = linear_process.posterior(x0, x_t, steps).mean -
-                              linear_process.posterior(x0_hat, x_t, steps).mean;
-    for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
-      const double sigma2 = variance == ReverseVariance::beta
-                                ? linear_process.schedule.beta(t)
-                                : linear_process.schedule.beta_tilde(t);
-      const double divergence = sum(square(difference)).item() / (2.0 * sigma2);
-      const double weighted =
-          linear_process.bound_weight(t, variance) * sum(square(eps - eps_hat)).item();
-      CHECK(weighted == doctest::Approx(divergence).epsilon(1e-11));
-    }
-  }
-  const auto weight = [](std::int64_t t, ReverseVariance v) {
-    return linear_process.bound_weight(t, v);
+TEST_CASE("loss weights: the bound's, times the error of epsilon, is the divergence of two steps") {
+  const NoiseSchedule& schedule = linear_process.schedule;
+  const double x0 = 0.7, eps = -1.1, eps_hat = 0.4;
+  const auto weight = [&](std::int64_t t, LossWeight w) {
+    return loss_weights(schedule, Parametrization{}, w)[static_cast<std::size_t>(t)];
   };
-  CHECK(weight(1, ReverseVariance::beta) == doctest::Approx(0.27269208427804).epsilon(1e-11));
-  CHECK(weight(1, ReverseVariance::beta_tilde) ==
-        doctest::Approx(0.599671512159316).epsilon(1e-11));
-  CHECK(weight(100, ReverseVariance::beta) == doctest::Approx(0.0099962302264614).epsilon(1e-11));
-  CHECK(weight(999, ReverseVariance::beta) == doctest::Approx(0.0102044934686379).epsilon(1e-11));
-  CHECK_THROWS_AS(weight(0, ReverseVariance::beta_tilde), ValueError);
+  for (const std::int64_t t : {1, 2, 10, 100, 500, 999}) {
+    const Level level = schedule.level(t);
+    const double x = level.alpha * x0 + level.sigma * eps;
+    const double x0_hat = (x - level.sigma * eps_hat) / level.alpha;
+    const double difference =
+        posterior_step(level, schedule.level(t - 1)).weight_x0 * (x0 - x0_hat);
+    const double error = (eps - eps_hat) * (eps - eps_hat);
+    CHECK(weight(t, LossWeight::vlb_beta) * error ==
+          doctest::Approx(difference * difference / (2.0 * schedule.beta(t))).epsilon(1e-11));
+    CHECK(weight(t, LossWeight::vlb_beta_tilde) * error ==
+          doctest::Approx(difference * difference / (2.0 * schedule.beta_tilde(t))).epsilon(1e-11));
+  }
+  CHECK(weight(1, LossWeight::vlb_beta) == doctest::Approx(0.27269208427804).epsilon(1e-11));
+  CHECK(weight(1, LossWeight::vlb_beta_tilde) == doctest::Approx(0.599671512159316).epsilon(1e-11));
+  CHECK(weight(100, LossWeight::vlb_beta) == doctest::Approx(0.0099962302264614).epsilon(1e-11));
+  CHECK(weight(999, LossWeight::vlb_beta) == doctest::Approx(0.0102044934686379).epsilon(1e-11));
 }
 
 TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not") {
@@ -327,8 +284,9 @@ TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not
     const Chain process{NoiseSchedule::linear(), prediction};
     const Levels level = process.levels(t, x_t);
     for (const bool clip : {false, true}) {
-      const Denoised d = process.denoise(exact_denoiser(process, 4.0), x_t, t,
+      const Denoiser model = thresholded(exact_denoiser(process, 4.0),
                                          clip ? Thresholding(clip_x0) : Thresholding{});
+      const Denoised d = process.denoise(model, x_t, t);
       CHECK(max_difference(level.alpha * d.x0 + level.sigma * d.eps, x_t) < 1e-13);
       CHECK((max(abs(d.x0)).item() <= 1.0) == clip);
     }
@@ -337,7 +295,7 @@ TEST_CASE("denoise: both halves explain x_t, from any prediction, clipped or not
 
 TEST_CASE("process: wrong shapes, dtypes and timesteps are refused") {
   const Tensor x = Tensor::zeros({2, 3}), t = Tensor::zeros({2}, DType::i64);
-  const Denoiser wrong = [](const Tensor&, const Tensor&) { return Tensor::zeros({2, 4}); };
+  const Network wrong = [](const Tensor&, const Tensor&) { return Tensor::zeros({2, 4}); };
   const Chain& p = linear_process;
   CHECK_THROWS_AS(p.add_noise(x, Tensor::zeros({3}, DType::i64), x), ShapeError);
   CHECK_THROWS_AS(p.add_noise(x, Tensor::zeros({2}), x), DTypeError);
@@ -346,7 +304,6 @@ TEST_CASE("process: wrong shapes, dtypes and timesteps are refused") {
   CHECK_THROWS_AS(p.add_noise(Tensor::zeros({2, 3}, DType::u8), t, x), DTypeError);
   CHECK_THROWS_AS(p.add_noise(x, Tensor::full({2}, 1000, DType::i64), x), ValueError);
   CHECK_THROWS_AS(p.add_noise(x, Tensor::full({2}, -1, DType::i64), x), ValueError);
-  CHECK_THROWS_AS(p.posterior(Tensor::zeros({2, 1}), x, t), ShapeError);
   CHECK_THROWS_AS(p.loss(wrong, x, t, x), ShapeError);
   CHECK_THROWS_AS(p.denoise(wrong, x, t), ShapeError);
 }
@@ -366,6 +323,7 @@ TEST_CASE("process: without any signal left, v and x0 still denoise, and epsilon
   }
   for (const auto prediction : {Prediction::epsilon, Prediction::score}) {
     const Chain wrong{schedule, prediction};
-    CHECK_THROWS_AS(wrong.denoise(exact_denoiser(wrong, 0.25), x_t, t), ValueError);
+    CHECK_THROWS_AS(wrong.parametrization().expect_usable(schedule), ValueError);
+    CHECK_NOTHROW(wrong.parametrization().expect_usable(NoiseSchedule::cosine()));
   }
 }

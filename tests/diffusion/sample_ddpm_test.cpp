@@ -24,6 +24,11 @@ using test::Sampler;
 
 namespace {
 
+double alpha_bar_before(const NoiseSchedule& schedule, std::int64_t t) {
+  return t == 0 ? 1.0 : schedule.alpha_bar(t - 1);
+}
+
+
 // The farthest that a run with all steps strays from the true reverse process of N(0, s2): its mean
 // is a regression of x_s on x_t, E[x_s | x_t] = Cov(x_s, x_t) / Var(x_t) x_t, in which no
 // coefficient of the posterior appears.
@@ -109,13 +114,12 @@ TEST_CASE("sample_ddpm: a sampler with a wrong coefficient is found out") {
     const NoiseSchedule& schedule = process.schedule;
     Tensor x = x_T;
     for (std::int64_t t = schedule.timesteps() - 1; t >= 0; --t) {
-      const Tensor steps = Tensor::full({1}, static_cast<double>(t), DType::i64);
-      const Tensor eps = model(x, steps);
+      const Tensor eps = model(x, same_level(schedule.level(t), x)).eps;
       const double beta = schedule.beta(t);
-      Tensor next = (x - beta / std::sqrt(1.0 - (1.0 - schedule.beta(t))) * eps) / std::sqrt(1.0 - beta);
+      Tensor next = (x - beta / std::sqrt(beta) * eps) / std::sqrt(1.0 - beta);
       rng.seek(static_cast<std::uint64_t>(t) + 1);
       if (t > 0) next = next + std::sqrt(beta) * randn(rng, x.shape(), DType::f64);
-      observer({1000 - t, 1000, t, x, x, next});
+      observer({1000 - t, 1000, schedule.level(t), {}, x, x, next});
       x = next;
     }
     return x;
@@ -126,14 +130,13 @@ TEST_CASE("sample_ddpm: a sampler with a wrong coefficient is found out") {
     const NoiseSchedule& schedule = process.schedule;
     Tensor x = x_T;
     for (std::int64_t t = schedule.timesteps() - 1; t >= 0; --t) {
-      const Tensor steps = Tensor::full({1}, static_cast<double>(t), DType::i64);
-      const Tensor x0 = process.denoise(model, x, steps).x0;
+      const Tensor x0 = model(x, same_level(schedule.level(t), x)).x0;
       const double a = schedule.alpha_bar(t), beta = schedule.beta(t);
       Tensor next = std::sqrt(a) * beta / (1.0 - a) * x0 +  // sqrt(alpha_bar_{t-1}) is right
-                    std::sqrt(1.0 - beta) * (1.0 - schedule.alpha_bar(t - 1)) / (1.0 - a) * x;
+                    std::sqrt(1.0 - beta) * (1.0 - alpha_bar_before(schedule, t)) / (1.0 - a) * x;
       rng.seek(static_cast<std::uint64_t>(t) + 1);
       if (t > 0) next = next + std::sqrt(beta) * randn(rng, x.shape(), DType::f64);
-      observer({1000 - t, 1000, t, x, x0, next});
+      observer({1000 - t, 1000, schedule.level(t), {}, x, x0, next});
       x = next;
     }
     return x;
@@ -150,18 +153,17 @@ TEST_CASE("sample_ddpm: with all steps, the form of Algorithm 2 through epsilon 
   Rng noise = rng;
   const Tensor x_T = randn(noise, {3, 2}, DType::f64);
   double worst = 0.0;
-  sample_ddpm(process.denoiser(bent_noise), x_T, process.walk(), rng, {.loop = {.observer = [&](const SampleStep& step) {
-        const Tensor t = Tensor::full({3}, static_cast<double>(step.from.time), DType::i64);
-        Tensor wanted =
-            (step.x_t - schedule.beta(step.from.time) / std::sqrt(1.0 - schedule.alpha_bar(step.from.time)) *
-                            bent_noise(step.x_t, t)) /
-            std::sqrt((1.0 - schedule.beta(step.from.time)));
-        noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
-        if (step.from.time > 0) {
-          wanted = wanted + std::sqrt(schedule.beta(step.from.time)) * randn(noise, {3, 2}, DType::f64);
-        }
-        worst = std::max(worst, max_difference(step.x_next, wanted));
-      }}});
+  const Observer observer = [&](const SampleStep& step) {
+    const auto t = static_cast<std::int64_t>(step.from.time);
+    const Tensor eps = bent_noise(step.x_t, Tensor::full({3}, step.from.time, DType::f64));
+    const double beta = schedule.beta(t);
+    Tensor wanted = (step.x_t - beta / std::sqrt(1.0 - schedule.alpha_bar(t)) * eps) /
+                    std::sqrt(1.0 - beta);
+    noise.seek(static_cast<std::uint64_t>(t) + 1);
+    if (t > 0) wanted = wanted + std::sqrt(beta) * randn(noise, {3, 2}, DType::f64);
+    worst = std::max(worst, max_difference(step.x_next, wanted));
+  };
+  sample_ddpm(process.denoiser(bent_noise), x_T, process.walk(), rng, {.loop = {.observer = observer}});
   CHECK(worst < 1e-12);
 }
 
@@ -172,8 +174,9 @@ TEST_CASE("sample_ddpm: with a learned variance each element has its own noise")
   const Tensor x_T = Tensor::full({2, 3}, 0.5, DType::f64);
   const Rng rng(23, Purpose::sample);
   const auto with_variance = [&](double v) {
-    const Denoiser model = [&, v](const Tensor& x, const Tensor& t) {
-      return concat({exact(x, t), Tensor::full(x.shape(), v, DType::f64)}, -1);
+    const Network model = [&, v](const Tensor& x, const Tensor& time) {
+      const Levels levels = process.levels(convert(time, DType::i64), x);
+      return concat({exact(x, levels).eps, Tensor::full(x.shape(), v, DType::f64)}, -1);
     };
     return sample_ddpm(process.denoiser(model), x_T, process.walk(20), rng, {.variance = ReverseVariance::learned});
   };
@@ -199,11 +202,11 @@ TEST_CASE("sample_ddpm: a shift of the mean is the variance of the step times th
   };
   run({}, plain);
   run(
-      [&](const Tensor& x, const Tensor& t) {
-        t_of_step.push_back(t.to_vector<std::int64_t>()[0]);
+      [&](const Tensor& x, const Levels& levels) {
+        t_of_step.push_back(static_cast<std::int64_t>(levels.time.to_vector<double>()[0]));
         return Tensor::full(x.shape(), 3.0, x.dtype());
       },
       moved);
   CHECK(t_of_step == std::vector<std::int64_t>{99, 0});
-  CHECK(max_difference(moved[0], plain[0] + 3.0 * process.schedule.beta_between(0, 99)) < 1e-14);
+  CHECK(max_difference(moved[0], plain[0] + 3.0 * transition(process.schedule.level(0), process.schedule.level(99)).variance) < 1e-14);
 }

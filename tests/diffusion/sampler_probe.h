@@ -19,14 +19,14 @@ using Sampler = std::function<Tensor(const Chain&, const Denoiser&, const Tensor
 inline Sampler ddpm(ReverseVariance variance) {
   return [variance](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                     std::int64_t steps, const Observer& observer) {
-    return sample_ddpm(process.denoiser(model), x_T, process.walk(steps), rng, {.variance = variance, .loop = {.observer = observer}});
+    return sample_ddpm(model, x_T, process.walk(steps), rng, {.variance = variance, .loop = {.observer = observer}});
   };
 }
 
 inline Sampler ddim(double eta) {
   return [eta](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                std::int64_t steps, const Observer& observer) {
-    return sample_ddim(process.denoiser(model), x_T, process.walk(steps), rng, {.eta = eta, .loop = {.observer = observer}});
+    return sample_ddim(model, x_T, process.walk(steps), rng, {.eta = eta, .loop = {.observer = observer}});
   };
 }
 
@@ -50,7 +50,7 @@ inline Probe probe(const Sampler& sampler, const Chain& process, double s2,
     sampler(process, exact_denoiser(process, s2), Tensor::full(shape, start, DType::f64),
             Rng(11, Purpose::sample), steps, [&](const SampleStep& step) {
               path.push_back(step.x_next.item());
-              p.t.push_back(step.from.time);
+              p.t.push_back(static_cast<std::int64_t>(step.from.time));
             });
     return path;
   };

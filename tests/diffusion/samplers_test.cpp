@@ -36,13 +36,13 @@ TEST_CASE("sample_ddim: with eta = 1 and all steps it walks the path of DDPM wit
     const Tensor x_T = randn(start, {3, 2}, DType::f64);
     std::vector<Tensor> path;
     const Observer keep = [&](const SampleStep& step) { path.push_back(step.x_next); };
-    ddpm(ReverseVariance::beta_tilde)(process, bent_noise, x_T, rng, 1000, keep);
+    ddpm(ReverseVariance::beta_tilde)(process, process.denoiser(bent_noise), x_T, rng, 1000, keep);
     REQUIRE(path.size() == 1000);
     std::size_t i = 0;
     // Rounding is relative to the largest numbers: estimates of x_0, which are divided by alpha and
     // reach 250 (linear) and 3e4 (cosine).
     double worst = 0.0, size = 1.0;
-    ddim(1.0)(process, bent_noise, x_T, rng, 1000, [&](const SampleStep& step) {
+    ddim(1.0)(process, process.denoiser(bent_noise), x_T, rng, 1000, [&](const SampleStep& step) {
       worst = std::max(worst, max_difference(step.x_next, path[i++]));
       size = std::max(size, max(abs(step.x0)).item());
     });
@@ -77,10 +77,10 @@ TEST_CASE("sample_ddim: eta = 0 ignores the generator and repeats bit for bit") 
   const Tensor c = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99, Purpose::test));
   CHECK(same_bits(a, b));
   CHECK(same_bits(a, c));
-  const DdimOptions noisy{.steps = 20, .eta = 0.5};
-  const Tensor d = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), rng, noisy);
-  CHECK(same_bits(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), rng, noisy)));
-  CHECK(max_difference(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(50), Rng(99), noisy)) > 1e-2);
+  const DdimOptions noisy{.eta = 0.5};
+  const Tensor d = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng, noisy);
+  CHECK(same_bits(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng, noisy)));
+  CHECK(max_difference(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99), noisy)) > 1e-2);
 }
 
 TEST_CASE("sample_ddim: encoding and decoding has the error of a method of first order") {
@@ -110,12 +110,12 @@ TEST_CASE("samplers: the same function in any parametrisation gives the same pat
       for (const auto prediction : {Prediction::epsilon, Prediction::x0, Prediction::v,
                                     Prediction::score, Prediction::edm, Prediction::flow}) {
         const Chain process{NoiseSchedule::linear(), prediction};
-        const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
-          const Levels level = process.levels(t, x_t);
+        const Network model = [&](const Tensor& x_t, const Tensor& t) {
+          const Levels level = process.levels(convert(t, DType::i64), x_t);
           const Tensor eps = bent_noise(x_t, t);
-          return output_for(prediction, to_x0_eps(Prediction::epsilon, eps, x_t, level), level);
+          return target(prediction, x0_from_epsilon(eps, x_t, level), eps, level);
         };
-        results.push_back(sampler(process, model, x_T, rng, steps, {}));
+        results.push_back(sampler(process, process.denoiser(model), x_T, rng, steps, {}));
       }
       const double size = max(abs(results[0])).item();
       for (const Tensor& result : results) {
@@ -130,12 +130,12 @@ TEST_CASE("samplers: cutting a batch in two changes nothing") {
   for (const Sampler& sampler : {ddpm(ReverseVariance::beta), ddim(1.0)}) {
     Rng rng(16, Purpose::sample);
     const Tensor x_T = randn(rng, {5, 3});
-    const Tensor together = sampler(process, bent_noise, x_T, rng, 30, {});
+    const Tensor together = sampler(process, process.denoiser(bent_noise), x_T, rng, 30, {});
     Rng upper(16, Purpose::sample), lower(16, Purpose::sample);
     lower.seek(0, 2);
     CHECK(same_bits(randn(lower, {3, 3}), slice(x_T, 0, 2, 5)));
-    const Tensor first = sampler(process, bent_noise, slice(x_T, 0, 0, 2), upper, 30, {});
-    const Tensor second = sampler(process, bent_noise, slice(x_T, 0, 2, 5), lower, 30, {});
+    const Tensor first = sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 0, 2), upper, 30, {});
+    const Tensor second = sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 2, 5), lower, 30, {});
     CHECK(same_bits(concat({first, second}, 0), together));
   }
 }
@@ -166,10 +166,10 @@ TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
   for (const Sampler& sampler : {ddpm(ReverseVariance::beta), ddim(0.0)}) {
     std::int64_t calls = 0;
     Tensor previous = x_T;
-    const Tensor x0 = sampler(process, bent_noise, x_T, rng, 10, [&](const SampleStep& step) {
+    const Tensor x0 = sampler(process, process.denoiser(bent_noise), x_T, rng, 10, [&](const SampleStep& step) {
       CHECK(step.step == ++calls);
       CHECK(step.steps == 10);
-      CHECK(step.from.time == 99 - 11 * (calls - 1));
+      CHECK(step.from.time == static_cast<double>(99 - 11 * (calls - 1)));
       CHECK(same_bits(step.x_t, previous));
       previous = step.x_next;
     });
@@ -178,14 +178,14 @@ TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
     CHECK(same_bits(x_T, copy));
     struct Stop {};
     CHECK_THROWS_AS(
-        sampler(process, bent_noise, x_T, rng, 10, [](const SampleStep&) { throw Stop{}; }), Stop);
+        sampler(process, process.denoiser(bent_noise), x_T, rng, 10, [](const SampleStep&) { throw Stop{}; }), Stop);
   }
 }
 
 TEST_CASE("samplers: nothing is recorded, whatever the network does") {
   const Chain process{NoiseSchedule::linear(20)};
   const Tensor weight = parameter(Tensor::full({3}, 0.5));
-  const Denoiser model = [&](const Tensor& x, const Tensor&) { return x * weight; };
+  const Network model = [&](const Tensor& x, const Tensor&) { return x * weight; };
   Rng rng(19, Purpose::sample);
   const Tensor x_T = randn(rng, {2, 3});
   const std::int64_t before = live_nodes();
@@ -216,23 +216,29 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
   const Chain process{NoiseSchedule::linear()};
   const NoiseSchedule& schedule = process.schedule;
   const double s2 = 0.25;
-  std::vector<double> mean_squared_eps;
-  for (std::int64_t t = 0; t < 1000; ++t) {
-    mean_squared_eps.push_back(schedule.one_minus_alpha_bar(t) /
-                               marginal_variance(schedule.alpha_bar(t), s2));
-  }
+  const auto mean_squared_eps = [&](std::int64_t steps) {
+    std::vector<double> m;
+    for (const Level& level : process.walk(steps)) {
+      const double noise = level.sigma * level.sigma;
+      if (!level.is_clean()) m.push_back(noise / (level.alpha * level.alpha * s2 + noise));
+    }
+    return m;
+  };
   const auto ddpm_with = [&](ReverseVariance variance) -> Sampler {
     return [&, variance](const auto& p, const auto& model, const Tensor& x_T, Rng rng,
                          std::int64_t steps, const Observer& observer) {
-      DdpmOptions options{.steps = steps, .variance = variance, .observer = observer};
-      if (variance == ReverseVariance::analytic) options.mean_squared_eps = mean_squared_eps;
-      return sample_ddpm(p.denoiser(model), x_T, p.walk(), rng, options);
+      DdpmOptions options{.variance = variance, .loop = {.observer = observer}};
+      if (variance == ReverseVariance::analytic) options.mean_squared_eps = mean_squared_eps(steps);
+      return sample_ddpm(model, x_T, p.walk(steps), rng, options);
     };
   };
   const auto ddim_with = [&](double eta) -> Sampler {
     return [&, eta](const auto& p, const auto& model, const Tensor& x_T, Rng rng,
                     std::int64_t steps, const Observer& observer) {
-      return sample_ddim(p.denoiser(model), x_T, p.walk(steps), rng, {.eta = eta, .mean_squared_eps = mean_squared_eps, .loop = {.observer = observer}});
+      return sample_ddim(model, x_T, p.walk(steps), rng,
+                         {.eta = eta,
+                          .mean_squared_eps = mean_squared_eps(steps),
+                          .loop = {.observer = observer}});
     };
   };
   for (const std::int64_t steps : {3, 10, 50}) {
@@ -255,7 +261,7 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
                     ValueError);
   };
   refused({.variance = ReverseVariance::analytic});
-  refused({.mean_squared_eps = mean_squared_eps});
+  refused({.mean_squared_eps = mean_squared_eps(1000)});
   CHECK_THROWS_AS(
       sample_ddim(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(50), Rng(1), {.mean_squared_eps = {0.5}}),
       ValueError);

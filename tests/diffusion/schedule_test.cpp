@@ -83,7 +83,7 @@ double distance_from_edm(const NoiseSchedule& s) {
                            .296442,  .139516,   .059947,   .022935,   .007528,   .002};
   REQUIRE(s.timesteps() == 18);
   return worst_ratio(
-      s, [&](std::int64_t t) { return s.sigma(t); },
+      s, [&](std::int64_t t) { return s.level(t).noise_to_signal(); },
       [&](std::int64_t t) { return levels[17 - t]; });
 }
 
@@ -158,7 +158,7 @@ TEST_CASE("schedule: jsd forgets the same share of the start at every step") {
 TEST_CASE("schedule: karras has the levels of EDM, and a wrong exponent has not") {
   CHECK(distance_from_edm(NoiseSchedule::karras(18)) < 3e-5);  // the list has six decimals
   CHECK(distance_from_edm(NoiseSchedule::karras(18, 0.002, 80.0, 6.0)) > 0.1);
-  CHECK(NoiseSchedule::karras(1).sigma(0) == doctest::Approx(80.0).epsilon(1e-14));
+  CHECK(NoiseSchedule::karras(1).level(0).noise_to_signal() == doctest::Approx(80.0).epsilon(1e-14));
 }
 
 TEST_CASE("schedule: a table of sigmas or of alpha_bars comes back, with all its digits") {
@@ -166,7 +166,7 @@ TEST_CASE("schedule: a table of sigmas or of alpha_bars comes back, with all its
   const NoiseSchedule s = NoiseSchedule::from_sigmas(sigmas);
   const auto wanted = [&](std::int64_t t) { return sigmas[static_cast<std::size_t>(t)]; };
   CHECK(worst_ratio(
-            s, [&](std::int64_t t) { return s.sigma(t); }, wanted) < 1e-14);
+            s, [&](std::int64_t t) { return s.level(t).noise_to_signal(); }, wanted) < 1e-14);
   const auto variance = [&](std::int64_t t) {
     const long double v = static_cast<long double>(wanted(t)) * wanted(t);
     return v / (1.0L + v);
@@ -195,34 +195,59 @@ TEST_CASE("schedule: sigma, lambda and the log of the signal-to-noise ratio are 
       const long double signal = std::exp(log_alpha_bar), noise = -std::expm1(log_alpha_bar);
       const auto sigma = static_cast<double>(std::sqrt(noise / signal));
       const auto log_snr = static_cast<double>(log_alpha_bar - std::log(noise));
-      REQUIRE(s.sigma(t) == doctest::Approx(sigma).epsilon(1e-11));
+      REQUIRE(s.level(t).noise_to_signal() == doctest::Approx(sigma).epsilon(1e-11));
       REQUIRE(std::abs(s.log_snr(t) - log_snr) < 1e-11);
-      REQUIRE(std::abs(s.lambda(t) - 0.5 * log_snr) < 1e-11);
+      REQUIRE(std::abs(s.level(t).lambda() - 0.5 * log_snr) < 1e-11);
       REQUIRE(s.snr(t) == doctest::Approx(std::exp(log_snr)).epsilon(1e-10));
     }
   }
-  const NoiseSchedule linear = NoiseSchedule::linear();
-  CHECK(linear.sigma(-1) == 0.0);
-  CHECK(std::isinf(linear.lambda(-1)));
+  CHECK(Level::clean().noise_to_signal() == 0.0);
+  CHECK(std::isinf(Level::clean().lambda()));
 }
 
-TEST_CASE("schedule: the nearest timestep is the one that a search of all finds") {
-  for (const NoiseSchedule& s : {NoiseSchedule::linear(), NoiseSchedule::karras(40)}) {
-    for (double sigma = 1e-4; sigma < 1e3; sigma *= 1.07) {
-      std::int64_t nearest = 0;
-      for (std::int64_t t = 1; t < s.timesteps(); ++t) {
-        const auto distance = [&](std::int64_t i) {
-          return std::abs(std::log(sigma / s.sigma(i)));
-        };
-        if (distance(t) < distance(nearest)) nearest = t;
-      }
-      CHECK(s.nearest_timestep(sigma) == nearest);
+TEST_CASE("schedule: levels are those of the tables, and of each sample of a batch") {
+  for (const NoiseSchedule& s : all_schedules()) {
+    const std::vector<Level> levels = s.levels();
+    for (std::int64_t t = 0; t < s.timesteps(); ++t) {
+      const Level& level = levels[static_cast<std::size_t>(t)];
+      CHECK(level == s.level(t));
+      CHECK(level.time == double(t));
+      CHECK(std::abs(level.alpha * level.alpha - s.alpha_bar(t)) < 1e-15);
+      CHECK(level.sigma * level.sigma == doctest::Approx(s.one_minus_alpha_bar(t)).epsilon(1e-14));
     }
-    for (std::int64_t t = 0; t < s.timesteps(); ++t) CHECK(s.nearest_timestep(s.sigma(t)) == t);
+  }
+  const NoiseSchedule s = NoiseSchedule::linear();
+  const Levels batch =
+      s.levels(Tensor::from<std::int64_t>({7, 0, 999}, {3}), Tensor::zeros({3, 2, 2}, DType::f64));
+  CHECK(batch.time.shape() == Shape{3});
+  CHECK(batch.alpha.shape() == Shape{3, 1, 1});
+  CHECK(batch.time.to_vector<double>() == std::vector<double>{7, 0, 999});
+  CHECK(batch.sigma.to_vector<double>()[2] == s.level(999).sigma);
+}
+
+TEST_CASE("schedule: a level between two timesteps has the noise asked for, exactly") {
+  for (const NoiseSchedule& s : {NoiseSchedule::linear(), NoiseSchedule::karras(40)}) {
+    const double low = s.level(0).noise_to_signal();
+    const double high = s.level(s.timesteps() - 1).noise_to_signal();
+    double before = -1.0;
+    for (double wanted = 1.001 * low; wanted < high; wanted *= 1.07) {
+      const Level level = s.level_at(wanted);
+      CHECK(level.noise_to_signal() == doctest::Approx(wanted).epsilon(1e-13));
+      CHECK(level.time > before);
+      before = level.time;
+      const auto below = static_cast<std::int64_t>(level.time);
+      CHECK(s.level(below).noise_to_signal() <= wanted);
+      CHECK(s.level(below + 1).noise_to_signal() > wanted);
+    }
+    for (std::int64_t t = 0; t < s.timesteps(); ++t) {
+      CHECK(std::abs(s.level_at(s.level(t).noise_to_signal()).time - double(t)) < 1e-8);
+    }
+    CHECK(s.level_at(0.5 * low) == s.level(0));
+    CHECK(s.level_at(2.0 * high) == s.level(s.timesteps() - 1));
   }
   const double infinity = std::numeric_limits<double>::infinity();
-  CHECK(NoiseSchedule::jsd(10).nearest_timestep(infinity) == 9);
-  CHECK(NoiseSchedule::linear().nearest_timestep(infinity) == 999);
+  CHECK(NoiseSchedule::jsd(10).level_at(infinity) == NoiseSchedule::jsd(10).level(9));
+  CHECK(NoiseSchedule::linear().level_at(infinity).time == 999.0);
 }
 
 TEST_CASE("schedule: respaced, the steps composed reproduce alpha_bar of those visited") {
@@ -246,7 +271,10 @@ TEST_CASE("schedule: respaced, the steps composed reproduce alpha_bar of those v
       const auto t = static_cast<std::int64_t>(i);
       CHECK(few.alpha_bar(t) == s.alpha_bar(visited[i]));
       CHECK(few.one_minus_alpha_bar(t) == s.one_minus_alpha_bar(visited[i]));
-      CHECK(few.beta(t) == s.beta_between(i == 0 ? -1 : visited[i - 1], visited[i]));
+      CHECK(few.level(t) == s.level(visited[i]));  // its time too
+      const Level before = i == 0 ? Level::clean() : s.level(visited[i - 1]);
+      CHECK(few.beta(t) == doctest::Approx(transition(before, s.level(visited[i])).variance)
+                               .epsilon(1e-12));
     }
   }
 }
@@ -359,10 +387,10 @@ TEST_CASE("schedule: arguments outside their range are refused") {
   CHECK_THROWS_AS(s.respaced({1, 1}), ValueError);
   CHECK_THROWS_AS(s.respaced({-1, 1}), ValueError);
   CHECK_THROWS_AS(s.respaced({1, 10}), ValueError);
-  CHECK_THROWS_AS(s.nearest_timestep(0.0), ValueError);
-  CHECK_THROWS_AS(s.nearest_timestep(nan), ValueError);
-  CHECK_THROWS_AS(s.sigma(-2), ValueError);
-  CHECK_THROWS_AS(s.lambda(10), ValueError);
+  CHECK_THROWS_AS(s.level_at(0.0), ValueError);
+  CHECK_THROWS_AS(s.level_at(nan), ValueError);
+  CHECK_THROWS_AS(s.level(-1), ValueError);
+  CHECK_THROWS_AS(s.level(10), ValueError);
   CHECK_THROWS_AS(s.beta(10), ValueError);
   CHECK_THROWS_AS(s.beta(-1), ValueError);
   CHECK_THROWS_AS(s.alpha_bar(-2), ValueError);
