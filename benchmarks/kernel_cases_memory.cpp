@@ -74,15 +74,14 @@ void add_optimizer(std::vector<KernelCase>& cases, const std::string& preset, st
   }
 }
 
-// A batch of images: gathered from bytes, mirrored, normalised, noise drawn and added (q_sample).
-void add_image_batch(std::vector<KernelCase>& cases, const std::string& preset, const Shape& images,
-                     DType dtype) {
+// A batch of images: gathered from bytes, mirrored, normalised.
+void add_image_batch(std::vector<KernelCase>& cases, const std::string& preset,
+                     const Shape& images) {
   const double n = static_cast<double>(images.numel());
   add<kernel::ImageBatch>(
-      cases, dtype, fmt::format("{} {} with noise", preset, images.str()),
-      n * (1.0 + 8.0 + static_cast<double>(size_of(dtype))),  // bytes in; x0, eps and x_t out
+      cases, DType::f32, fmt::format("{} {}", preset, images.str()), n * (1.0 + 4.0),
       [=](Buffers& b) {
-        const std::int64_t count = 16 * images[0], timesteps = 1000;
+        const std::int64_t count = 16 * images[0];
         kernel::ImageBatch::Args a{};
         a.images = static_cast<const std::uint8_t*>(
             b.integers({count, images[1], images[2], images[3]}, 0, 256, DType::u8));
@@ -92,14 +91,6 @@ void add_image_batch(std::vector<KernelCase>& cases, const std::string& preset, 
         a.batch = images[0], a.height = images[1], a.width = images[2], a.channels = images[3];
         a.flip = true;
         a.flips.key = {1, 2};
-        a.t = static_cast<const std::int64_t*>(b.integers({images[0]}, 0, timesteps, DType::i64));
-        a.alpha = static_cast<const float*>(b.input({timesteps}, DType::f32));
-        a.sigma = static_cast<const float*>(b.input({timesteps}, DType::f32));
-        a.timesteps = timesteps;
-        a.noise.key = {3, 4};
-        a.eps = static_cast<float*>(b.output(images, DType::f32));
-        a.x_t = b.output(images, dtype);
-        a.dtype = dtype;
         return a;
       },
       1);
@@ -194,13 +185,11 @@ void add_memory_cases(std::vector<KernelCase>& cases, const Selection& selection
   for (const DType dtype : {DType::bf16, DType::f32}) {
     add_elementwise(cases, dtype, selection.smoke ? Shape{2, 3, 3, 8} : Shape{128, 32, 32, 128});
   }
-  for (const DType dtype : {DType::bf16, DType::f32}) {
-    if (selection.smoke) {
-      add_image_batch(cases, "tiny", {2, 4, 4, 3}, dtype);
-    } else {
-      add_image_batch(cases, "cifar10", {128, 32, 32, 3}, dtype);
-      add_image_batch(cases, "mnist", {128, 28, 28, 1}, dtype);
-    }
+  if (selection.smoke) {
+    add_image_batch(cases, "tiny", {2, 4, 4, 3});
+  } else {
+    add_image_batch(cases, "cifar10", {128, 32, 32, 3});
+    add_image_batch(cases, "mnist", {128, 28, 28, 1});
   }
   add_rest(cases, selection.smoke ? 128 * 5 : 128 * 32 * 32 * 128);
 }

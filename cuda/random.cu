@@ -1,7 +1,6 @@
 // Random numbers: one thread to a Philox block, with the formulas of the CPU (random_values.h).
 // About 90 instructions to a normal number of f32 (counted in the PTX), 45 to a uniform one, and
-// 4 bytes written once: arithmetic is the limit, so what a batch needs is drawn where it is used
-// (image_batch.cu), and the rest here.
+// 4 bytes written once: arithmetic is the limit.
 #include <string>
 
 #include "cuda/index.h"

@@ -45,9 +45,11 @@ void expect_device(const char* op, const Tensor& images, std::initializer_list<N
   }
 }
 
-// x0 and all about it; the rest is no noise.
-kernel::ImageBatch::Args clean_batch(const char* op, const Dataset& dataset, const Tensor& indices,
-                                     Rng* flip, Tensor& x0) {
+}  // namespace
+
+Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip) {
+  constexpr const char* op = "gather_batch";
+  const profile::Scope scope("batch");
   const Tensor& images = dataset.images;
   expect_rank(op, "images", images, 4);
   expect_dtype(op, "images", images, DType::u8);
@@ -56,7 +58,7 @@ kernel::ImageBatch::Args clean_batch(const char* op, const Dataset& dataset, con
   if (flip != nullptr) expect_device(op, images, {{"flip's step", flip->bound_step()}});
   const std::int64_t batch = indices.size(0);
   expect_integers(op, "indices", indices, batch, images.size(0));
-  x0 = Tensor::empty(images.shape().with(0, batch), DType::f32, images.device());
+  Tensor x0 = Tensor::empty(images.shape().with(0, batch), DType::f32, images.device());
   kernel::ImageBatch::Args args{};
   args.images = images.data<std::uint8_t>();
   args.indices = indices.data<std::int64_t>();
@@ -68,10 +70,9 @@ kernel::ImageBatch::Args clean_batch(const char* op, const Dataset& dataset, con
   args.channels = images.size(3);
   args.flip = flip != nullptr;
   if (flip != nullptr) args.flips = next_stream(*flip);
-  return args;
+  launch<kernel::ImageBatch>(x0.device(), args);
+  return x0;
 }
-
-}  // namespace
 
 BatchSampler::BatchSampler(std::int64_t n, std::int64_t batch, std::uint64_t seed)
     : n_(n), batch_(batch), seed_(seed) {
@@ -111,44 +112,6 @@ std::vector<std::int64_t> BatchSampler::indices_at(std::int64_t step) const {
 Tensor gather_batch(const Dataset& dataset, const std::vector<std::int64_t>& indices, Rng* flip) {
   const auto batch = static_cast<std::int64_t>(indices.size());
   return gather_batch(dataset, Tensor::from(indices, {batch}).to(dataset.images.device()), flip);
-}
-
-Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip) {
-  Tensor x0;
-  const auto args = clean_batch("gather_batch", dataset, indices, flip, x0);
-  launch<kernel::ImageBatch>(x0.device(), args);
-  return x0;
-}
-
-NoisyBatch gather_noisy_batch(const Dataset& dataset, const Tensor& indices, Rng* flip,
-                              const NoiseLevels& levels, Rng& noise, DType dtype) {
-  constexpr const char* op = "gather_noisy_batch";
-  const profile::Scope scope("batch");
-  NoisyBatch batch;
-  auto args = clean_batch(op, dataset, indices, flip, batch.x0);
-  expect_rank(op, "alpha", levels.alpha, 1);
-  expect_shape(op, "sigma", levels.sigma, levels.alpha.shape());
-  expect_integers(op, "t", levels.t, args.batch, levels.alpha.size(0));
-  expect_device(op, dataset.images,
-                {{"t", levels.t},
-                 {"alpha", levels.alpha},
-                 {"sigma", levels.sigma},
-                 {"noise's step", noise.bound_step()}});
-  if (dtype != DType::f32 && dtype != DType::bf16) {
-    fail<DTypeError>("{}: x_t is f32 or bf16; got {}", op, name_of(dtype));
-  }
-  batch.eps = Tensor::empty(batch.x0.shape(), DType::f32, batch.x0.device());
-  batch.x_t = Tensor::empty(batch.x0.shape(), dtype, batch.x0.device());
-  args.t = levels.t.data<std::int64_t>();
-  args.alpha = levels.alpha.data<float>();
-  args.sigma = levels.sigma.data<float>();
-  args.timesteps = levels.alpha.size(0);
-  args.noise = next_stream(noise);
-  args.eps = batch.eps.mutable_data<float>();
-  args.x_t = batch.x_t.mutable_raw();
-  args.dtype = dtype;
-  launch<kernel::ImageBatch>(batch.x0.device(), args);
-  return batch;
 }
 
 Tensor gather_labels(const Dataset& dataset, const std::vector<std::int64_t>& indices) {

@@ -10,13 +10,11 @@
 // Nothing is remembered between steps: a resumed run asks for its step and sees what it would have
 // seen.
 //
-// With the data set on a device a batch is one kernel there, and adding the noise can be part of it:
+// With the data set on a device a batch is one kernel there:
 //
 //   const Dataset train = load_cifar10(folder).to(Device::cuda());      // bytes: 154 MB
-//   const auto levels = process.noise_levels(DType::f32, device);
 //   Tensor indices = Tensor::empty({64}, DType::i64, device);           // filled for every step
-//   auto [x0, eps, x_t] =
-//       gather_noisy_batch(train, indices, &flips, {t, levels.alpha, levels.sigma}, noise);
+//   const Tensor x0 = gather_batch(train, indices, &flips);
 #pragma once
 
 #include <cstdint>
@@ -75,23 +73,6 @@ inline Tensor gather_batch(const Dataset& dataset, std::initializer_list<std::in
 /// The same from indices in a tensor, i64 [B] on the device of the images. May stand in a recorded
 /// graph (tensor/graph.h), where indices cannot be looked at: one outside gives an image of NaN.
 Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip = nullptr);
-
-/// How strong the noise of each image is: x_t = alpha[t] x0 + sigma[t] eps.
-struct NoiseLevels {
-  Tensor t;      ///< i64 [B] in [0, T)
-  Tensor alpha;  ///< f32 [T]
-  Tensor sigma;  ///< f32 [T]
-};
-struct NoisyBatch {
-  Tensor x0, eps;  ///< f32 [B, H, W, C]
-  Tensor x_t;      ///< the same in the dtype asked for
-};
-/// gather_batch, eps = randn(noise, x0.shape()) and x_t in one pass; all tensors are on the device
-/// of the images. Gives the bits of these ops one by one, on every device. `dtype` is f32, or bf16
-/// for a network that computes in it: x_t is then rounded once. In a recorded graph a t outside
-/// [0, T) gives NaN. Throws ValueError, ShapeError, DTypeError, DeviceError.
-NoisyBatch gather_noisy_batch(const Dataset& dataset, const Tensor& indices, Rng* flip,
-                              const NoiseLevels& levels, Rng& noise, DType dtype = DType::f32);
 
 /// The labels at `indices`: i64 [B] on the CPU. Throws ValueError without labels or outside the set.
 Tensor gather_labels(const Dataset& dataset, const std::vector<std::int64_t>& indices);

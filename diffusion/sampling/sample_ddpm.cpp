@@ -18,12 +18,12 @@ Tensor sample_ddpm(const Denoiser& model, const Tensor& x_T, std::span<const Lev
         levels.size() - 1, given, name_of(options.variance));
   }
   const Tensor weight_x0 =
-      loop.number([](const Step& s) { return posterior_step(s.from, s.to).weight_x0; });
+      loop.number([](const SamplingStep& s) { return posterior_step(s.from, s.to).weight_x0; });
   const Tensor weight_x =
-      loop.number([](const Step& s) { return posterior_step(s.from, s.to).weight_x_t; });
+      loop.number([](const SamplingStep& s) { return posterior_step(s.from, s.to).weight_x_t; });
 
   const bool learned = options.variance == ReverseVariance::learned;
-  const Tensor sigma = loop.number([&](const Step& s) {
+  const Tensor sigma = loop.number([&](const SamplingStep& s) {
     if (s.to.is_clean()) return 0.0;  // Algorithm 2: z = 0 at the end
     if (learned) return 1.0;          // times what the network says
     const double eps2 =
@@ -31,11 +31,11 @@ Tensor sample_ddpm(const Denoiser& model, const Tensor& x_T, std::span<const Lev
     return std::sqrt(reverse_variance(s.from, s.to, options.variance, eps2));
   });
   const Tensor log_beta =
-      loop.number([](const Step& s) { return std::log(transition(s.to, s.from).variance); });
-  const Tensor log_beta_tilde = loop.number([](const Step& s) {  // at the end sigma is 0
+      loop.number([](const SamplingStep& s) { return std::log(transition(s.to, s.from).variance); });
+  const Tensor log_beta_tilde = loop.number([](const SamplingStep& s) {  // at the end sigma is 0
     return s.to.is_clean() ? 0.0 : std::log(posterior_step(s.from, s.to).variance);
   });
-  const Levels from = loop.level([](const Step& s) { return s.from; });
+  const Levels from = loop.level([](const SamplingStep& s) { return s.from; });
 
   return loop.run([&](const Tensor& x) {
     const Denoised d = loop.denoise(x);

@@ -22,7 +22,7 @@ Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Lev
   // The paper's t hat: more noise than where the step starts, where there is churn.
   const double gamma = std::min(options.churn / static_cast<double>(levels.size() - 1),
                                 std::numbers::sqrt2 - 1.0);
-  const auto raised = [&](const Step& s) {
+  const auto raised = [&](const SamplingStep& s) {
     const double sigma_bar = s.from.noise_to_signal();
     if (gamma == 0.0 || sigma_bar < options.churn_min || sigma_bar > options.churn_max) {
       return s.from;
@@ -32,18 +32,18 @@ Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Lev
   };
   const Levels at_raised = loop.level(raised);
   const Tensor keep =
-      loop.number([&](const Step& s) { return transition(s.from, raised(s)).scale; });
-  const Tensor added = loop.number([&](const Step& s) {
+      loop.number([&](const SamplingStep& s) { return transition(s.from, raised(s)).scale; });
+  const Tensor added = loop.number([&](const SamplingStep& s) {
     return options.churn_noise * std::sqrt(transition(s.from, raised(s)).variance);
   });
   const auto churned = [&](const Tensor& x) {
     return options.churn > 0.0 ? keep * x + added * loop.noise() : x;
   };
 
-  const Levels to = loop.level([](const Step& s) { return s.to.is_clean() ? s.from : s.to; });
-  const Tensor alpha = loop.number([](const Step& s) { return s.to.alpha; });
-  const Tensor sigma_bar = loop.number([](const Step& s) { return s.to.noise_to_signal(); });
-  const Tensor half_step = loop.number([&](const Step& s) {
+  const Levels to = loop.level([](const SamplingStep& s) { return s.to.is_clean() ? s.from : s.to; });
+  const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
+  const Tensor sigma_bar = loop.number([](const SamplingStep& s) { return s.to.noise_to_signal(); });
+  const Tensor half_step = loop.number([&](const SamplingStep& s) {
     const double step = s.to.noise_to_signal() - raised(s).noise_to_signal();
     return std::isfinite(step) ? 0.5 * s.to.alpha * step : 0.0;
   });

@@ -15,12 +15,12 @@ namespace {
 //   x_s = keep x_t + weight (x_0 + slope (x_0 - x_0 of the step before))       (Algorithm 2)
 struct TwoStep {
   explicit TwoStep(SamplingLoop& loop)
-      : keep(loop.number([](const Step& s) { return s.to.sigma / s.from.sigma; })),
-        weight(loop.number([](const Step& s) {
+      : keep(loop.number([](const SamplingStep& s) { return s.to.sigma / s.from.sigma; })),
+        weight(loop.number([](const SamplingStep& s) {
           const double h = s.to.lambda() - s.from.lambda();
           return -s.to.alpha * std::expm1(-h);
         })),
-        slope(loop.number([](const Step& s) {                      // 1 / (2 r)
+        slope(loop.number([](const SamplingStep& s) {                      // 1 / (2 r)
           if (s.before.empty() || s.to.is_clean()) return 0.0;  // of first order, and to the estimate
           const double h = s.to.lambda() - s.from.lambda();
           return 0.5 * h / (s.from.lambda() - s.before.back().lambda());
@@ -40,7 +40,7 @@ struct Correction {
   double newest = 0.0, oldest = 0.0;
 };
 
-Correction correction(const Step& s) {
+Correction correction(const SamplingStep& s) {
   const std::size_t n = s.before.size();
   if (n == 0) return {};
   const double alpha = s.from.alpha, lambda = s.before[n - 1].lambda();
@@ -72,8 +72,8 @@ Tensor sample_unipc(const Denoiser& model, const Tensor& x_T, std::span<const Le
                     const SamplingOptions& options) {
   SamplingLoop loop("sample_unipc", model, x_T, levels, Rng(0), options);
   const TwoStep two_step(loop);
-  const Tensor newest = loop.number([](const Step& s) { return correction(s).newest; });
-  const Tensor oldest = loop.number([](const Step& s) { return correction(s).oldest; });
+  const Tensor newest = loop.number([](const SamplingStep& s) { return correction(s).newest; });
+  const Tensor oldest = loop.number([](const SamplingStep& s) { return correction(s).oldest; });
   Tensor before = Tensor::zeros(x_T.shape(), x_T.dtype(), x_T.device());
   Tensor two_before = before.clone();
   return loop.run([&](const Tensor& x) {

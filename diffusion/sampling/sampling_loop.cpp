@@ -45,22 +45,22 @@ SamplingLoop::SamplingLoop(const char* sampler, const Denoiser& model, const Ten
       at_timesteps_(are_timesteps(path_)) {
   expect_floating(sampler, "x_T", x_T);
   x_ = x_T.clone();
-  from_ = level([](const Step& s) { return s.from; });
+  from_ = level([](const SamplingStep& s) { return s.from; });
   noise_step_ = Tensor::zeros({1}, DType::i64, x_.device());
   rng_.bind(noise_step_);
 }
 
-Tensor SamplingLoop::number(std::function<double(const Step&)> f) {
+Tensor SamplingLoop::number(std::function<double(const SamplingStep&)> f) {
   filled_.emplace_back(Tensor::scalar(0.0, x_.dtype(), x_.device()), std::move(f));
   return filled_.back().first;
 }
 
-Levels SamplingLoop::level(const std::function<Level(const Step&)>& f) {
+Levels SamplingLoop::level(const std::function<Level(const SamplingStep&)>& f) {
   filled_.emplace_back(Tensor::zeros({x_.size(0)}, x_.dtype(), x_.device()),
-                       [f](const Step& s) { return f(s).time; });
+                       [f](const SamplingStep& s) { return f(s).time; });
   const Tensor time = filled_.back().first;
-  return {time, number([f](const Step& s) { return f(s).alpha; }),
-          number([f](const Step& s) { return f(s).sigma; })};
+  return {time, number([f](const SamplingStep& s) { return f(s).alpha; }),
+          number([f](const SamplingStep& s) { return f(s).sigma; })};
 }
 
 Denoised SamplingLoop::denoise(const Tensor& x, const Levels& levels) {
@@ -72,7 +72,7 @@ Denoised SamplingLoop::denoise(const Tensor& x, const Levels& levels) {
 Tensor SamplingLoop::noise() { return randn(rng_, x_.shape(), x_.dtype(), x_.device()); }
 
 // What a step reads lies on x's device and is filled before it, so that every step is the same.
-void SamplingLoop::prepare(const Step& step) {
+void SamplingLoop::prepare(const SamplingStep& step) {
   for (auto& [tensor, f] : filled_) tensor.fill(f(step));
   const auto steps = static_cast<double>(path_.size() - 1);
   noise_step_.fill(at_timesteps_ ? step.from.time + 1.0 : steps - static_cast<double>(step.index));
@@ -88,7 +88,7 @@ Tensor SamplingLoop::run(const Update& update, const Update& last) {
       x_.device(), [&] { take(update); }, options_.graph);
   const std::size_t steps = path_.size() - 1;
   for (std::size_t i = 0; i < steps; ++i) {
-    const Step step{path_[i], path_[i + 1], std::span(path_).first(i), static_cast<std::int64_t>(i)};
+    const SamplingStep step{path_[i], path_[i + 1], std::span(path_).first(i), static_cast<std::int64_t>(i)};
     prepare(step);
     if (last && i + 1 == steps) {
       take(last);

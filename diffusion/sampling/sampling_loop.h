@@ -3,8 +3,8 @@
 //
 //   Tensor my_ddim(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels, Rng rng) {
 //     SamplingLoop loop("my_ddim", model, x_T, levels, rng);
-//     const Tensor alpha = loop.number([](const Step& s) { return s.to.alpha; });
-//     const Tensor sigma = loop.number([](const Step& s) { return s.to.sigma; });
+//     const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
+//     const Tensor sigma = loop.number([](const SamplingStep& s) { return s.to.sigma; });
 //     return loop.run([&](const Tensor& x) {
 //       const Denoised d = loop.denoise(x);
 //       return alpha * d.x0 + sigma * d.eps;
@@ -48,7 +48,7 @@ struct SamplingOptions {
 };
 
 /// One step of a walk.
-struct Step {
+struct SamplingStep {
   Level from, to;
   std::span<const Level> before;  ///< where the steps before it started, the latest last
   std::int64_t index;             ///< 0 .. steps - 1
@@ -63,9 +63,9 @@ class SamplingLoop {
                std::span<const Level> levels, Rng rng, SamplingOptions options = {});
 
   /// f of each step: a scalar in x's dtype, rounded from double precision.
-  Tensor number(std::function<double(const Step&)> f);
+  Tensor number(std::function<double(const SamplingStep&)> f);
   /// The level f of each step, for every sample.
-  Levels level(const std::function<Level(const Step&)>& f);
+  Levels level(const std::function<Level(const SamplingStep&)>& f);
 
   // For use inside a step:
 
@@ -86,7 +86,7 @@ class SamplingLoop {
   Tensor run(const Update& update, const Update& last = {});
 
  private:
-  void prepare(const Step& step);
+  void prepare(const SamplingStep& step);
 
   const Denoiser& model_;
   const std::vector<Level> path_;
@@ -98,7 +98,7 @@ class SamplingLoop {
   Tensor x_, x0_, next_;
   Levels from_;
   Tensor noise_step_;
-  std::vector<std::pair<Tensor, std::function<double(const Step&)>>> filled_;
+  std::vector<std::pair<Tensor, std::function<double(const SamplingStep&)>>> filled_;
 };
 
 }  // namespace ito

@@ -24,13 +24,15 @@ const std::array<float, 256>& byte_values() {
   return table;
 }
 
-// The numbers of block `block` of sample i.
-void draw(const RandomStream& r, std::int64_t i, std::int64_t block, bool normal, float out[4]) {
+// The first uniform number of sample i.
+float draw(const RandomStream& r, std::int64_t i) {
   const std::uint64_t step =
       r.step_source == nullptr ? r.step : static_cast<std::uint64_t>(*r.step_source);
-  random_values(random_block(r.key, step, r.draw, r.first_sample + static_cast<std::uint64_t>(i),
-                             static_cast<std::uint64_t>(block)),
-                normal, out);
+  float u[4];
+  random_values(
+      random_block(r.key, step, r.draw, r.first_sample + static_cast<std::uint64_t>(i), 0),
+      /*normal=*/false, u);
+  return u[0];
 }
 
 void copy_image(const ImageBatch::Args& a, const std::uint8_t* from, float* to, bool mirrored) {
@@ -48,24 +50,6 @@ void copy_image(const ImageBatch::Args& a, const std::uint8_t* from, float* to, 
   }
 }
 
-template <class T>
-void add_noise(const ImageBatch::Args& a, std::int64_t i, std::int64_t pixels) {
-  const bool known = a.t[i] >= 0 && a.t[i] < a.timesteps;
-  const float alpha = known ? a.alpha[a.t[i]] : nan, sigma = known ? a.sigma[a.t[i]] : nan;
-  const float* x0 = a.x0 + i * pixels;
-  float* eps = a.eps + i * pixels;
-  T* x_t = static_cast<T*>(a.x_t) + i * pixels;
-  for (std::int64_t e = 0; e < pixels; e += 4) {
-    float noise[4];
-    draw(a.noise, i, e / 4, /*normal=*/true, noise);
-    for (std::int64_t k = 0; k < 4 && e + k < pixels; ++k) {
-      eps[e + k] = noise[k];
-      x_t[e + k] =
-          static_cast<T>(rounded_product(alpha, x0[e + k]) + rounded_product(sigma, noise[k]));
-    }
-  }
-}
-
 }  // namespace
 
 void ImageBatch::cpu(const Args& a) {
@@ -76,15 +60,7 @@ void ImageBatch::cpu(const Args& a) {
       if (a.indices[i] < 0 || a.indices[i] >= a.count) {
         std::fill_n(x0, pixels, nan);
       } else {
-        float u[4] = {1.0f};
-        if (a.flip) draw(a.flips, i, 0, /*normal=*/false, u);
-        copy_image(a, a.images + a.indices[i] * pixels, x0, u[0] < 0.5f);
-      }
-      if (a.t == nullptr) continue;
-      if (a.dtype == DType::bf16) {
-        add_noise<bf16>(a, i, pixels);
-      } else {
-        add_noise<float>(a, i, pixels);
+        copy_image(a, a.images + a.indices[i] * pixels, x0, a.flip && draw(a.flips, i) < 0.5f);
       }
     }
   });

@@ -34,20 +34,8 @@ bool all_nan(const Tensor& x) {
   return true;
 }
 
-// A falling signal and a rising noise over 7 timesteps.
-Levelss levels(const std::vector<std::int64_t>& t, Device device) {
-  std::vector<float> alpha, sigma;
-  for (int i = 0; i < 7; ++i) {
-    alpha.push_back(std::cos(0.2f * static_cast<float>(i)));
-    sigma.push_back(std::sin(0.2f * static_cast<float>(i)));
-  }
-  return {integers(t, device), Tensor::from(alpha, {7}).to(device),
-          Tensor::from(sigma, {7}).to(device)};
-}
-
 // The definition, op by op on the CPU.
-NoisyBatch op_by_op(const Dataset& set, const std::vector<std::int64_t>& indices, Rng* flip,
-                    const std::vector<std::int64_t>& t, Rng& noise, DType dtype) {
+Tensor op_by_op(const Dataset& set, const std::vector<std::int64_t>& indices, Rng* flip) {
   const std::int64_t height = set.images.size(1), width = set.images.size(2),
                      channels = set.images.size(3);
   const auto batch = static_cast<std::int64_t>(indices.size());
@@ -67,18 +55,7 @@ NoisyBatch op_by_op(const Dataset& set, const std::vector<std::int64_t>& indices
       }
     }
   }
-  NoisyBatch wanted;
-  wanted.x0 = Tensor::from(x0, {batch, height, width, channels});
-  wanted.eps = randn(noise, wanted.x0.shape());
-  const Levelss table = levels(t, Device::cpu());
-  std::vector<float> alpha, sigma;
-  for (const std::int64_t step : t) {
-    alpha.push_back(table.alpha.data<float>()[step]);
-    sigma.push_back(table.sigma.data<float>()[step]);
-  }
-  const Tensor a = Tensor::from(alpha, {batch, 1, 1, 1}), s = Tensor::from(sigma, {batch, 1, 1, 1});
-  wanted.x_t = convert(a * wanted.x0 + s * wanted.eps, dtype);
-  return wanted;
+  return Tensor::from(x0, {batch, height, width, channels});
 }
 
 }  // namespace
@@ -95,117 +72,79 @@ TEST_CASE("gather_batch: every byte becomes the f32 nearest to x / 127.5 - 1, on
   }
 }
 
-TEST_CASE("gather_noisy_batch: the bits of the ops one by one, for any size, flip, dtype, device") {
-  const std::vector<std::int64_t> indices = {4, 0, 4, 2, 1, 3}, t = {0, 6, 3, 3, 1, 5};
+TEST_CASE("gather_batch: the bits of its definition, for any size, flip and device") {
+  const std::vector<std::int64_t> indices = {4, 0, 4, 2, 1, 3};
   for (const Device device : testing::devices()) {
-    // Sizes that are and are not a multiple of a Philox block, odd and even widths.
+    // Sizes that are and are not a multiple of four elements, odd and even widths.
     for (const Shape& shape : {Shape{5, 2, 4, 3}, Shape{5, 3, 3, 1}, Shape{5, 1, 1, 1},
                                Shape{5, 3, 7, 2}, Shape{5, 9, 8, 1}}) {
       for (const bool flip : {false, true}) {
-        for (const DType dtype : {DType::f32, DType::bf16}) {
-          CAPTURE(shape.str());
-          Rng flips(5, Purpose::augment), noise(5, Purpose::noise);
-          flips.seek(3, 11);
-          noise.seek(3, 11);
-          Rng flips_again = flips, noise_again = noise;
-          const NoisyBatch wanted =
-              op_by_op(numbered(shape), indices, flip ? &flips : nullptr, t, noise, dtype);
-          const NoisyBatch got = gather_noisy_batch(
-              numbered(shape, device), integers(indices, device), flip ? &flips_again : nullptr,
-              levels(t, device), noise_again, dtype);
-          CHECK(got.x_t.device() == device);
-          CHECK(same_bits(got.x0, wanted.x0));
-          CHECK(same_bits(got.eps, wanted.eps));
-          CHECK(same_bits(got.x_t, wanted.x_t));
-          // Both took one draw of each generator.
-          CHECK(flips_again.next_draw() == flips.next_draw());
-          CHECK(noise_again.next_draw() == noise.next_draw());
-        }
+        CAPTURE(shape.str());
+        Rng flips(5, Purpose::augment);
+        flips.seek(3, 11);
+        Rng flips_again = flips;
+        const Tensor wanted = op_by_op(numbered(shape), indices, flip ? &flips : nullptr);
+        const Tensor got = gather_batch(numbered(shape, device), integers(indices, device),
+                                        flip ? &flips_again : nullptr);
+        CHECK(got.device() == device);
+        CHECK(same_bits(got, wanted));
+        CHECK(flips_again.next_draw() == flips.next_draw());
       }
     }
   }
 }
 
-TEST_CASE(
-    "gather_noisy_batch: a recorded graph follows indices, timesteps and the step in memory") {
+TEST_CASE("gather_batch: a recorded graph follows indices and the step in memory") {
   const std::vector<std::vector<std::int64_t>> indices = {{0, 1}, {2, 2}, {1, 0}, {4, 3}};
-  const std::vector<std::vector<std::int64_t>> t = {{6, 0}, {1, 2}, {3, 3}, {4, 5}};
   const Shape shape{5, 3, 3, 2};
   for (const Device device : testing::devices()) {
     const Dataset set = numbered(shape, device);
     Tensor step = Tensor::zeros({1}, DType::i64, device);
     Tensor chosen = integers({0, 0}, device);
-    Levelss noisy = levels({0, 0}, device);
-    Rng flips(9, Purpose::augment), noise(9, Purpose::noise);
+    Rng flips(9, Purpose::augment);
     flips.bind(step);
-    noise.bind(step);
-    NoisyBatch batch;
+    Tensor batch;
     Graph graph(device, [&] {
       flips.seek(0);
-      noise.seek(0);
-      batch = gather_noisy_batch(set, chosen, &flips, noisy, noise);
+      batch = gather_batch(set, chosen, &flips);
     });
     for (std::size_t i = 0; i < indices.size(); ++i) {
       step.fill(static_cast<double>(100 + i));
       chosen.assign(integers(indices[i], device));
-      noisy.t.assign(integers(t[i], device));
       graph.run();
-      Rng flips_now(9, Purpose::augment), noise_now(9, Purpose::noise);
+      Rng flips_now(9, Purpose::augment);
       flips_now.seek(100 + i);
-      noise_now.seek(100 + i);
-      const NoisyBatch wanted =
-          op_by_op(numbered(shape), indices[i], &flips_now, t[i], noise_now, DType::f32);
-      CHECK(same_bits(batch.x0, wanted.x0));
-      CHECK(same_bits(batch.eps, wanted.eps));
-      CHECK(same_bits(batch.x_t, wanted.x_t));
+      CHECK(same_bits(batch, op_by_op(numbered(shape), indices[i], &flips_now)));
     }
   }
 }
 
-TEST_CASE(
-    "gather_noisy_batch: what cannot be looked at while recording gives NaN, not a read outside") {
+TEST_CASE("gather_batch: an index that cannot be looked at while recording gives NaN") {
   if (!testing::device_answers()) return;
   const Device device = Device::cuda();
   const Dataset set = numbered({3, 2, 2, 1}, device);
   Tensor chosen = integers({0, 1, 2}, device);
-  const Levelss noisy = levels({0, 1, 2}, device);
-  Tensor t = noisy.t;
-  Rng noise(2, Purpose::noise);
-  NoisyBatch batch;
-  Graph graph(device, [&] {
-    noise.seek(0);
-    batch = gather_noisy_batch(set, chosen, nullptr, noisy, noise);
-  });
+  Tensor batch;
+  Graph graph(device, [&] { batch = gather_batch(set, chosen); });
   graph.run();
   graph.run();
   chosen.assign(integers({-1, 3, 1}, device));
-  t.assign(integers({0, 0, 7}, device));
   graph.run();
-  const Tensor x0 = batch.x0.to(Device::cpu()), x_t = batch.x_t.to(Device::cpu());
+  const Tensor x0 = batch.to(Device::cpu());
   CHECK(all_nan(slice(x0, 0, 0, 2)));
-  CHECK(all_nan(x_t));
   CHECK_FALSE(all_nan(slice(x0, 0, 2, 3)));
 }
 
-TEST_CASE("gather_noisy_batch: wrong indices, timesteps, shapes, dtypes and devices are refused") {
-  const Device cpu = Device::cpu();
+TEST_CASE("gather_batch: wrong indices, shapes, dtypes and devices are refused") {
   const Dataset set = numbered({3, 2, 2, 1});
-  Rng noise(2, Purpose::noise);
-  const auto call = [&](const Tensor& indices, const Levelss& noisy, DType dtype = DType::f32) {
-    gather_noisy_batch(set, indices, nullptr, noisy, noise, dtype);
-  };
-  const Tensor two = integers({0, 1}, cpu);
-  const Levelss good = levels({0, 1}, cpu);
-  CHECK_NOTHROW(call(two, good));
-  CHECK_REFUSED(call(integers({0, 3}, cpu), good), ValueError, "indices must be in [0, 3); got 3");
-  CHECK_REFUSED(call(two, levels({0, 7}, cpu)), ValueError, "t must be in [0, 7); got 7");
-  CHECK_REFUSED(call(two, levels({0}, cpu)), ShapeError, "t must be [2]");
-  CHECK_REFUSED(call(Tensor::zeros({2}), good), DTypeError, "indices");
-  CHECK_REFUSED(call(two, {good.t, good.alpha, Tensor::zeros({3})}), ShapeError, "sigma");
-  CHECK_REFUSED(call(two, good, DType::f64), DTypeError, "x_t is f32 or bf16; got f64");
+  const Tensor two = integers({0, 1}, Device::cpu());
+  CHECK_NOTHROW(gather_batch(set, two));
+  CHECK_REFUSED(gather_batch(set, integers({0, 3}, Device::cpu())), ValueError,
+                "indices must be in [0, 3); got 3");
+  CHECK_REFUSED(gather_batch(set, Tensor::zeros({2})), DTypeError, "indices");
   if (!testing::device_answers()) return;
-  CHECK_REFUSED(call(two.to(Device::cuda()), good), DeviceError, "one device");
-  CHECK_REFUSED(call(two, levels({0, 1}, Device::cuda())), DeviceError, "images and t");
-  noise.bind(Tensor::zeros({1}, DType::i64, Device::cuda()));
-  CHECK_REFUSED(call(two, good), DeviceError, "noise's step");
+  CHECK_REFUSED(gather_batch(set, two.to(Device::cuda())), DeviceError, "one device");
+  Rng flips(2, Purpose::augment);
+  flips.bind(Tensor::zeros({1}, DType::i64, Device::cuda()));
+  CHECK_REFUSED(gather_batch(set, two, &flips), DeviceError, "flip's step");
 }

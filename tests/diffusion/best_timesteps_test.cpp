@@ -77,17 +77,16 @@ TEST_CASE("best_timesteps: the cost is the bound's, and the best chain has less 
   const Denoiser model = oracle::exact_denoiser(process, data);
   Rng rng(1, Purpose::test);
   const Tensor x0 = data.draw(rng, 4000);
-  const std::vector<double> m = explained_noise(process, model, x0, rng);
+  const std::vector<double> m = explained_noise(model, x0, process.schedule.levels(), rng);
   const auto bound_of = [&](const std::vector<std::int64_t>& visited) {
-    const Respaced chain = respaced(process, model, visited);
     std::vector<double> of_chain;
     for (const std::int64_t t : visited) of_chain.push_back(m[static_cast<std::size_t>(t)]);
-    const VariationalBound bound(chain.process,
+    const VariationalBound bound(process.schedule.respaced(visited),
                                  {.variance = ReverseVariance::analytic,
                                   .decoder = Decoder::continuous,
                                   .mean_squared_eps = of_chain},
                                  DType::f64);
-    const BoundTable table = bound.evaluate(chain.model, x0, rng);
+    const BoundTable table = bound.evaluate(model, x0, rng);
     return table.total() - table.prior - table.nats[0];
   };
   const auto even = visited_timesteps(100, 8);

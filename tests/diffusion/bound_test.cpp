@@ -52,7 +52,7 @@ double kl_of_the_end(const NoiseSchedule& schedule, double s2) {
 double expected_bound(const Chain& process, const Denoiser& model, double s2,
                       BoundOptions options) {
   options.decoder = Decoder::continuous;
-  const VariationalBound bound(process, options, DType::f64);
+  const VariationalBound bound(process.schedule, options, DType::f64);
   const double s = std::sqrt(s2);
   const Tensor x0 = Tensor::from<double>({s, s, -s, -s}, {4, 1});
   const Tensor eps = Tensor::from<double>({1, -1, 1, -1}, {4, 1});
@@ -114,27 +114,29 @@ TEST_CASE("bound: a term is the divergence of the two reverse steps by its defin
   Rng rng(1, Purpose::test);
   const Tensor x0 = randn(rng, {6, 3}, DType::f64), eps = randn(rng, {6, 3}, DType::f64);
   const Tensor between = 0.8 * tanh(randn(rng, {6, 3}, DType::f64));
-  const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
+  const Denoiser model = process.denoiser([&](const Tensor& x_t, const Tensor& t) {
     return concat({bent_noise(x_t, t), between}, -1);
-  };
+  });
   const std::vector<double> m(20, 0.7);
   for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde,
                               ReverseVariance::learned, ReverseVariance::analytic}) {
-    const VariationalBound bound(process, {.variance = variance, .mean_squared_eps = m},
+    const VariationalBound bound(process.schedule, {.variance = variance, .mean_squared_eps = m},
                                  DType::f64);
     for (std::int64_t step = 1; step < 20; ++step) {
       const Tensor t = same_t(6, step), x_t = process.add_noise(x0, t, eps);
-      const Posterior q = process.posterior(x0, x_t, t);
+      const PosteriorStep step_back =
+          posterior_step(process.schedule.level(step), process.schedule.level(step - 1));
+      const Tensor q_mean = step_back.weight_x0 * x0 + step_back.weight_x_t * x_t;
       const ReverseStep p = bound.reverse_step(model, x_t, t);
-      const Tensor ratio = q.variance * exp(-p.log_variance);
+      const Tensor ratio = step_back.variance * exp(-p.log_variance);
       const Tensor kl =
-          0.5 * (square(q.mean - p.mean) * exp(-p.log_variance) + ratio - 1.0 - log(ratio));
+          0.5 * (square(q_mean - p.mean) * exp(-p.log_variance) + ratio - 1.0 - log(ratio));
       const BoundTerms terms = bound.terms(model, x0, t, eps);
       CHECK(max_difference(terms.nats, mean(kl, {1})) < 1e-12);
       // The same formula with the variances exchanged is not what the bound has.
       if (variance == ReverseVariance::beta_tilde) continue;  // they are equal
       const Tensor turned =
-          0.5 * (square(q.mean - p.mean) / q.variance + 1.0 / ratio - 1.0 + log(ratio));
+          0.5 * (square(q_mean - p.mean) / step_back.variance + 1.0 / ratio - 1.0 + log(ratio));
       CHECK(max_difference(terms.nats, mean(turned, {1})) > 1e-6);
     }
   }
@@ -144,23 +146,24 @@ TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q"
   const Chain process{NoiseSchedule::linear(4, 0.1, 0.4)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5, .3}, {.7, .1}}, {{.05, .1}, {.02, .3}}};
   const VariationalBound bound(
-      process, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
+      process.schedule, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
   const std::int64_t n = 100'000;
   Rng rng(2, Purpose::test);
   const Tensor x0 = data.draw(rng, n);
   Tensor x = x0, chain = Tensor::zeros({n}, DType::f64);
   for (std::int64_t i = 0; i < 4; ++i) {
     const Tensor t = same_t(n, i), before = x;
-    x = process.add_noise_step(before, t, randn(rng, x.shape(), DType::f64));
-    const Tensor log_beta = Tensor::scalar(std::log(process.schedule.beta(i)), DType::f64);
-    const Tensor q = log_normal(x, std::sqrt(process.(1.0 - schedule.beta(i))) * before, log_beta);
-    const ReverseStep p = bound.reverse_step(bent_noise, x, t);
+    const double beta = process.schedule.beta(i);
+    x = std::sqrt(1.0 - beta) * before + std::sqrt(beta) * randn(rng, x.shape(), DType::f64);
+    const Tensor log_beta = Tensor::scalar(std::log(beta), DType::f64);
+    const Tensor q = log_normal(x, std::sqrt(1.0 - beta) * before, log_beta);
+    const ReverseStep p = bound.reverse_step(process.denoiser(bent_noise), x, t);
     chain = chain + mean(q - log_normal(before, p.mean, p.log_variance), {1});
   }
   const Tensor zero = Tensor::scalar(0.0, DType::f64);
   chain = chain - mean(log_normal(x, zero, zero), {1});
 
-  const BoundTable table = bound.evaluate(bent_noise, x0, Rng(3, Purpose::test));
+  const BoundTable table = bound.evaluate(process.denoiser(bent_noise), x0, Rng(3, Purpose::test));
   const Tensor terms = Tensor::from(table.of_image, {n});
   const Tensor difference = chain - terms;  // for the same x_0, with other noise
   const double error = std::sqrt(mean(square(difference)).item() / static_cast<double>(n));
@@ -178,12 +181,13 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
   Rng rng(4, Purpose::test);
   const Tensor x0 = data.draw(rng, 4000);
   const Tensor one = Tensor::scalar(1.0, DType::f64), zero = Tensor::scalar(0.0, DType::f64);
-  const double truth = -mean(data.log_density(x0, {one, zero})).item();
+  const double truth = -mean(data.log_density(x0, {{}, one, zero})).item();
   const VariationalBound bound(
-      process, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
+      process.schedule, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
   const double gap = bound.evaluate(oracle::exact_denoiser(process, data), x0, rng).total() - truth;
-  const auto half_the_noise = [&](const Tensor& x_t, const Tensor& t) {
-    return 0.5 * oracle::exact_denoiser(process, data)(x_t, t);
+  const Denoiser half_the_noise = [&](const Tensor& x, const Levels& levels) {
+    const Tensor eps = 0.5 * oracle::exact_denoiser(process, data)(x, levels).eps;
+    return process.parametrization().denoised(eps, x, levels);
   };
   const double gap_of_bad = bound.evaluate(half_the_noise, x0, rng).total() - truth;
   MESSAGE("gap ", gap, " nats, of half the noise ", gap_of_bad);
@@ -194,16 +198,17 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
 
 TEST_CASE("bound: evaluate() is terms() at every t, whatever the batches") {
   const Chain process{NoiseSchedule::linear(8, 0.01, 0.6)};
-  const VariationalBound bound(process, {.limit_x0 = clip_x0});
+  const VariationalBound bound(process.schedule, {});
+  const Denoiser clipped = thresholded(process.denoiser(bent_noise), clip_x0);
   Rng data(5, Purpose::test);
   const Tensor x0 = tanh(randn(data, {5, 3}));
   const Rng rng(6, Purpose::noise);
-  const BoundTable table = bound.evaluate(bent_noise, x0, rng);
+  const BoundTable table = bound.evaluate(clipped, x0, rng);
   double total = mean(bound.prior(x0)).item();
   for (std::int64_t t = 0; t < 8; ++t) {
     Rng noise = rng;
     noise.seek(static_cast<std::uint64_t>(t) + 1);
-    const BoundTerms terms = bound.terms(bent_noise, x0, same_t(5, t), randn(noise, {5, 3}));
+    const BoundTerms terms = bound.terms(clipped, x0, same_t(5, t), randn(noise, {5, 3}));
     const auto i = static_cast<std::size_t>(t);
     CHECK(table.nats[i] == doctest::Approx(mean(terms.nats).item()).epsilon(1e-6));
     CHECK(table.x0_error[i] == doctest::Approx(mean(terms.x0_error).item()).epsilon(1e-6));
@@ -215,10 +220,10 @@ TEST_CASE("bound: evaluate() is terms() at every t, whatever the batches") {
   CHECK(table.rate(7) == table.prior);
   CHECK(table.rate(0) == doctest::Approx(total - table.nats[0]).epsilon(1e-6));
 
-  BoundTable cut = bound.evaluate(bent_noise, slice(x0, 0, 0, 2), rng);
+  BoundTable cut = bound.evaluate(clipped, slice(x0, 0, 0, 2), rng);
   Rng later = rng;
   later.seek(0, 2);
-  cut.add(bound.evaluate(bent_noise, slice(x0, 0, 2, 5), later));
+  cut.add(bound.evaluate(clipped, slice(x0, 0, 2, 5), later));
   CHECK(cut.of_image == table.of_image);
   CHECK(cut.total() == doctest::Approx(table.total()).epsilon(1e-12));
   CHECK(cut.nats[3] == doctest::Approx(table.nats[3]).epsilon(1e-12));
@@ -229,7 +234,7 @@ TEST_CASE("bound: an estimate from a few timesteps of each image has the mean of
   const Chain process{NoiseSchedule::linear(100, 0.002, 0.2)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5}, {.7}}, {{.05}, {.02}}};
   const Denoiser model = oracle::exact_denoiser(process, data);
-  const VariationalBound bound(process, {.decoder = Decoder::continuous}, DType::f64);
+  const VariationalBound bound(process.schedule, {.decoder = Decoder::continuous}, DType::f64);
   Rng rng(8, Purpose::test);
   const std::int64_t n = 4000;
   const Tensor x0 = data.draw(rng, n);
@@ -266,8 +271,8 @@ TEST_CASE("bound: f32 follows f64") {
   Rng rng(7, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {64, 5}, DType::f64));
   for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
-    const VariationalBound wide(process, {.variance = variance}, DType::f64);
-    const VariationalBound narrow(process, {.variance = variance});
+    const VariationalBound wide(process.schedule, {.variance = variance}, DType::f64);
+    const VariationalBound narrow(process.schedule, {.variance = variance});
     const Denoiser wide_model = test::exact_denoiser(process, 0.4);
     for (const std::int64_t step : {0, 1, 30, 500, 999}) {
       const Tensor eps = randn(rng, {64, 5}, DType::f64), t = same_t(64, step);
@@ -282,15 +287,15 @@ TEST_CASE("bound: f32 follows f64") {
 
 TEST_CASE("bound: what does not fit is refused") {
   const Chain process{NoiseSchedule::linear(10)};
-  CHECK_THROWS_AS(VariationalBound(process, {.variance = ReverseVariance::analytic}), ValueError);
-  const VariationalBound learned(process, {.variance = ReverseVariance::learned});
+  CHECK_THROWS_AS(VariationalBound(process.schedule, {.variance = ReverseVariance::analytic}), ValueError);
+  const VariationalBound learned(process.schedule, {.variance = ReverseVariance::learned});
   const Tensor x0 = Tensor::zeros({2, 3});
-  CHECK_THROWS_AS(learned.evaluate(bent_noise, x0, Rng(0)), ValueError);
-  const VariationalBound bound(process, {});
-  CHECK_THROWS_AS(bound.terms(bent_noise, x0, same_t(2, 10), x0), ValueError);
-  BoundTable ten = bound.evaluate(bent_noise, x0, Rng(0));
-  const VariationalBound shorter(Chain{NoiseSchedule::linear(9)}, {});
-  CHECK_THROWS_AS(ten.add(shorter.evaluate(bent_noise, x0, Rng(0))), ValueError);
+  CHECK_THROWS_AS(learned.evaluate(process.denoiser(bent_noise), x0, Rng(0)), ValueError);
+  const VariationalBound bound(process.schedule, {});
+  CHECK_THROWS_AS(bound.terms(process.denoiser(bent_noise), x0, same_t(2, 10), x0), ValueError);
+  BoundTable ten = bound.evaluate(process.denoiser(bent_noise), x0, Rng(0));
+  const VariationalBound shorter(NoiseSchedule::linear(9), {});
+  CHECK_THROWS_AS(ten.add(shorter.evaluate(process.denoiser(bent_noise), x0, Rng(0))), ValueError);
 }
 
 // ---- the decoder

@@ -37,13 +37,13 @@ TEST_CASE("unet: a class has its own output, and no label means the null class")
   const UNet unet = conditional_unet();
   Rng rng(4, Purpose::test);
   const Tensor x = randn(rng, {2, 6, 6, 2}), t = timesteps({3, 700});
-  const auto asked = [&](std::int64_t y) { return unet(x, t, nullptr, labels({y, y})); };
+  const auto asked = [&](std::int64_t y) { return unet(x, t, {labels({y, y})}); };
   for (std::int64_t y = 0; y < classes; ++y) {
     CHECK(max_difference(asked(y), asked(y + 1)) > 1e-3);  // the last: against the null class
   }
   CHECK(max_difference(unet(x, t), asked(classes)) == 0.0);
   // Each image has the class that stands beside it.
-  const Tensor both = unet(x, t, nullptr, labels({1, 2}));
+  const Tensor both = unet(x, t, {labels({1, 2})});
   CHECK(max_difference(slice(both, 0, 0, 1), slice(asked(1), 0, 0, 1)) < 1e-6);
   CHECK(max_difference(slice(both, 0, 1, 2), slice(asked(2), 0, 1, 2)) < 1e-6);
   CHECK(max_difference(slice(both, 0, 1, 2), slice(asked(1), 0, 1, 2)) > 1e-3);
@@ -57,22 +57,22 @@ TEST_CASE("unet: the class is added to what the timestep says") {
   Rng rng(4, Purpose::test);
   const Tensor x = randn(rng, {1, 6, 6, 2}, DType::f64), t = timesteps({70});
   const NoGrad no_grad;
-  const Tensor before = unet(x, t, nullptr, labels({1}));
-  const Tensor other = unet(x, t, nullptr, labels({2}));
+  const Tensor before = unet(x, t, {labels({1})});
+  const Tensor other = unet(x, t, {labels({2})});
   Tensor& table = unet.class_embedding->weight;
   Tensor& bias = unet.time_embedding.linear_2.bias;
   bias.assign(bias + reshape(slice(table, 0, 1, 2), bias.shape()));
   table.assign(
       concat({slice(table, 0, 0, 1), 0.0 * slice(table, 0, 1, 2), slice(table, 0, 2, 4)}, 0));
-  CHECK(max_difference(unet(x, t, nullptr, labels({1})), before) < 1e-12);
-  CHECK(max_difference(unet(x, t, nullptr, labels({2})), other) > 1e-3);
+  CHECK(max_difference(unet(x, t, {labels({1})}), before) < 1e-12);
+  CHECK(max_difference(unet(x, t, {labels({2})}), other) > 1e-3);
 }
 
 TEST_CASE("unet: only the rows of the classes in a batch receive a gradient") {
   UNet unet = conditional_unet();
   Rng rng(4, Purpose::test);
   backward(mean(
-      square(unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), nullptr, labels({2, 0})) - 1.0)));
+      square(unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), {labels({2, 0})}) - 1.0)));
   const Tensor of_rows = sum(abs(unet.class_embedding->weight.grad()), {1});
   const auto g = of_rows.to_vector<float>();
   CHECK(g[0] > 1e-6F);
@@ -93,11 +93,11 @@ TEST_CASE("unet: without classes nothing has changed, and labels are refused") {
   CHECK(nn::named_parameters(with)[6].first == "class_embedding.weight");
   Rng rng(4, Purpose::test);
   const Tensor x = randn(rng, {1, 6, 6, 2}), t = timesteps({3});
-  CHECK_THROWS_AS(without(x, t, nullptr, labels({0})), ValueError);
-  CHECK_THROWS_AS(with(x, t, nullptr, labels({0, 1})), ShapeError);
-  CHECK_THROWS_AS(with(x, t, nullptr, labels({4})), ValueError);
-  CHECK_THROWS_AS(with(x, t, nullptr, labels({-1})), ValueError);
-  CHECK_THROWS_AS(with(x, t, nullptr, Tensor::zeros({1})), DTypeError);
+  CHECK_THROWS_AS(without(x, t, {labels({0})}), ValueError);
+  CHECK_THROWS_AS(with(x, t, {labels({0, 1})}), ShapeError);
+  CHECK_THROWS_AS(with(x, t, {labels({4})}), ValueError);
+  CHECK_THROWS_AS(with(x, t, {labels({-1})}), ValueError);
+  CHECK_THROWS_AS(with(x, t, {Tensor::zeros({1})}), DTypeError);
 }
 
 TEST_CASE("drop_labels: forgets the given part of the labels, and keeps the others") {

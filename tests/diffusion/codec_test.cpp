@@ -2,6 +2,9 @@
 // as the network: every price has an answer from elsewhere.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include <cmath>
 #include <cstring>
 
@@ -45,15 +48,34 @@ GaussianMixture small_pictures(double variance) {
   return mixture;
 }
 
-// The exact network of the mixture for images f32 [N, 8, 8, 1], over some of the timesteps.
-Respaced exact_model(const GaussianMixture& data, std::int64_t steps) {
+struct Model {
+  NoiseSchedule schedule;
+  Denoiser denoiser;
+};
+
+// The exact denoiser of the mixture for images f32 [N, 8, 8, 1], over some of the timesteps.
+Model exact_model(const GaussianMixture& data, std::int64_t steps) {
   const Chain process{NoiseSchedule::cosine(), Prediction::x0};
   const Denoiser exact = oracle::exact_denoiser(process, data);
-  const Denoiser images = [exact](const Tensor& x, const Tensor& t) {
+  const Denoiser images = [exact](const Tensor& x, const Levels& levels) {
     const Tensor flat = convert(reshape(x, Shape{x.size(0), d}), DType::f64);
-    return reshape(convert(exact(flat, t), x.dtype()), x.shape());
+    const auto wide = [&](const Tensor& v) {
+      return reshape(convert(v, DType::f64), Shape{v.numel(), 1});
+    };
+    const Denoised all =
+        exact(flat, {convert(levels.time, DType::f64), wide(levels.alpha), wide(levels.sigma)});
+    const Tensor x0 = reshape(convert(all.x0, x.dtype()), x.shape());
+    return Denoised{x0, epsilon_from_x0(x0, x, levels), {}};
   };
-  return respaced(process, images, visited_timesteps(process.schedule, steps, Spacing::log_snr));
+  // Timesteps in about equal steps of log(sigma / alpha).
+  std::vector<std::int64_t> visited;
+  for (const Level& level : sampling_levels(process.schedule, steps, Spacing::log_snr)) {
+    if (level.is_clean()) break;
+    const auto t = static_cast<std::int64_t>(std::lround(level.time));
+    visited.push_back(visited.empty() ? t : std::min(t, visited.back() - 1));
+  }
+  std::reverse(visited.begin(), visited.end());
+  return {process.schedule.respaced(visited), images};
 }
 
 Tensor draw(const GaussianMixture& data, std::int64_t n, std::uint64_t seed = 1) {
@@ -70,24 +92,24 @@ struct Sent {
   std::vector<Progress> progress;
 };
 
-Sent send(const Respaced& model, const Tensor& images, const Settings& settings,
+Sent send(const Model& model, const Tensor& images, const Settings& settings,
           double block_bits = 7.0) {
   Sent sent;
-  sent.message = codec::send(model.process, model.model, images, settings,
+  sent.message = codec::send(model.schedule, model.denoiser, images, settings,
                              {.block_bits = block_bits,
                               .observer = [&](const Progress& p) { sent.progress.push_back(p); }});
   return sent;
 }
 
-Tensor receive(const Respaced& model, const Message& message) {
-  return codec::receive(model.process, model.model, message);
+Tensor receive(const Model& model, const Message& message) {
+  return codec::receive(model.schedule, model.denoiser, message);
 }
 
 }  // namespace
 
 TEST_CASE("codec: every byte comes back, for every variance, grouping and number of threads") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced model = exact_model(data, 10);
+  const Model model = exact_model(data, 10);
   const Tensor images = draw(data, 5);
   for (const auto variance :
        {ReverseVariance::beta, ReverseVariance::beta_tilde, ReverseVariance::analytic}) {
@@ -105,11 +127,12 @@ TEST_CASE("codec: every byte comes back, for every variance, grouping and number
 
 TEST_CASE("codec: a network that learns the variance sends with it") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced exact = exact_model(data, 10);
-  const Respaced learned{exact.process, [&](const Tensor& x, const Tensor& t) {
-                           const Tensor half = Tensor::full(x.shape(), 0.5);
-                           return concat({exact.model(x, t), half});
-                         }};
+  const Model exact = exact_model(data, 10);
+  const Model learned{exact.schedule, [&](const Tensor& x, const Levels& levels) {
+                        Denoised denoised = exact.denoiser(x, levels);
+                        denoised.variance = Tensor::full(x.shape(), 0.5);
+                        return denoised;
+                      }};
   const Tensor images = draw(data, 2);
   const Message message = send(learned, images, {.variance = ReverseVariance::learned}).message;
   CHECK(same(receive(learned, message), images));
@@ -117,7 +140,7 @@ TEST_CASE("codec: a network that learns the variance sends with it") {
 }
 
 TEST_CASE("codec: pictures that the model has never seen come back too") {
-  const Respaced model = exact_model(small_pictures(0.001), 6);
+  const Model model = exact_model(small_pictures(0.001), 6);
   Rng rng(1, Purpose::test);
   const Tensor noise = convert(randint(rng, 0, 256, {2, side, side, 1}), DType::u8);
   const Message message = send(model, noise, {}, 4.0).message;
@@ -126,14 +149,13 @@ TEST_CASE("codec: pictures that the model has never seen come back too") {
 
 TEST_CASE("codec: what is sent is the variational bound, and that is more than the entropy") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced model = exact_model(data, 12);
+  const Model model = exact_model(data, 12);
   constexpr std::int64_t n = 40;
   const Tensor images = draw(data, n);
   const Tensor x0 = data::from_bytes(images);
   const auto bound = [&](ReverseVariance variance) {
-    const VariationalBound b(
-        model.process, {.variance = variance, .decoder = Decoder::erf_bins, .limit_x0 = clip_x0});
-    return b.evaluate(model.model, x0, Rng(3, Purpose::noise));
+    const VariationalBound b(model.schedule, {.variance = variance, .decoder = Decoder::erf_bins});
+    return b.evaluate(thresholded(model.denoiser, clip_x0), x0, Rng(3, Purpose::noise));
   };
   const BoundTable table = bound(ReverseVariance::beta);
   const double vlb = table.bits_per_dimension() * d * n;
@@ -165,7 +187,7 @@ TEST_CASE("codec: what is sent is the variational bound, and that is more than t
 TEST_CASE("codec: more bits, less distortion, and never less than Shannon asks for") {
   const double s2 = 0.04;
   const GaussianMixture data = GaussianMixture::gaussian(0.0, s2, d);
-  const Respaced model = exact_model(data, 16);
+  const Model model = exact_model(data, 16);
   const Tensor images = draw(data, 16);
   const Sent sent = send(model, images, {.group = 16});
   const double elements = 16.0 * d;
@@ -191,7 +213,7 @@ TEST_CASE("codec: more bits, less distortion, and never less than Shannon asks f
 
 TEST_CASE("codec: without the last steps the result is the estimate of x_0 there") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced model = exact_model(data, 10);
+  const Model model = exact_model(data, 10);
   const Tensor images = draw(data, 4);
   double before = 1.0;
   for (const std::int64_t last : {9, 5, 0}) {
@@ -206,7 +228,7 @@ TEST_CASE("codec: without the last steps the result is the estimate of x_0 there
 }
 
 TEST_CASE("codec: settings and images that cannot be sent are refused") {
-  const Respaced model = exact_model(small_pictures(0.01), 4);
+  const Model model = exact_model(small_pictures(0.01), 4);
   const Tensor images = draw(small_pictures(0.01), 1);
   CHECK_THROWS_AS(send(model, images, {.group = 0}), ValueError);
   CHECK_THROWS_AS(send(model, images, {.last = 4}), ValueError);
@@ -218,13 +240,13 @@ TEST_CASE("codec: settings and images that cannot be sent are refused") {
 
 TEST_CASE("container: comes back whole, and any damage is noticed") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced model = exact_model(data, 6);
+  const Model model = exact_model(data, 6);
   const Tensor images = draw(data, 3);
   Container file;
   file.message = send(model, images, {.seed = 300, .group = 2}).message;
   file.steps = 6;
   file.fingerprint = 0x0123456789abcdef;
-  file.probe = codec::probe(model.process, model.model, {1, side, side, 1});
+  file.probe = codec::probe(model.schedule, model.denoiser, {1, side, side, 1});
   file.images_crc = codec::crc32_of(images);
   const auto bytes = file.bytes();
   CHECK(bytes.size() < file.message.bytes.size() + 45);
@@ -235,7 +257,7 @@ TEST_CASE("container: comes back whole, and any damage is noticed") {
   CHECK(read.message.settings.seed == 300);
   codec::expect_network(read, 0x0123456789abcdef, "file");
   CHECK_THROWS_AS(codec::expect_network(read, 0x0123456789abcdee, "file"), FormatError);
-  CHECK(same(codec::unpack(read, model.process, model.model, "file"), images));
+  CHECK(same(codec::unpack(read, model.schedule, model.denoiser, "file"), images));
 
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     REQUIRE_THROWS_AS(Container::parse(std::span(bytes).first(size), "file"), FormatError);
@@ -247,20 +269,22 @@ TEST_CASE("container: comes back whole, and any damage is noticed") {
   }
 
   // A network whose output differs in the last bits only is noticed before anything is decoded.
-  const Denoiser other = [&](const Tensor& x, const Tensor& t) {
-    return model.model(x, t) * (1.0 + 1e-6);
+  const Denoiser other = [&](const Tensor& x, const Levels& levels) {
+    Denoised denoised = model.denoiser(x, levels);
+    denoised.x0 = denoised.x0 * (1.0 + 1e-6);
+    return denoised;
   };
-  CHECK_THROWS_WITH_AS(codec::unpack(read, model.process, other, "file"),
+  CHECK_THROWS_WITH_AS(codec::unpack(read, model.schedule, other, "file"),
                        doctest::Contains("another build, machine or device"), FormatError);
   // Without that check its images would be wrong, which the last checksum would show.
   Container forged = read;
-  forged.probe = codec::probe(model.process, other, {1, side, side, 1});
-  CHECK_THROWS_AS(codec::unpack(forged, model.process, other, "file"), FormatError);
+  forged.probe = codec::probe(model.schedule, other, {1, side, side, 1});
+  CHECK_THROWS_AS(codec::unpack(forged, model.schedule, other, "file"), FormatError);
 }
 
 TEST_CASE("codec: a damaged message gives other images or an error, nothing worse") {
   const GaussianMixture data = small_pictures(0.01);
-  const Respaced model = exact_model(data, 4);
+  const Model model = exact_model(data, 4);
   const Tensor images = draw(data, 1);
   const Message message = send(model, images, {}, 5.0).message;
   int noticed = 0;

@@ -102,7 +102,7 @@ TEST_CASE("unet: gradients equal finite differences with AdaGN, classes, feature
   const Tensor weight = randn(rng, {2, 6, 6, 3}, DType::f64);
   std::vector<Tensor> inputs = nn::parameters(unet);
   inputs.push_back(x);
-  const auto loss = [&] { return sum(weight * unet(x, t, nullptr, y)); };
+  const auto loss = [&] { return sum(weight * unet(x, t, {y})); };
   for (const double error : gradient_errors(loss, inputs)) CHECK(error < 1e-6);
 }
 

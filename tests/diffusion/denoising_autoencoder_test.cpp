@@ -22,7 +22,7 @@ const GaussianMixture mixture{
 
 // Noise on top of data that keep their scale.
 Levels level(double sigma) {
-  return {Tensor::scalar(1.0, DType::f64), Tensor::scalar(sigma, DType::f64)};
+  return {{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(sigma, DType::f64)};
 }
 
 Tensor f32(const Tensor& x) { return convert(x, DType::f32); }

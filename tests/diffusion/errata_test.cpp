@@ -136,7 +136,7 @@ TEST_CASE("erratum 3: in Algorithm 1 the noise is in what the network sees") {
   const Levels level = process.levels(t, x0);
   const Tensor with_noise = level.alpha * x0 + level.sigma * eps;
   const Tensor without = level.alpha * x0 + level.sigma;  // as printed
-  const auto loss = [&](const Tensor& seen) { return mean(square(eps - model(seen, t))).item(); };
+  const auto loss = [&](const Tensor& seen) { return mean(square(eps - model(seen, level).eps)).item(); };
   CHECK(loss(with_noise) == doctest::Approx(0.275513233396806).epsilon(1e-12));
   CHECK(loss(without) > 1.0);  // worse than predicting 0: of this input eps is independent
 }
@@ -165,11 +165,12 @@ TEST_CASE("erratum 3: the sampler of the library takes the corrected steps") {
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_without_bar = 0.0;
   sample_ddpm(process.denoiser(test::exact_denoiser(process, s2)), x_T, process.walk(), noise, {.loop = {.observer = [&](const SampleStep& step) {
-                noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
+                const auto t = static_cast<std::int64_t>(step.from.time);
+                noise.seek(static_cast<std::uint64_t>(t) + 1);
                 const double x = step.x_t.item(), z = randn(noise, {1, 1}, DType::f64).item();
-                const double eps = exact_epsilon(step.from.time, x, s2), got = step.x_next.item();
-                const double right = algorithm_2(step.from.time, x, z, eps, true, false);
-                const double wrong = algorithm_2(step.from.time, x, z, eps, false, false);
+                const double eps = exact_epsilon(t, x, s2), got = step.x_next.item();
+                const double right = algorithm_2(t, x, z, eps, true, false);
+                const double wrong = algorithm_2(t, x, z, eps, false, false);
                 worst = std::max(worst, std::abs(got - right));
                 worst_without_bar = std::max(worst_without_bar, std::abs(got - wrong));
               }}});
@@ -290,7 +291,6 @@ TEST_CASE("erratum 7: fresh noise at every step loses half of the variance") {
 TEST_CASE("erratum 7: the corrected sampler is DDPM's, on the same levels of noise") {
   const VarianceExploding levels(100);
   const Chain process{NoiseSchedule::from_sigmas(levels.sigmas), Prediction::x0};
-  const NoiseSchedule& exploding = process.schedule;
   Rng noise(5, Purpose::sample);
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_printed = 0.0;
@@ -298,10 +298,11 @@ TEST_CASE("erratum 7: the corrected sampler is DDPM's, on the same levels of noi
                  noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
                  const double z = randn(noise, {1, 1}, DType::f64).item();
                  // x_t of the library is x / sqrt(1 + sigma^2).
-                 const double x = step.x_t.item() / exploding.level(step.from.time).alpha;
-                 const double to_library = exploding.level(step.from.time - 1).alpha;
-                 const double right = levels.ancestral(step.from.time, x, z) * to_library;
-                 const double wrong = levels.fresh_noise(step.from.time, x, z) * to_library;
+                 const auto t = static_cast<std::int64_t>(step.from.time);
+                 const double x = step.x_t.item() / step.from.alpha;
+                 const double to_library = step.to.alpha;
+                 const double right = levels.ancestral(t, x, z) * to_library;
+                 const double wrong = levels.fresh_noise(t, x, z) * to_library;
                  worst = std::max(worst, std::abs(step.x_next.item() - right));
                  worst_printed = std::max(worst_printed, std::abs(step.x_next.item() - wrong));
                }}});
@@ -331,7 +332,7 @@ TEST_CASE("erratum 8: the predicted noise is smaller than the noise") {
     deviation.push_back(std::sqrt(variance));
     wanted.push_back(1.0 - a * s2 / variance);
   }
-  const Tensor power = square(model(row(deviation), t));
+  const Tensor power = square(process.denoise(model, row(deviation), t).eps);
   CHECK(max_difference(power, row(wanted)) < 1e-12);
   CHECK(max(power).item() < 1.0);  // of unit variance, as printed, it is nowhere
   CHECK(max_difference(power, Tensor::full({T, 1}, 1.0, DType::f64)) > 0.99);
@@ -341,7 +342,7 @@ TEST_CASE("erratum 8: the predicted noise is smaller than the noise") {
 TEST_CASE("erratum 9: a network predicts the noise or a less noisy image, not both") {
   // The minimum of E|x_{t-1} - f(x_t)|^2 is the regression of x_{t-1} on x_t.
   const auto less_noisy = [](std::int64_t t, double x) {
-    const double before = test::marginal_variance(schedule.alpha_bar(t - 1), s2);
+    const double before = test::marginal_variance((t == 0 ? 1.0 : schedule.alpha_bar(t - 1)), s2);
     const double now = test::marginal_variance(schedule.alpha_bar(t), s2);
     return std::sqrt((1.0 - schedule.beta(t))) * before / now * x;
   };

@@ -40,7 +40,7 @@ struct VarianceTable {
 
 TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that of the bound") {
   const Chain process{NoiseSchedule::linear(50, 1e-3, 0.2), Prediction::v};
-  const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f64);
+  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned}, DType::f64);
   Rng rng(1, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {30, 4, 2}, DType::f64));
   const Tensor eps = randn(rng, {30, 4, 2}, DType::f64), t = randint(rng, 0, 50, {30});
@@ -49,8 +49,9 @@ TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that 
   const Tensor variance = parameter(0.5 * randn(rng, {30, 4, 2}, DType::f64));
   const Tensor output = concat({prediction, variance});
 
-  const Tensor held = variance_losses(bound, output, x_t, x0, t, eps);
-  const Tensor whole = bound_losses(bound, output, x_t, x0, t, eps);
+  const Denoised d = process.parametrization().denoised(output, x_t, process.levels(t, x_t));
+  const Tensor held = variance_losses(bound, d, x_t, x0, t, eps);
+  const Tensor whole = bound_losses(bound, d, x_t, x0, t, eps);
   CHECK(largest(1000.0 * held - whole) < 1e-12 * largest(whole));
   const auto of_held = grad(sum(held), {prediction, variance}, {.retain_graph = true});
   const auto of_whole = grad(sum(whole), {prediction, variance}, {.retain_graph = true});
@@ -68,14 +69,15 @@ TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that 
 
 TEST_CASE("variance_losses: it is the bound in bits") {
   const Chain process{NoiseSchedule::linear(8, 0.01, 0.4)};
-  const VariationalBound bound(process, {.variance = ReverseVariance::learned}, DType::f64);
+  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned}, DType::f64);
   Rng rng(2, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {8, 3}, DType::f64)), eps = randn(rng, {8, 3}, DType::f64);
   const Tensor t = Tensor::from<std::int64_t>({0, 1, 2, 3, 4, 5, 6, 7}, {8});
   const Tensor x_t = process.add_noise(x0, t, eps), output = randn(rng, {8, 6}, DType::f64);
-  const Tensor terms = bound.terms_of(output, x_t, x0, t, eps).nats;
+  const Denoised d = process.parametrization().denoised(output, x_t, process.levels(t, x_t));
+  const Tensor terms = bound.terms_of(d, x_t, x0, t, eps).nats;
   const double sum_of_terms = sum(terms).item() / std::numbers::ln2;
-  CHECK(mean(bound_losses(bound, output, x_t, x0, t, eps)).item() ==
+  CHECK(mean(bound_losses(bound, d, x_t, x0, t, eps)).item() ==
         doctest::Approx(sum_of_terms).epsilon(1e-12));
 }
 
@@ -95,9 +97,9 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
   }
   const Tensor x0 = Tensor::from(points, {4 * T, 1}), eps = Tensor::from(noises, {4 * T, 1});
   const Tensor t = Tensor::from(timesteps, {4 * T}), x_t = process.add_noise(x0, t, eps);
-  const Tensor prediction = test::exact_denoiser(process, s2)(x_t, t);
+  Denoised denoised = process.denoise(test::exact_denoiser(process, s2), x_t, t);
   const VariationalBound bound(
-      process, {.variance = ReverseVariance::learned, .decoder = Decoder::continuous}, DType::f64);
+      process.schedule, {.variance = ReverseVariance::learned, .decoder = Decoder::continuous}, DType::f64);
   const double least = 0.5 * std::log(2.0 * std::numbers::pi * s2) + 0.5;
   const double of_end = marginal_variance(process.schedule.alpha_bar(T - 1), s2);
   const double kl_of_end = 0.5 * (of_end - 1.0 - std::log(of_end));
@@ -110,8 +112,8 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
     return mean(losses).item() * std::numbers::ln2 + prior - least - kl_of_end;
   };
   const auto losses = [&] {
-    const Tensor variance = gather(convert(table.of_t, DType::f64), t);
-    return variance_losses(bound, concat({prediction, variance}), x_t, x0, t, eps) * 1000.0;
+    denoised.variance = gather(convert(table.of_t, DType::f64), t);
+    return variance_losses(bound, denoised, x_t, x0, t, eps) * 1000.0;
   };
   const double before = excess(losses());
   CHECK(before == doctest::Approx(0.5699259312878).epsilon(1e-9));
@@ -134,7 +136,7 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
     const double high = std::log(process.schedule.beta(at));
     const double got =
         low + 0.5 * (double{learned[static_cast<std::size_t>(at)]} + 1) * (high - low);
-    const double of_before = marginal_variance(process.schedule.alpha_bar(at - 1), s2);
+    const double of_before = marginal_variance(at == 0 ? 1.0 : process.schedule.alpha_bar(at - 1), s2);
     const double wanted = process.schedule.beta(at) * of_before / marginal_variance(alpha_bar, s2);
     CHECK(got == doctest::Approx(std::log(wanted)).epsilon(2e-4));
   }

@@ -28,8 +28,8 @@ const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb
 
 TEST_CASE("loss weight: the bound's weights have their published values") {
   const Chain process{linear_schedule};
-  const auto beta = loss_weights(process, LossWeight::vlb_beta);
-  const auto beta_tilde = loss_weights(process, LossWeight::vlb_beta_tilde);
+  const auto beta = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta);
+  const auto beta_tilde = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta_tilde);
   const auto near = [](double value) { return doctest::Approx(value).epsilon(3e-6); };
   CHECK(beta[1] == near(.272692));
   CHECK(beta_tilde[1] == near(.599672));
@@ -41,13 +41,6 @@ TEST_CASE("loss weight: the bound's weights have their published values") {
   CHECK(beta_tilde[100] == near(.0101784));
   CHECK(beta[999] == near(.0102045));
   CHECK(beta_tilde[999] == near(.0102045));
-  for (const std::int64_t t : {1, 7, 100, 999}) {
-    const auto i = static_cast<std::size_t>(t);
-    CHECK(beta[i] ==
-          doctest::Approx(process.bound_weight(t, ReverseVariance::beta)).epsilon(1e-12));
-    CHECK(beta_tilde[i] ==
-          doctest::Approx(process.bound_weight(t, ReverseVariance::beta_tilde)).epsilon(1e-12));
-  }
 }
 
 TEST_CASE("loss weight: the weighted error is the bound's term, whatever is predicted") {
@@ -63,16 +56,16 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
     const Denoiser model = test::exact_denoiser(process, 0.3);
     const Tensor losses = process.losses(model, x0, t, eps);
     const auto weighted = [&](LossWeight weight) {
-      return gather(loss_weights(process, weight, DType::f64, Device::cpu()), t) * losses;
+      return gather(loss_weights(process.schedule, process.parametrization(), weight, DType::f64, Device::cpu()), t) * losses;
     };
     for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
-      const VariationalBound bound(process, {.variance = variance}, DType::f64);
+      const VariationalBound bound(process.schedule, {.variance = variance}, DType::f64);
       const Tensor term = bound.terms(model, x0, t, eps).nats;
       // The divergence of the variances is the part that no network changes.
       std::vector<double> constant;
       for (const std::int64_t step : steps) {
         const double ratio = linear_schedule.beta_tilde(step) /
-                             reverse_variance(linear_schedule, step, step - 1, variance);
+                             reverse_variance(linear_schedule.level(step), linear_schedule.level(step - 1), variance);
         constant.push_back(0.5 * (ratio - 1.0 - std::log(ratio)));
       }
       const Tensor of_means = term - Tensor::from(constant, {n});
@@ -88,7 +81,7 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
 TEST_CASE("loss weight: all but simple weigh the same error of x0 for every prediction") {
   const std::size_t T = 1000;
   const auto of = [](Prediction p, LossWeight w) {
-    return loss_weights(Chain{linear_schedule, p}, w);
+    return loss_weights(linear_schedule, {.prediction = p}, w);
   };
   for (const LossWeight weight : all) {
     const auto eps = of(Prediction::epsilon, weight), x0 = of(Prediction::x0, weight);
@@ -105,26 +98,25 @@ TEST_CASE("loss weight: all but simple weigh the same error of x0 for every pred
 }
 
 TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
-  const Chain eps{linear_schedule}, x0{linear_schedule, Prediction::x0},
-      v{linear_schedule, Prediction::v};
+  const Parametrization eps, x0{Prediction::x0}, v{Prediction::v};
   for (const std::int64_t step : {0, 3, 150, 400, 999}) {
     const auto t = static_cast<std::size_t>(step);
     const double snr = linear_schedule.snr(step), clipped = std::min(snr, 5.0);
     CAPTURE(step);
-    CHECK(loss_weights(eps, LossWeight::snr)[t] == doctest::Approx(1.0).epsilon(1e-12));
-    CHECK(loss_weights(x0, LossWeight::snr)[t] == doctest::Approx(snr).epsilon(1e-12));
-    CHECK(loss_weights(eps, LossWeight::min_snr)[t] ==
+    CHECK(loss_weights(linear_schedule, eps, LossWeight::snr)[t] == doctest::Approx(1.0).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, x0, LossWeight::snr)[t] == doctest::Approx(snr).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, eps, LossWeight::min_snr)[t] ==
           doctest::Approx(clipped / snr).epsilon(1e-12));
-    CHECK(loss_weights(x0, LossWeight::min_snr)[t] == doctest::Approx(clipped).epsilon(1e-12));
-    CHECK(loss_weights(v, LossWeight::min_snr)[t] ==
+    CHECK(loss_weights(linear_schedule, x0, LossWeight::min_snr)[t] == doctest::Approx(clipped).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, v, LossWeight::min_snr)[t] ==
           doctest::Approx(clipped / (snr + 1)).epsilon(1e-12));
   }
   // The bound's weight with variance beta is the likelihood's over alpha: they meet as T grows.
   for (const std::int64_t T : {100, 1000, 10'000}) {
     const double scale = 1000.0 / static_cast<double>(T);
     const Chain process{NoiseSchedule::linear(T, 1e-4 * scale, 0.02 * scale)};
-    const auto likelihood = loss_weights(process, LossWeight::likelihood);
-    const auto vlb = loss_weights(process, LossWeight::vlb_beta);
+    const auto likelihood = loss_weights(process.schedule, process.parametrization(), LossWeight::likelihood);
+    const auto vlb = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta);
     double farthest = 0.0;
     for (std::size_t t = 0; t < vlb.size(); ++t) {
       farthest = std::max(farthest, vlb[t] / likelihood[t] - 1.0);
@@ -137,12 +129,12 @@ TEST_CASE("loss weight: a schedule that ends without signal needs another predic
   const NoiseSchedule blind = linear_schedule.with_zero_terminal_snr();
   for (const LossWeight weight : all) {
     for (const auto prediction : {Prediction::x0, Prediction::v}) {
-      for (const double w : loss_weights(Chain{blind, prediction}, weight)) {
+      for (const double w : loss_weights(blind, {.prediction = prediction}, weight)) {
         REQUIRE(std::isfinite(w));
       }
     }
     if (weight == LossWeight::simple) continue;
-    CHECK_THROWS_AS(loss_weights(Chain{blind}, weight), ValueError);
+    CHECK_THROWS_AS(loss_weights(blind, {}, weight), ValueError);
   }
 }
 

@@ -55,11 +55,11 @@ double error_on_gaussian(const Sampler& sampler, std::int64_t N) {
 // place of that in its middle.
 Tensor end_point_2m(const Denoiser& model, const Tensor& x_T, const Walk& walk) {
   SamplingLoop loop("end_point_2m", model, x_T, walk, Rng(1));
-  const Tensor keep = loop.number([](const Step& s) { return s.to.sigma / s.from.sigma; });
-  const Tensor weight = loop.number([](const Step& s) {
+  const Tensor keep = loop.number([](const SamplingStep& s) { return s.to.sigma / s.from.sigma; });
+  const Tensor weight = loop.number([](const SamplingStep& s) {
     return -s.to.alpha * std::expm1(s.from.lambda() - s.to.lambda());
   });
-  const Tensor slope = loop.number([](const Step& s) {
+  const Tensor slope = loop.number([](const SamplingStep& s) {
     if (s.before.empty() || s.to.is_clean()) return 0.0;
     return (s.to.lambda() - s.from.lambda()) /  // not half of it
            (s.from.lambda() - s.before.back().lambda());
@@ -75,10 +75,10 @@ Tensor end_point_2m(const Denoiser& model, const Tensor& x_T, const Walk& walk) 
 
 Tensor end_point_heun(const Denoiser& model, const Tensor& x_T, const Walk& walk) {
   SamplingLoop loop("end_point_heun", model, x_T, walk, Rng(1));
-  const Levels to = loop.level([](const Step& s) { return s.to; });
-  const Tensor alpha = loop.number([](const Step& s) { return s.to.alpha; });
-  const Tensor sigma = loop.number([](const Step& s) { return s.to.noise_to_signal(); });
-  const Tensor step = loop.number([](const Step& s) {
+  const Levels to = loop.level([](const SamplingStep& s) { return s.to; });
+  const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
+  const Tensor sigma = loop.number([](const SamplingStep& s) { return s.to.noise_to_signal(); });
+  const Tensor step = loop.number([](const SamplingStep& s) {
     return s.to.alpha * (s.to.noise_to_signal() - s.from.noise_to_signal());
   });
   return loop.run(

@@ -52,7 +52,6 @@ Trained train(const UNetConfig& config, const std::vector<std::int64_t>& images)
   set.images = data::to_bytes(
       2.0 * rand(pixels, {8, config.image_size, config.image_size, config.in_channels}) - 1.0);
   const Chain process{NoiseSchedule::linear()};
-  const Levels levels = process.noise_levels(DType::f32, Device::cpu());
   const auto batch = static_cast<std::int64_t>(images.size());
   Trained trained;
   for (std::uint64_t number = 0; number < 2; ++number) {
@@ -60,9 +59,11 @@ Trained train(const UNetConfig& config, const std::vector<std::int64_t>& images)
     Rng dropout(3, Purpose::dropout);
     dropout.seek(number);
     const Tensor t = randint(times, 0, 1000, {batch});
-    const auto [x0, eps, x_t] = data::gather_noisy_batch(
-        set, Tensor::from(images, {batch}), nullptr, {t, levels.alpha, levels.sigma}, noise);
-    trained.losses = process.losses_of(unet(x_t, t, &dropout), x0, t, eps);
+    const Tensor x0 = data::gather_batch(set, Tensor::from(images, {batch}), nullptr);
+    const Tensor eps = randn(noise, x0.shape(), DType::f32, x0.device());
+    const Levels levels = process.levels(t, x0);
+    const Tensor x_t = add_noise(x0, eps, levels);
+    trained.losses = process.losses_of(unet(x_t, levels.time, {}, &dropout), x0, t, eps);
     flat.zero_grad();
     backward(mean(trained.losses));
     adam.step_if_finite({.max_norm = 1.0, .average = &ema, .losses = detach(trained.losses)});

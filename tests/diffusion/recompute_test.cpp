@@ -32,7 +32,7 @@ Step step(UNet& unet, bool recompute, const Rng& dropout_rng = Rng(9, Purpose::d
   const Tensor wanted = randn(rng, {3, c.image_size, c.image_size, c.out_channels}, DType::f64);
   const Tensor labels = c.num_classes > 0 ? Tensor::from<std::int64_t>({0, 2, 1}, {3}) : Tensor();
   unet.recompute = recompute;
-  const Tensor loss = mean(square(unet(x, timesteps({3, 500, 999}), &dropout, labels) - wanted));
+  const Tensor loss = mean(square(unet(x, timesteps({3, 500, 999}), {labels}, &dropout) - wanted));
   auto gradients = grad(loss, nn::parameters(unet));
   return {loss.item(), dropout.next_draw(), std::move(gradients)};
 }

@@ -24,8 +24,16 @@ namespace {
 
 const std::vector<NoiseSchedule> schedules = {NoiseSchedule::linear(), NoiseSchedule::cosine()};
 
+Level level_of(const NoiseSchedule& schedule, std::int64_t t) {
+  return t == -1 ? Level::clean() : schedule.level(t);
+}
+
+double alpha_bar_of(const NoiseSchedule& schedule, std::int64_t t) {
+  return t == -1 ? 1.0 : schedule.alpha_bar(t);
+}
+
 double variance_of_x_t(const NoiseSchedule& schedule, std::int64_t t, double s2) {
-  return marginal_variance(schedule.alpha_bar(t), s2);
+  return marginal_variance(alpha_bar_of(schedule, t), s2);
 }
 
 // E[eps_hat^2] of the best network for N(0, s2).
@@ -36,7 +44,7 @@ double squared_eps(const NoiseSchedule& schedule, std::int64_t t, double s2) {
 // Var(x_s | x_t) for x_0 ~ N(0, s2), from the covariance: x_t is x_s shrunk, plus noise.
 double bayes_variance(const NoiseSchedule& schedule, std::int64_t t, std::int64_t s, double s2) {
   const double of_s = variance_of_x_t(schedule, s, s2);
-  const double covariance = std::sqrt(schedule.alpha_bar(t) / schedule.alpha_bar(s)) * of_s;
+  const double covariance = std::sqrt(schedule.alpha_bar(t) / alpha_bar_of(schedule, s)) * of_s;
   return of_s - covariance * covariance / variance_of_x_t(schedule, t, s2);
 }
 
@@ -57,21 +65,21 @@ TEST_CASE(
     "reverse variance: beta and beta_tilde are the schedule's, and those of the short chain") {
   for (const NoiseSchedule& schedule : schedules) {
     for (const std::int64_t t : {1, 2, 100, 999}) {
-      CHECK(reverse_variance(schedule, t, t - 1, ReverseVariance::beta) ==
+      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1), ReverseVariance::beta) ==
             doctest::Approx(schedule.beta(t)).epsilon(1e-12));
-      CHECK(reverse_variance(schedule, t, t - 1, ReverseVariance::beta_tilde) ==
+      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1), ReverseVariance::beta_tilde) ==
             doctest::Approx(schedule.beta_tilde(t)).epsilon(1e-12));
     }
     const NoiseSchedule chain = schedule.respaced({3, 40, 41, 600, 999});
     const std::vector<std::int64_t> visited = {3, 40, 41, 600, 999};
     for (std::size_t i = 1; i < visited.size(); ++i) {
       const auto step = static_cast<std::int64_t>(i);
-      CHECK(reverse_variance(schedule, visited[i], visited[i - 1], ReverseVariance::beta) ==
+      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]), ReverseVariance::beta) ==
             doctest::Approx(chain.beta(step)).epsilon(1e-12));
-      CHECK(reverse_variance(schedule, visited[i], visited[i - 1], ReverseVariance::beta_tilde) ==
+      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]), ReverseVariance::beta_tilde) ==
             doctest::Approx(chain.beta_tilde(step)).epsilon(1e-12));
     }
-    CHECK(reverse_variance(schedule, 5, -1, ReverseVariance::beta_tilde) == 0.0);
+    CHECK(reverse_variance(level_of(schedule, 5), level_of(schedule, -1), ReverseVariance::beta_tilde) == 0.0);
   }
 }
 
@@ -82,10 +90,10 @@ TEST_CASE("reverse variance: the analytic one is the conditional variance of Gau
         CAPTURE(t);
         CAPTURE(s);
         const double m = squared_eps(schedule, t, s2);
-        const double got = reverse_variance(schedule, t, s, ReverseVariance::analytic, m);
+        const double got = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::analytic, m);
         CHECK(std::abs(got - bayes_variance(schedule, t, s, s2)) < 1e-15 + rounding(schedule, t));
-        const double low = reverse_variance(schedule, t, s, ReverseVariance::beta_tilde);
-        const double high = reverse_variance(schedule, t, s, ReverseVariance::beta);
+        const double low = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::beta_tilde);
+        const double high = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::beta);
         CHECK(low <= got * (1 + 1e-12));
         CHECK(got <= high * (1 + 1e-12) + rounding(schedule, t));
         if (s2 == 0.25 && s >= 0) {  // neither end is it
@@ -105,37 +113,36 @@ TEST_CASE("reverse variance: with the noise of DDIM it keeps the marginal distri
     for (const auto [t, s] : jumps) {
       if (s < 0) continue;
       const double noise_s = schedule.one_minus_alpha_bar(s);
-      const double beta_tilde = posterior_step(schedule, t, s).variance;
+      const double beta_tilde = posterior_step(level_of(schedule, t), level_of(schedule, s)).variance;
       const double of_t = variance_of_x_t(schedule, t, s2);
       for (const double lambda2 : {0.0, 0.3 * beta_tilde, beta_tilde, noise_s}) {
         const double per_x_t = std::sqrt((noise_s - lambda2) / schedule.one_minus_alpha_bar(t));
         const double per_x0 = schedule.level(s).alpha - schedule.level(t).alpha * per_x_t;
         const double covariance = per_x0 * schedule.level(t).alpha * s2 + per_x_t * of_t;
         const double wanted = variance_of_x_t(schedule, s, s2) - covariance * covariance / of_t;
-        const double got = analytic_variance(schedule, t, s, lambda2, squared_eps(schedule, t, s2));
+        const double got = analytic_variance(level_of(schedule, t), level_of(schedule, s), lambda2, squared_eps(schedule, t, s2));
         CHECK(std::abs(got - wanted) < 1e-14 + rounding(schedule, t));
       }
-      CHECK(analytic_variance(schedule, t, s, beta_tilde, 0.6) ==
-            doctest::Approx(reverse_variance(schedule, t, s, ReverseVariance::analytic, 0.6))
+      CHECK(analytic_variance(level_of(schedule, t), level_of(schedule, s), beta_tilde, 0.6) ==
+            doctest::Approx(reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::analytic, 0.6))
                 .epsilon(1e-11));
     }
   }
-  CHECK_THROWS_AS(analytic_variance(schedules[0], 5, 4, -0.1, 0.5), ValueError);
-  CHECK_THROWS_AS(analytic_variance(schedules[0], 5, 4, 0.9, 0.5), ValueError);
-  CHECK_THROWS_AS(analytic_variance(schedules[0], 5, 5, 0.0, 0.5), ValueError);
+  CHECK_THROWS_AS(analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), -0.1, 0.5), ValueError);
+  CHECK_THROWS_AS(analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), 0.9, 0.5), ValueError);
 }
 
 TEST_CASE("reverse variance: an estimate outside of what images allow is brought inside") {
   const NoiseSchedule schedule = NoiseSchedule::linear();
-  CHECK(variance_of_x0(schedule, 999, 0.5) == 1.0);   // 12,000 by the formula
-  CHECK(variance_of_x0(schedule, 100, 1.01) == 0.0);  // less than 0
+  CHECK(variance_of_x0(level_of(schedule, 999), 0.5) == 1.0);   // 12,000 by the formula
+  CHECK(variance_of_x0(level_of(schedule, 100), 1.01) == 0.0);  // less than 0
   const NoiseSchedule blind = schedule.with_zero_terminal_snr();
   for (const double m : {0.99, 1.0}) {
-    CHECK(variance_of_x0(blind, 999, m) == 1.0);
-    CHECK(std::isfinite(reverse_variance(blind, 999, 998, ReverseVariance::analytic, m)));
+    CHECK(variance_of_x0(level_of(blind, 999), m) == 1.0);
+    CHECK(std::isfinite(reverse_variance(level_of(blind, 999), level_of(blind, 998), ReverseVariance::analytic, m)));
   }
-  CHECK_THROWS_AS(reverse_variance(schedule, 5, 4, ReverseVariance::learned), ValueError);
-  CHECK_THROWS_AS(reverse_variance(schedule, 5, 5, ReverseVariance::beta), ValueError);
+  CHECK_THROWS_AS(reverse_variance(level_of(schedule, 5), level_of(schedule, 4), ReverseVariance::learned), ValueError);
+  CHECK_THROWS_AS(reverse_variance(level_of(schedule, 4), level_of(schedule, 5), ReverseVariance::beta), ValueError);
   CHECK(std::sqrt(most_variance_of_last_noise()) == doctest::Approx(0.0196594).epsilon(1e-5));
 }
 
@@ -169,7 +176,7 @@ TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian d
   Rng rng(2, Purpose::test);
   const std::int64_t n = 20'000;
   const Tensor x0 = 0.5 * randn(rng, {n, 2}, DType::f64);
-  const std::vector<double> m = mean_squared_eps(process, model, x0, rng);
+  const std::vector<double> m = mean_squared_eps(model, x0, process.schedule.levels(), rng);
   REQUIRE(m.size() == 10);
   for (std::int64_t t = 0; t < 10; ++t) {
     const double exact = squared_eps(process.schedule, t, 0.25);
@@ -181,8 +188,8 @@ TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian d
   Rng later = rng;
   later.seek(0, static_cast<std::uint64_t>(n / 2));
   rng.seek(0);
-  const auto first = mean_squared_eps(process, model, slice(x0, 0, 0, n / 2), rng);
-  const auto second = mean_squared_eps(process, model, slice(x0, 0, n / 2, n), later);
+  const auto first = mean_squared_eps(model, slice(x0, 0, 0, n / 2), process.schedule.levels(), rng);
+  const auto second = mean_squared_eps(model, slice(x0, 0, n / 2, n), process.schedule.levels(), later);
   for (std::size_t t = 0; t < 10; ++t) {
     CHECK(0.5 * (first[t] + second[t]) == doctest::Approx(m[t]).epsilon(1e-12));
   }
@@ -194,14 +201,14 @@ TEST_CASE(
   const double s2 = 0.25;
   Rng rng(3, Purpose::test);
   const Tensor x0 = 0.5 * randn(rng, {500, 2}, DType::f64);
-  const auto best = explained_noise(process, test::exact_denoiser(process, s2), x0, rng);
-  const auto squares = mean_squared_eps(process, test::exact_denoiser(process, s2), x0, rng);
+  const auto best = explained_noise(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
+  const auto squares = mean_squared_eps(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
   double farthest = 0.0, farthest_of_squares = 0.0;  // of Var(x_0 | x_t), relative
   for (const std::int64_t t : {0, 10, 300, 700, 999}) {
     const auto i = static_cast<std::size_t>(t);
-    const double exact = variance_of_x0(process.schedule, t, squared_eps(process.schedule, t, s2));
+    const double exact = variance_of_x0(level_of(process.schedule, t), squared_eps(process.schedule, t, s2));
     const auto off = [&](double m) {
-      return std::abs(variance_of_x0(process.schedule, t, m) / exact - 1.0);
+      return std::abs(variance_of_x0(level_of(process.schedule, t), m) / exact - 1.0);
     };
     farthest = std::max(farthest, off(best[i]));
     farthest_of_squares = std::max(farthest_of_squares, off(squares[i]));
@@ -213,14 +220,14 @@ TEST_CASE(
   const Chain few{NoiseSchedule::linear(10, 0.02, 0.5)};
   const Denoiser wrong = test::exact_denoiser(few, 1.0);
   const Tensor many = 0.5 * randn(rng, {20'000, 1}, DType::f64);
-  const auto m = explained_noise(few, wrong, many, rng);
+  const auto m = explained_noise(wrong, many, few.schedule.levels(), rng);
   const auto bound_with = [&](double factor) {
     std::vector<double> scaled = m;
     for (double& x : scaled) x = 1.0 - factor * (1.0 - x);
     const BoundOptions options{.variance = ReverseVariance::analytic,
                                .decoder = Decoder::continuous,
                                .mean_squared_eps = scaled};
-    return VariationalBound(few, options, DType::f64).evaluate(wrong, many, rng).total();
+    return VariationalBound(few.schedule, options, DType::f64).evaluate(wrong, many, rng).total();
   };
   CHECK(bound_with(1.0) < bound_with(1.02));
   CHECK(bound_with(1.0) < bound_with(0.98));
@@ -229,21 +236,24 @@ TEST_CASE(
 TEST_CASE("respaced: the short chain has the noise of the visited timesteps, and asks there") {
   const Chain process{NoiseSchedule::cosine()};
   const std::vector<std::int64_t> visited = {0, 10, 400, 999};
-  std::vector<std::int64_t> asked;
-  const Denoiser model = [&](const Tensor& x_t, const Tensor& t) {
-    asked = t.to_vector<std::int64_t>();
-    return test::exact_denoiser(process, 0.25)(x_t, t);
+  std::vector<double> asked;
+  const Network network = [&](const Tensor& x, const Tensor& time) {
+    asked = convert(time, DType::f64).to_vector<double>();
+    return x;
   };
-  const Respaced chain = respaced(process, model, visited);
-  REQUIRE(chain.process.schedule.timesteps() == 4);
+  const NoiseSchedule chain = process.schedule.respaced(visited);
+  REQUIRE(chain.timesteps() == 4);
   for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(std::abs(chain.process.schedule.alpha_bar(static_cast<std::int64_t>(i)) -
-                   process.schedule.alpha_bar(visited[i])) < 1e-14);
+    CHECK(chain.level(static_cast<std::int64_t>(i)) == process.schedule.level(visited[i]));
   }
-  chain.model(Tensor::zeros({4, 1}), Tensor::from<std::int64_t>({0, 1, 2, 3}, {4}));
-  CHECK(asked == visited);
-  CHECK_THROWS_AS(respaced(process, model, {5, 5}), ValueError);
-  CHECK_THROWS_AS(respaced(process, model, {1000}), ValueError);
+  const Tensor x = Tensor::zeros({4, 1});
+  process.denoiser(network)(x, chain.levels(Tensor::from<std::int64_t>({0, 1, 2, 3}, {4}), x));
+  CHECK(asked == std::vector<double>{0, 10, 400, 999});
+  const NoiseSchedule again = chain.respaced({1, 3});  // of a chain that has been shortened
+  CHECK(again.level(0).time == 10.0);
+  CHECK(again.level(1).time == 999.0);
+  CHECK_THROWS_AS(process.schedule.respaced({5, 5}), ValueError);
+  CHECK_THROWS_AS(process.schedule.respaced({1000}), ValueError);
 }
 
 TEST_CASE("respaced: with the best variance the bound of any chain is exact on Gaussian data") {
@@ -254,12 +264,15 @@ TEST_CASE("respaced: with the best variance the bound of any chain is exact on G
   const Chain process{NoiseSchedule::linear()};
   const double of_end = variance_of_x_t(process.schedule, 999, s2);
   const double least = entropy + 0.5 * (of_end - 1.0 - std::log(of_end));
-  const auto bound_of = [&](const Respaced& chain) {
+  const Denoiser model = process.denoiser([&](const Tensor& x, const Tensor& time) {
+    return process.output(test::exact_denoiser(process, s2), x, time);
+  });
+  const auto bound_of = [&](const NoiseSchedule& chain) {
     std::vector<double> m;
-    for (std::int64_t i = 0; i < chain.process.schedule.timesteps(); ++i) {
-      m.push_back(squared_eps(chain.process.schedule, i, s2));
+    for (std::int64_t i = 0; i < chain.timesteps(); ++i) {
+      m.push_back(squared_eps(chain, i, s2));
     }
-    const VariationalBound bound(chain.process,
+    const VariationalBound bound(chain,
                                  {.variance = ReverseVariance::analytic,
                                   .decoder = Decoder::continuous,
                                   .mean_squared_eps = m},
@@ -267,17 +280,17 @@ TEST_CASE("respaced: with the best variance the bound of any chain is exact on G
     double total = mean(bound.prior(x0)).item();
     for (std::size_t i = 0; i < m.size(); ++i) {
       const Tensor t = Tensor::full({4}, static_cast<double>(i), DType::i64);
-      total += mean(bound.terms(chain.model, x0, t, eps).nats).item();
+      total += mean(bound.terms(model, x0, t, eps).nats).item();
     }
     return total;
   };
-  const Denoiser model = test::exact_denoiser(process, s2);
   for (const std::vector<std::int64_t>& visited :
        {std::vector<std::int64_t>{999}, {0, 999}, {3, 77, 500, 999}, {0, 1, 2, 998, 999}}) {
-    CHECK(std::abs(bound_of(respaced(process, model, visited)) - least) < 1e-12);
+    CHECK(std::abs(bound_of(process.schedule.respaced(visited)) - least) < 1e-12);
   }
   // A network that is asked at the number of the step in the place of its timestep.
-  Respaced wrong = respaced(process, model, {0, 1, 500, 999});
-  wrong.model = model;
+  std::vector<double> alpha_bars;
+  for (const std::int64_t t : {0, 1, 500, 999}) alpha_bars.push_back(process.schedule.alpha_bar(t));
+  const NoiseSchedule wrong = NoiseSchedule::from_alpha_bars(alpha_bars);
   CHECK(bound_of(wrong) - least > 0.1);
 }

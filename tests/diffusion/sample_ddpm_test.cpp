@@ -73,7 +73,7 @@ TEST_CASE("sample_ddpm: mean and variance follow the closed recursion") {
       const Probe p = probe(ddpm(variance), process, s2, 1000);
       double wanted = 1.0;  // variance of x_t, from N(0, 1) at the start
       for (std::int64_t t = 999; t >= 0; --t) {
-        const double a_t = schedule.alpha_bar(t), a_s = schedule.alpha_bar(t - 1);
+        const double a_t = schedule.alpha_bar(t), a_s = alpha_bar_before(schedule, t);
         const double m =
             std::sqrt((1.0 - schedule.beta(t))) * marginal_variance(a_s, s2) / marginal_variance(a_t, s2);
         const double added =

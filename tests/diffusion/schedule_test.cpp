@@ -119,7 +119,7 @@ TEST_CASE("schedule: quadratic, constant, warm-up and rescaled tables have their
   for (const NoiseSchedule& s : all_schedules()) {
     for (std::int64_t t = 0; t < s.timesteps(); ++t) {
       REQUIRE((s.beta(t) > 0.0 && s.beta(t) < 1.0));
-      REQUIRE(s.alpha_bar(t) < s.alpha_bar(t - 1));
+      REQUIRE(s.alpha_bar(t) < (t == 0 ? 1.0 : s.alpha_bar(t - 1)));
     }
   }
   CHECK(NoiseSchedule::linear_rescaled(1000).alpha_bar(999) ==
@@ -321,9 +321,8 @@ TEST_CASE("schedule: only the last beta of the cosine schedule is clipped") {
 TEST_CASE(
     "schedule: alpha_bar falls from 1, and half way the cosine one keeps six times the signal") {
   for (const auto& schedule : {NoiseSchedule::linear(), NoiseSchedule::cosine()}) {
-    CHECK(schedule.alpha_bar(-1) == 1.0);
     for (std::int64_t t = 0; t < 1000; ++t) {
-      CHECK(schedule.alpha_bar(t) < schedule.alpha_bar(t - 1));
+      CHECK(schedule.alpha_bar(t) < (t == 0 ? 1.0 : schedule.alpha_bar(t - 1)));
       CHECK(schedule.beta_tilde(t) < schedule.beta(t));
     }
   }
@@ -360,7 +359,7 @@ TEST_CASE("schedule: arguments outside their range are refused") {
   CHECK_THROWS_AS(NoiseSchedule::cosine(10, 0.0), ValueError);
   CHECK_THROWS_AS(NoiseSchedule::cosine(10, nan), ValueError);
   CHECK_THROWS_AS(NoiseSchedule::from_betas({}), ValueError);
-  CHECK_THROWS_AS(NoiseSchedule::from_betas({0.1, 1.0}), ValueError);
+  CHECK_THROWS_AS(NoiseSchedule::from_betas({1.0, 0.1}), ValueError);
   CHECK_THROWS_AS(NoiseSchedule::from_betas({nan}), ValueError);
   CHECK_THROWS_AS(NoiseSchedule::linear_rescaled(20), ValueError);
   CHECK_THROWS_AS(NoiseSchedule::quadratic(10, 0.2, 0.1), ValueError);

@@ -42,7 +42,6 @@ Result train(Device device, DType dtype, bool use_graph, bool recompute = false)
   const auto set = data::make_synthetic(10, 1, {.size = config.image_size});
   const data::Dataset there = set.to(device);
   const Chain process{NoiseSchedule::linear(50)};
-  const Levels levels = process.noise_levels(DType::f32, device);
   nn::FlatParameters flat(unet, device, dtype);
   nn::Adam adam(flat);
   nn::Ema ema(flat, 0.9);
@@ -56,9 +55,11 @@ Result train(Device device, DType dtype, bool use_graph, bool recompute = false)
       [&] {
         for (Rng* rng : {&flips, &times, &noise}) rng->seek(0);
         const Tensor t = randint(times, 0, 50, {batch}, device);
-        const auto [x0, eps, x_t] =
-            data::gather_noisy_batch(there, images, &flips, {t, levels.alpha, levels.sigma}, noise);
-        const Tensor losses = process.losses_of(unet(x_t, t), x0, t, eps);
+        const Tensor x0 = data::gather_batch(there, images, &flips);
+        const Tensor eps = randn(noise, x0.shape(), DType::f32, x0.device());
+        const Levels levels = process.levels(t, x0);
+        const Tensor x_t = add_noise(x0, eps, levels);
+        const Tensor losses = process.losses_of(unet(x_t, levels.time), x0, t, eps);
         flat.zero_grad();
         backward(mean(losses));
         adam.step_if_finite({.max_norm = 1.0, .average = &ema, .losses = losses});

@@ -9,6 +9,7 @@
 #include "diffusion/models/time_embedding.h"
 #include "diffusion/sampling/samplers.h"
 #include "tensor/graph.h"
+#include "tests/oracles/chain.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
 
@@ -133,13 +134,13 @@ TEST_CASE("unet on the device: dropout has the CPU's mask, and another at every 
   const NoGrad no_grad;
   Graph graph(Device::cuda(), [&] {
     bound.seek(0);
-    y = there(x_there, t_there, &bound);
+    y = there(x_there, t_there, {}, &bound);
   });
   for (std::uint64_t i = 0; i < 4; ++i) {
     step.fill(static_cast<double>(i));
     dropout.seek(i);
     graph.run();
-    CHECK(relative_error(y, here(x, t, &dropout)) < 1e-5);
+    CHECK(relative_error(y, here(x, t, {}, &dropout)) < 1e-5);
   }
 }
 
@@ -156,10 +157,10 @@ TEST_CASE("unet on the device: sampling with it is one recorded step, in f32 and
     const Chain process{NoiseSchedule::linear()};
     Rng rng(4, Purpose::sample);
     const Tensor x_T = randn(rng, {3, 6, 6, 2}, DType::f32, Device::cuda());
-    DdpmOptions options{.steps = 4, .limit_x0 = clip_x0};
-    const Tensor recorded = sample_ddpm(process.denoiser(std::cref(unet)), x_T, process.walk(), rng, options);
-    options.graph = false;
-    const Tensor direct = sample_ddpm(process.denoiser(std::cref(unet)), x_T, process.walk(), rng, options);
+    const Denoiser model = thresholded(process.denoiser(std::cref(unet)), clip_x0);
+    const auto walk = process.walk(4);
+    const Tensor recorded = sample_ddpm(model, x_T, walk, rng);
+    const Tensor direct = sample_ddpm(model, x_T, walk, rng, {.loop = {.graph = false}});
     CHECK(recorded.dtype() == DType::f32);
     CHECK(relative_error(recorded, direct) == 0.0);
   }
@@ -201,14 +202,14 @@ TEST_CASE("unet on the device: AdaGN, classes, Fourier features and fine details
   Rng rng(4, Purpose::test);
   const Tensor x = randn(rng, {2, 6, 6, 2}), y = timesteps({1, 3});
   const Tensor t = Tensor::from(std::vector<float>{0.25F, -1.5F}, {2});
-  const Tensor wanted = here(x, t, nullptr, y);
+  const Tensor wanted = here(x, t, {y});
   const Device device = Device::cuda();
   const Tensor x_there = x.to(device), t_there = t.to(device), y_there = y.to(device);
-  CHECK(relative_error(there(x_there, t_there, nullptr, y_there), wanted) < 1e-5);
+  CHECK(relative_error(there(x_there, t_there, {y_there}), wanted) < 1e-5);
   // Recorded, and with no labels: the null class is filled in on the device.
   const NoGrad no_grad;
   Tensor output;
   Graph graph(device, [&] { output = there(x_there, t_there); });
   graph.run();
-  CHECK(relative_error(output, here(x, t, nullptr, timesteps({3, 3}))) < 1e-5);
+  CHECK(relative_error(output, here(x, t, {timesteps({3, 3})})) < 1e-5);
 }

@@ -14,6 +14,7 @@
 #include "diffusion/sampling/samplers.h"
 #include "nn/init.h"
 #include "nn/module.h"
+#include "tests/oracles/chain.h"
 #include "tests/diffusion/tiny_unet.h"
 
 using namespace ito;
@@ -158,15 +159,15 @@ TEST_CASE("unet: dropout needs a generator, follows its state, and keeps the mea
   CHECK(max_difference(unet(x, t), without(x, t)) == 0.0);
 
   Rng a(9, Purpose::dropout), b(9, Purpose::dropout);
-  const Tensor first = unet(x, t, &a);
+  const Tensor first = unet(x, t, {}, &a);
   CHECK(max_difference(first, unet(x, t)) > 1e-3);
-  CHECK(max_difference(first, unet(x, t, &b)) == 0.0);
-  CHECK(max_difference(first, unet(x, t, &b)) > 1e-3);  // later draws of the same step
+  CHECK(max_difference(first, unet(x, t, {}, &b)) == 0.0);
+  CHECK(max_difference(first, unet(x, t, {}, &b)) > 1e-3);  // later draws of the same step
   b.seek(0);
-  CHECK(max_difference(first, unet(x, t, &b)) == 0.0);
+  CHECK(max_difference(first, unet(x, t, {}, &b)) == 0.0);
 
   Rng c(9, Purpose::dropout);
-  CHECK(max_difference(without(x, t, &c), without(x, t)) == 0.0);  // p = 0
+  CHECK(max_difference(without(x, t, {}, &c), without(x, t)) == 0.0);  // p = 0
 }
 
 TEST_CASE("unet: levels of odd size, one level, and many blocks work") {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/sampling/spacing.h"
@@ -22,7 +23,10 @@ struct Chain {
     return {.prediction = prediction, .sigma_data = sigma_data};
   }
 
-  Levels levels(const Tensor& t, const Tensor& x) const { return schedule.levels(t, x); }
+  /// Of timesteps as integers or, as networks are given them, as real numbers.
+  Levels levels(const Tensor& t, const Tensor& x) const {
+    return schedule.levels(is_floating(t.dtype()) ? convert(t, DType::i64) : t, x);
+  }
 
   Tensor add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const {
     return ito::add_noise(x0, eps, levels(t, x0));
@@ -59,6 +63,12 @@ struct Chain {
   }
   Denoised denoise(const Network& network, const Tensor& x_t, const Tensor& t) const {
     return denoise(denoiser(network), x_t, t);
+  }
+
+  /// What a network with these estimates would put out.
+  Tensor output(const Denoiser& model, const Tensor& x_t, const Tensor& t) const {
+    const Denoised d = denoise(model, x_t, t);
+    return parametrization().target(d.x0, d.eps, levels(t, x_t));
   }
 
   /// The levels of a sampler; all timesteps for 0 steps.
