@@ -86,8 +86,8 @@ struct GradOptions {
 
 /// d loss / d input for each input, with the input's shape. Inputs that the loss does not depend on
 /// get zeros. `seed` is dL/dloss (ones by default) and must be given unless loss has one element.
-/// Throws GradError: loss without history, freed graph, an input or output of an op that was changed
-/// since the forward pass.
+/// Throws GradError: loss without history, freed graph, an input or output of an op that was
+/// changed since the forward pass.
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs,
                          GradOptions options = {}, const Tensor& seed = {});
 
@@ -100,8 +100,8 @@ std::array<Tensor, N> grad(const Tensor& loss, const Tensor (&inputs)[N],
   return result;
 }
 
-/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on, each as soon as it
-/// is known: a pass that ends in an error may have added some. Throws as grad(), and when
+/// Adds d loss / d p to `p.grad()` of every parameter p that the loss depends on, each as soon as
+/// it is known: a pass that ends in an error may have added some. Throws as grad(), and when
 /// create_graph is set: a gradient of a gradient is grad()'s work.
 void backward(const Tensor& loss, GradOptions options = {}, const Tensor& seed = {});
 

@@ -8,8 +8,8 @@
 // in memory until nothing is kept any more.
 //
 // It pays where a weight meets few pixels. To put one element of a weight in order costs about as
-// much as 70 multiply-adds in the inner loops, a share of 70 / rows for `rows` pixels, but forms cost
-// as much memory as the weight, Winograd's up to four times that. So they are kept for up to
+// much as 70 multiply-adds in the inner loops, a share of 70 / rows for `rows` pixels, but forms
+// cost as much memory as the weight, Winograd's up to four times that. So they are kept for up to
 // max_kept_rows pixels, that is for an image or two.
 #pragma once
 
@@ -33,8 +33,8 @@ class KeepWeights {
 
 inline constexpr std::int64_t max_kept_rows = 256;
 
-/// Where a kernel finds and leaves forms of `weight`, used with `rows` pixels or tokens. Null where none
-/// are kept: without a KeepWeights, on a device, for more than max_kept_rows, and for what is
+/// Where a kernel finds and leaves forms of `weight`, used with `rows` pixels or tokens. Null where
+/// none are kept: without a KeepWeights, on a device, for more than max_kept_rows, and for what is
 /// no parameter.
 kernel::WeightForms* forms_of(const Tensor& weight, std::int64_t rows);
 

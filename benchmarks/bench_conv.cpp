@@ -2,11 +2,12 @@
 //
 //   bench_conv --preset mnist --batch 64 --threads 1
 //
-// prints for each shape how many layers have it, GFLOP/s of the forward pass, of the gradient to the input
-// and of the gradient to the weight, and the milliseconds that they take in a step. Rates count the
-// products of the definition, 2 pixels taps in out, whatever the algorithm computes, so Winograd may
-// pass the multipliers' peak. Upsampling and its convolution count as a 3x3 convolution of the large
-// image. Times are the shortest of several rounds, of processor time when there is one thread.
+// prints for each shape how many layers have it, GFLOP/s of the forward pass, of the gradient to
+// the input and of the gradient to the weight, and the milliseconds that they take in a step. Rates
+// count the products of the definition, 2 pixels taps in out, whatever the algorithm computes, so
+// Winograd may pass the multipliers' peak. Upsampling and its convolution count as a 3x3
+// convolution of the large image. Times are the shortest of several rounds, of processor time when
+// there is one thread.
 #include <fmt/format.h>
 #include <time.h>
 

@@ -1,14 +1,15 @@
-// Time of every kernel of the device on the shapes of the presets, beside the roofline: the time that its
-// arithmetic takes at the rate of a large matrix product, or that its bytes take at the rate of a large
-// copy, whichever is longer. Both rates are measured first.
+// Time of every kernel of the device on the shapes of the presets, beside the roofline: the time
+// that its arithmetic takes at the rate of a large matrix product, or that its bytes take at the
+// rate of a large copy, whichever is longer. Both rates are measured first.
 //
 //   bench_kernels --filter='conv2d/.*/bf16/cifar10 32x32'
 //   bench_kernels --json kernels.json && benchmarks/plot_kernels.py kernels.json kernels.svg
 //
-// A time is the median over launches that each begin with an L2 cache full of something else, between two
-// events on the stream; inputs rotate and are random. Counters: roofline (share reached, 1 is the
-// limit), TFLOP/s or GB/s, launches, and per_step, the times a training step runs the kernel. Names are
-// kernel/rung/dtype/shape; the rung "best" is what the library uses. docs/kernels.md explains more.
+// A time is the median over launches that each begin with an L2 cache full of something else,
+// between two events on the stream; inputs rotate and are random. Counters: roofline (share
+// reached, 1 is the limit), TFLOP/s or GB/s, launches, and per_step, the times a training step runs
+// the kernel. Names are kernel/rung/dtype/shape; the rung "best" is what the library uses.
+// docs/kernels.md explains more.
 #include <benchmark/benchmark.h>
 #include <cuda_runtime.h>
 
@@ -71,8 +72,8 @@ class Stopwatch {
     double median, fastest;
     int launches;
   };
-  /// A call or two to warm up, then 3 to 100 calls for about `budget` seconds; one call when it takes
-  /// longer than that.
+  /// A call or two to warm up, then 3 to 100 calls for about `budget` seconds; one call when it
+  /// takes longer than that.
   Result repeated(const bench::Call& call, double budget) {
     const bool slow = once(call, 0) > budget;
     if (!slow && most_ > 1) once(call, 1);

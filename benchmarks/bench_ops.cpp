@@ -2,9 +2,9 @@
 //
 //   bench_ops --benchmark_filter='conv2d.*'
 //
-// The counters are GB/s (inputs and output once each), GFLOP/s, and for both the share of what this machine
-// reached in the two measurements printed first: copying, and multiply-adds in registers. A kernel is
-// good when one of the two shares is high.
+// The counters are GB/s (inputs and output once each), GFLOP/s, and for both the share of what this
+// machine reached in the two measurements printed first: copying, and multiply-adds in registers. A
+// kernel is good when one of the two shares is high.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 

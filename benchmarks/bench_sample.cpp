@@ -3,10 +3,10 @@
 //   bench_sample --preset mnist --count 64 --threads 2
 //   bench_sample --preset cifar10 --count 256 --batch 64 --device cuda --dtype bf16
 //
-// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py --sample.
-// The weights are initial ones: time does not depend on them. Warm-up is a walk of few steps, so the
-// measured one finds its memory as the second batch of a user's images would. --profile also says
-// where the time of a step went.
+// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py
+// --sample. The weights are initial ones: time does not depend on them. Warm-up is a walk of few
+// steps, so the measured one finds its memory as the second batch of a user's images would.
+// --profile also says where the time of a step went.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -18,8 +18,8 @@
 #include "benchmarks/presets.h"
 #include "benchmarks/process.h"
 #include "benchmarks/profile_option.h"
-#include "diffusion/models/unet.h"
 #include "diffusion/denoiser/thresholding.h"
+#include "diffusion/models/unet.h"
 #include "diffusion/sampling/samplers.h"
 #include "nn/flat.h"
 #include "nn/name_layers.h"
@@ -48,8 +48,7 @@ struct Result {
 
 // Draws the images batch by batch; returns the mean of their squares.
 double draw(const Options& o, const UNet& unet, std::int64_t steps) {
-  const std::vector<Level> levels =
-      sampling_levels(NoiseSchedule::linear(), steps, Spacing::even);
+  const std::vector<Level> levels = sampling_levels(NoiseSchedule::linear(), steps, Spacing::even);
   const Denoiser model = thresholded(Parametrization{}.denoiser(std::cref(unet)), clip_x0);
   double squares = 0.0;
   for (std::int64_t first = 0; first < o.count; first += o.batch) {

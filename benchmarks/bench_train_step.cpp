@@ -3,9 +3,9 @@
 //   bench_train_step --preset mnist --batch 64 --threads 2
 //   bench_train_step --preset cifar10 --batch 128 --device cuda --dtype bf16
 //
-// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py. The step is
-// that of the training programs: on a GPU it is one recorded graph, and nothing is read back within
-// the timed steps.
+// prints one line, or with --json one line of JSON with the same fields as torch_ddpm_unet.py. The
+// step is that of the training programs: on a GPU it is one recorded graph, and nothing is read
+// back within the timed steps.
 //
 //   bench_train_step --profile=step.json
 //

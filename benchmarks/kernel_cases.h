@@ -1,5 +1,5 @@
-// What bench_kernels measures: every kernel on the shapes of the presets, and every rung of the ladders
-// (cuda/conv.h, norm.h, attention.h) on the shapes that matter most.
+// What bench_kernels measures: every kernel on the shapes of the presets, and every rung of the
+// ladders (cuda/conv.h, norm.h, attention.h) on the shapes that matter most.
 #pragma once
 
 #include <cstdint>
@@ -68,7 +68,8 @@ std::function<Call(int)> rotating(std::function<Args(Buffers&)> make,
   };
 }
 
-/// The parts that kernel_cases() puts together. `preset` names the network; `shapes` those of a step.
+/// The parts that kernel_cases() puts together. `preset` names the network; `shapes` those of a
+/// step.
 struct UNetShapes;
 void add_conv_cases(std::vector<KernelCase>& cases, const std::string& preset,
                     const UNetShapes& shapes, const Selection& selection);

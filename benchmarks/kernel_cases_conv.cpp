@@ -1,5 +1,6 @@
-// Convolutions in their three passes, every rung of their ladder, and for comparison the same matrix
-// product by cuBLAS: of a matrix that is there already, so without the gathering that a convolution does.
+// Convolutions in their three passes, every rung of their ladder, and for comparison the same
+// matrix product by cuBLAS: of a matrix that is there already, so without the gathering that a
+// convolution does.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Kernels that move more than they compute: optimiser, element-wise functions, copies, random numbers.
+// Kernels that move more than they compute: optimiser, element-wise functions, copies, random
+// numbers.
 #include <fmt/format.h>
 
 #include "benchmarks/kernel_cases.h"

@@ -29,8 +29,8 @@ class ProfileOption {
   /// Records while the result lives, when the option was given.
   std::unique_ptr<profile::Recording> record();
   /// Tables of the mean of so many steps; on the CPU with shares of what this machine can do, which
-  /// is measured now. Writes the trace when a file was named. Throws IoError. Nothing when the option
-  /// was not given.
+  /// is measured now. Writes the trace when a file was named. Throws IoError. Nothing when the
+  /// option was not given.
   void print(int steps, Device device) const;
 
  private:

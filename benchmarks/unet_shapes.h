@@ -1,5 +1,5 @@
-// The shapes that one training step of a U-Net meets, and how often: what bench_kernels and bench_conv
-// measure.
+// The shapes that one training step of a U-Net meets, and how often: what bench_kernels and
+// bench_conv measure.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Which rung of attention's ladder a call takes: tensor cores for bf16, tiles in f32, and one warp per
-// row only for heads of more than 256 channels.
+// Which rung of attention's ladder a call takes: tensor cores for bf16, tiles in f32, and one warp
+// per row only for heads of more than 256 channels.
 #include "cuda/attention.h"
 
 namespace ito {

@@ -1,12 +1,12 @@
 // Attention forward, third rung: bf16 on the tensor cores.
 //
-// The tiled rung's walk, with products by mma.sync (16 x 8 x 16, f32 sums), fragments by ldmatrix, and
-// k and v arriving by cp.async while the tile before is computed with. A warp's 16 queries stay in
-// shared memory, its results in registers. k and v are read once per 64 queries: at T = 256, four
-// times, from the L2 cache. 4 l s d FLOPs, at sixteen times f32's peak (sm_80).
+// The tiled rung's walk, with products by mma.sync (16 x 8 x 16, f32 sums), fragments by ldmatrix,
+// and k and v arriving by cp.async while the tile before is computed with. A warp's 16 queries stay
+// in shared memory, its results in registers. k and v are read once per 64 queries: at T = 256,
+// four times, from the L2 cache. 4 l s d FLOPs, at sixteen times f32's peak (sm_80).
 //
-// d = 256: tiles of 32 keys, 99 KiB of shared memory, 215 registers: two blocks on a multiprocessor of
-// sm_90.
+// d = 256: tiles of 32 keys, 99 KiB of shared memory, 215 registers: two blocks on a multiprocessor
+// of sm_90.
 // Smaller d: tiles of 64 keys.
 #include "cuda/attention.h"
 #include "cuda/attention_mma.h"
@@ -26,8 +26,8 @@ __device__ float quad_reduce(float value, F f) {
 struct Softmax {
   float top[2] = {minus_infinity, minus_infinity}, total[2] = {};
 
-  /// Turns a tile of products into probabilities relative to `top`, and scales `sum` down where `top`
-  /// rose.
+  /// Turns a tile of products into probabilities relative to `top`, and scales `sum` down where
+  /// `top` rose.
   template <class Tile>
   __device__ void add(typename Tile::Scores& scores, typename Tile::Results& sum, const Inputs& in,
                       const Block& block, Index key0) {

@@ -1,10 +1,10 @@
 // Attention's tiles on the tensor cores: what forward and gradient share. For kernels of
 // cuda/attention_mma*.cu.
 //
-// A block of four warps owns 64 rows (queries; for dk and dv, keys), a warp 16 of them, and walks the
-// other side in tiles. Scores come out of mma.sync as C fragments, and two neighbouring C fragments
-// are, packed to bf16, exactly the A fragment of the next product: probabilities go from one product
-// to the next in registers.
+// A block of four warps owns 64 rows (queries; for dk and dv, keys), a warp 16 of them, and walks
+// the other side in tiles. Scores come out of mma.sync as C fragments, and two neighbouring C
+// fragments are, packed to bf16, exactly the A fragment of the next product: probabilities go from
+// one product to the next in registers.
 #pragma once
 
 #include <bit>
@@ -115,8 +115,8 @@ struct Tile {
     }
   }
 
-  /// y = factor sum for the rows below `count`, through the warp's own rows of shared memory, so that
-  /// 16 bytes are written at a time.
+  /// y = factor sum for the rows below `count`, through the warp's own rows of shared memory, so
+  /// that 16 bytes are written at a time.
   __device__ static void store(bf16* y, const Results& sum, const float (&factor)[2], bf16* own,
                                Index count, const Shape& a) {
     const Lane l;

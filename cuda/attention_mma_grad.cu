@@ -2,12 +2,12 @@
 //
 // Two or three passes, each owning what it sums, so that no sum is shared between blocks: dq walks
 // the keys, dk and dv walk the queries. Every pass computes the scores again from q, k and lse, and
-// nothing of size l x s touches memory. At d <= 128 one pass sums dk and dv: 6 + 8 = 14 l s d FLOPs.
-// At d = 256 a warp's 16 x 256 results are 128 registers per thread, and two of them do not fit: dk
-// and dv take a pass each, 6 + 6 + 4 = 16 l s d FLOPs.
+// nothing of size l x s touches memory. At d <= 128 one pass sums dk and dv: 6 + 8 = 14 l s d
+// FLOPs. At d = 256 a warp's 16 x 256 results are 128 registers per thread, and two of them do not
+// fit: dk and dv take a pass each, 6 + 6 + 4 = 16 l s d FLOPs.
 //
-// At d = 256: 99 KiB of shared memory (64 rows of two arrays; two tiles of 16 rows of the other two),
-// 219 registers.
+// At d = 256: 99 KiB of shared memory (64 rows of two arrays; two tiles of 16 rows of the other
+// two), 219 registers.
 #include "cuda/attention.h"
 #include "cuda/attention_mma.h"
 
@@ -19,8 +19,8 @@ constexpr bool owns_keys(Pass pass) { return pass != Pass::dq; }
 constexpr bool has_dv(Pass pass) { return pass == Pass::dv || pass == Pass::dk_dv; }
 constexpr bool has_ds(Pass pass) { return pass != Pass::dv; }  // dq or dk
 
-/// Of products q k^T (scores) and dy v^T (dp): probabilities, and the gradient of scale q k^T without
-/// the scale. Rows are the block's own, columns those of the tile from `first` on.
+/// Of products q k^T (scores) and dy v^T (dp): probabilities, and the gradient of scale q k^T
+/// without the scale. Rows are the block's own, columns those of the tile from `first` on.
 template <class Tile, Pass pass>
 __device__ void differentiate(typename Tile::Scores& scores, typename Tile::Scores& dp,
                               const Inputs& in, const Block& block, Index first) {

@@ -2,13 +2,14 @@
 //
 // A block owns `size` rows (queries; for dk and dv, keys) and walks the other side in tiles of
 // `size` rows, so that each of them is read from memory once per block, not once per row: l / size
-// times less traffic than the naive rung. A thread computes 4 x size / 16 scores (6 reads of 16 bytes
-// from shared memory for 32 products) and 4 rows of d / 16 results. The softmax is online: when the
-// maximum rises, what was summed is scaled down (Milakov & Gimelshein 2018, arXiv 1805.02867), so that
-// scores live in registers only.
+// times less traffic than the naive rung. A thread computes 4 x size / 16 scores (6 reads of 16
+// bytes from shared memory for 32 products) and 4 rows of d / 16 results. The softmax is online:
+// when the maximum rises, what was summed is scaled down (Milakov & Gimelshein 2018, arXiv
+// 1805.02867), so that scores live in registers only.
 //
-// d = 256, size 32: forward 71 KiB of shared memory, 128 threads; gradient 142 KiB, and where that is
-// too much, size 16 with 69 KiB. FLOPs: forward 4 l s d; gradient 6 l s d (dq) + 8 l s d (dk, dv).
+// d = 256, size 32: forward 71 KiB of shared memory, 128 threads; gradient 142 KiB, and where that
+// is too much, size 16 with 69 KiB. FLOPs: forward 4 l s d; gradient 6 l s d (dq) + 8 l s d (dk,
+// dv).
 #include "cuda/attention.h"
 #include "cuda/attention_rows.h"
 

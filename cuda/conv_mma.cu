@@ -3,8 +3,8 @@
 // outside the image; the weights [out, taps, in] are the right matrix as they lie in memory.
 //
 // What it changes: mma.sync instead of scalar multiply-adds (16 times their rate on an H200), and
-// copies that pass by the registers and overlap with the products of the blocks before. Per 16 bytes
-// copied a thread spends an addition, a multiply-add, a comparison, a selection and the copy.
+// copies that pass by the registers and overlap with the products of the blocks before. Per 16
+// bytes copied a thread spends an addition, a multiply-add, a comparison, a selection and the copy.
 //
 // Cost, tile 128 x 128 x 32: 1.05 MFLOP per 16 KiB copied (64 FLOP/byte: 790 TFLOP/s would copy
 // 12 TB/s). Half of that are pixels, which the taps of a slab read again one after another and find

@@ -251,10 +251,11 @@ void add_weight_splits(const float* partial, int splits, const ConvShape& s, int
 template void add_weight_splits(const float*, int, const ConvShape&, int, float*);
 template void add_weight_splits(const float*, int, const ConvShape&, int, bf16*);
 
-// The model behind the choice, in microseconds: tiles are dealt to the multiprocessors, two at a time
-// on each, where one alone leaves gaps; a tile multiplies m n and loads m + n per step of k, and has
-// a few blocks of k as latency in front; sums of several splits are written and read once more by a
-// kernel of its own. A ranking of choices, no forecast: the constants are counted, not measured.
+// The model behind the choice, in microseconds: tiles are dealt to the multiprocessors, two at a
+// time on each, where one alone leaves gaps; a tile multiplies m n and loads m + n per step of k,
+// and has a few blocks of k as latency in front; sums of several splits are written and read once
+// more by a kernel of its own. A ranking of choices, no forecast: the constants are counted, not
+// measured.
 Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wanted) {
   constexpr double load_weight = 32.0, latency_blocks = 3.0, alone = 0.4;
   constexpr double reduction_latency = 2.0, bytes_per_microsecond = 4e6;

@@ -117,9 +117,9 @@ struct Tap {
   }
 };
 
-/// One step of the sum for any row: where its elements are, first + (pixel + offset) * step, and which
-/// rows it is inside for. Made so that a row costs an addition, a multiply-add of 32 by 32 bits, and
-/// a comparison.
+/// One step of the sum for any row: where its elements are, first + (pixel + offset) * step, and
+/// which rows it is inside for. Made so that a row costs an addition, a multiply-add of 32 by 32
+/// bits, and a comparison.
 template <class T>
 struct Column {
   const char* first;

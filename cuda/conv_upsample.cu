@@ -1,6 +1,6 @@
 // Folded weights of upsampling and convolution (tensor/kernels/conv_upsample.h): one thread per
-// sum, f32, rounded once. The arrays are weights, a few megabytes at most; a block turns a square of
-// output and input channels through shared memory, so that both sides move whole sectors.
+// sum, f32, rounded once. The arrays are weights, a few megabytes at most; a block turns a square
+// of output and input channels through shared memory, so that both sides move whole sectors.
 #include "cuda/element.h"
 #include "cuda/launch.h"
 #include "tensor/kernels/conv_upsample.h"

@@ -30,8 +30,8 @@ struct WeightProduct {
   int images = 0, rows = 0, columns = 0;  ///< a block of the sum, as a number of pixels (n, p, q)
 };
 
-/// Column k of A, fixed for a thread, read down the rows m, a block of the sum at a time: a number of
-/// three digits (n, p, q), to which the block is added digit by digit instead of being divided.
+/// Column k of A, fixed for a thread, read down the rows m, a block of the sum at a time: a number
+/// of three digits (n, p, q), to which the block is added digit by digit instead of being divided.
 template <class T>
 class Descent {
  public:

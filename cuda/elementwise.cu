@@ -1,12 +1,12 @@
 // Element-wise functions with broadcasting: one kernel for any number of inputs.
 //
-// Bound by memory (silu of bf16: 4 bytes per element, product of two f32: 12), the goal the share of
-// the copy bandwidth that a plain copy has: each element of the result is written once; an input that steps with the result
-// is read once, one that is repeated comes from the caches after its first use. Vectors of 16 bytes
-// along the last axis, one per thread and turn: 2048 threads of a multiprocessor then have 32 KB
-// per input under way, more than the 23 KB that 4.3 TB/s need at 0.7 us over 132 of them. A rank of
-// 1 (equal shapes, or a number) costs no index arithmetic, each further axis about ten integer
-// instructions per vector.
+// Bound by memory (silu of bf16: 4 bytes per element, product of two f32: 12), the goal the share
+// of the copy bandwidth that a plain copy has: each element of the result is written once; an input
+// that steps with the result is read once, one that is repeated comes from the caches after its
+// first use. Vectors of 16 bytes along the last axis, one per thread and turn: 2048 threads of a
+// multiprocessor then have 32 KB per input under way, more than the 23 KB that 4.3 TB/s need at 0.7
+// us over 132 of them. A rank of 1 (equal shapes, or a number) costs no index arithmetic, each
+// further axis about ten integer instructions per vector.
 #include "cuda/index.h"
 #include "tensor/kernels/elementwise.h"
 

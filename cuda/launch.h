@@ -8,7 +8,8 @@
 //
 //   __global__ void transpose(...) {
 //     ITO_SHARED(float, tile, [32][33]);        // static shared memory: float tile[32][33]
-//     ITO_DYNAMIC_SHARED(float, slab);          // dynamic: float* slab, the launch's `shared` bytes
+//     ITO_DYNAMIC_SHARED(float, slab);          // dynamic: float* slab, the launch's `shared`
+//     bytes
 #pragma once
 
 #include <algorithm>

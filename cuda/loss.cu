@@ -1,8 +1,8 @@
 // The mean squared error and its gradient.
 //
-// Bound by memory: both arrays are read once, and the gradient, as large, is written once. Mse leaves one f32 per block, at most 1024, and a
-// second launch of one block adds those in order: no atomics, so the same run twice gives the same
-// bits.
+// Bound by memory: both arrays are read once, and the gradient, as large, is written once. Mse
+// leaves one f32 per block, at most 1024, and a second launch of one block adds those in order: no
+// atomics, so the same run twice gives the same bits.
 #include "cuda/index.h"
 #include "cuda/reduce.h"
 #include "tensor/kernels/loss.h"

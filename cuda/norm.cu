@@ -1,5 +1,5 @@
-// Which rung of group norm's ladder a call takes: one read where the slab fits in shared memory, else
-// three, and single elements only where a group is too wide for a block.
+// Which rung of group norm's ladder a call takes: one read where the slab fits in shared memory,
+// else three, and single elements only where a group is too wide for a block.
 #include "cuda/norm.h"
 
 namespace ito {

@@ -4,7 +4,8 @@
 //
 //   rung        forward    gradient     block of threads             needs
 //   naive       3 + 1      4 + 1        one group of one image       nothing
-//   streaming   3 + 1      4 + 1        a slab of whole groups       a row of the slab <= 256 vectors
+//   streaming   3 + 1      4 + 1        a slab of whole groups       a row of the slab <= 256
+//               vectors
 //   slab        1 + 1      2 + 1        the same, in shared memory   the slab fits there
 //
 // Statistics are f32 and come from two passes, mean first, so that a large mean does not cancel the

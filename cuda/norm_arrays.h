@@ -1,5 +1,5 @@
-// Where the elements of group norm's arrays lie, and the arithmetic that all rungs share. For kernels
-// of cuda/norm*.cu.
+// Where the elements of group norm's arrays lie, and the arithmetic that all rungs share. For
+// kernels of cuda/norm*.cu.
 #pragma once
 
 #include "cuda/element.h"
@@ -11,7 +11,8 @@ namespace ito::cuda::norm {
 using Index = std::int64_t;
 using Shape = kernel::GroupNormShape;
 
-/// [n, positions, channels] in one or two arrays: `a` has the first channels, `b` the last `second`.
+/// [n, positions, channels] in one or two arrays: `a` has the first channels, `b` the last
+/// `second`.
 template <class T>
 struct Channels {
   T* a;

@@ -1,8 +1,8 @@
 // Group norm, first rung: one block per image and group, one element per thread and turn.
 //
-// x is read three times forward (mean, variance, result) and x and dy twice each backward. A group of
-// 4 channels in bf16 is 8 bytes of each position, while memory moves 32: three quarters of what is
-// read belongs to other blocks' groups. Any shape fits: the rung that checks the others.
+// x is read three times forward (mean, variance, result) and x and dy twice each backward. A group
+// of 4 channels in bf16 is 8 bytes of each position, while memory moves 32: three quarters of what
+// is read belongs to other blocks' groups. Any shape fits: the rung that checks the others.
 #include "cuda/norm.h"
 #include "cuda/norm_arrays.h"
 

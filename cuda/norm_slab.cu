@@ -1,9 +1,10 @@
 // Group norm forward, second and third rung: a block takes all positions of a few channels.
 //
-// streaming: three reads of x and one write, but whole sectors of memory are used, and vectors of 16
-// bytes keep many bytes under way. slab: cp.async brings the slab into shared memory once, and all
-// passes read it there: 2 bytes read and 2 written per element in bf16, the least there is. About 15
-// instructions per element (bf16), 54 registers, and 8 KiB of shared memory beside the slab.
+// streaming: three reads of x and one write, but whole sectors of memory are used, and vectors of
+// 16 bytes keep many bytes under way. slab: cp.async brings the slab into shared memory once, and
+// all passes read it there: 2 bytes read and 2 written per element in bf16, the least there is.
+// About 15 instructions per element (bf16), 54 registers, and 8 KiB of shared memory beside the
+// slab.
 #include "cuda/norm.h"
 #include "cuda/norm_slab.h"
 

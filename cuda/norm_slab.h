@@ -3,7 +3,8 @@
 //             channels of the slab: `columns` vectors of N
 //   position  [v v v v]   thread t works on column t % columns, at positions
 //             [v v v v]   t / columns + k rows: its channels never change, so that their mean,
-//             [v v v v]   scale and sums stay in registers, and a warp reads whole rows of the slab.
+//             [v v v v]   scale and sums stay in registers, and a warp reads whole rows of the
+//             slab.
 //
 // A slab is whole groups, and a multiple of the 32 bytes that memory moves at a time where two such
 // slabs fit on a multiprocessor; else of a vector, and two blocks share what is moved.
@@ -26,8 +27,8 @@ struct Cut {
 };
 
 /// The cut for vectors of `vector` channels; `arrays` is how many slabs a block keeps in shared
-/// memory, if any. Slabs are widened up to 128 bytes while three blocks fit on a multiprocessor, so that
-/// some load while others compute.
+/// memory, if any. Slabs are widened up to 128 bytes while three blocks fit on a multiprocessor, so
+/// that some load while others compute.
 inline Cut cut_for(const Shape& s, int vector, int element, int arrays) {
   const Index group = s.channels / s.groups, channel = element * s.positions * arrays;  // bytes
   const Index limit = static_cast<Index>(properties().shared_memory_per_block);
@@ -101,8 +102,8 @@ __device__ void copy_slab(Vec<T, N>* slab, const typename Channels<const T>::Col
 }
 
 /// Sums over the block of `count` values per channel of every thread, for each run of `run`
-/// neighbouring channels: a warp calls finish(r, sums) for run r with all its lanes. `partial` holds
-/// count * N * blockDim.x floats. Ends with a barrier.
+/// neighbouring channels: a warp calls finish(r, sums) for run r with all its lanes. `partial`
+/// holds count * N * blockDim.x floats. Ends with a barrier.
 template <int N, int count, class F>
 __device__ void sum_runs(const float (&value)[count][N], float* partial, const Place<N>& place,
                          int run, F finish) {

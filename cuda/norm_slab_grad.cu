@@ -1,9 +1,9 @@
 // Group norm's gradient, second and third rung: a block takes all positions of a few channels.
 //
-// streaming: x and dy are read twice and dx written. slab: x and dy are copied to shared memory once;
-// the first pass leaves dz in dy's place, so that the second needs no sigmoid: 4 bytes read and 2
-// written per element in bf16, the least there is. About 30 instructions per element (bf16), 96
-// registers, 16 KiB of shared memory beside the two slabs.
+// streaming: x and dy are read twice and dx written. slab: x and dy are copied to shared memory
+// once; the first pass leaves dz in dy's place, so that the second needs no sigmoid: 4 bytes read
+// and 2 written per element in bf16, the least there is. About 30 instructions per element (bf16),
+// 96 registers, 16 KiB of shared memory beside the two slabs.
 #include "cuda/norm.h"
 #include "cuda/norm_slab.h"
 

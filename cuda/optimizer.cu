@@ -1,5 +1,6 @@
-// Adam, the average of the weights, their bf16 copy, and the norm of the gradients: passes over flat
-// buffers, where nothing counts but the bytes moved. Of one parameter, with f32 / bf16 gradients:
+// Adam, the average of the weights, their bf16 copy, and the norm of the gradients: passes over
+// flat buffers, where nothing counts but the bytes moved. Of one parameter, with f32 / bf16
+// gradients:
 //
 //   rung 1, a kernel each                          read   written
 //     Scale: grad *= clipping factor               4 / 2  4 / 2
@@ -26,9 +27,9 @@ namespace {
 
 constexpr int block = 256;
 
-// As many blocks as the device holds at a time, at 48 registers a thread: each then has its constants
-// ready for many turns. 1024 threads that load 76 bytes each keep 76 KB of a multiprocessor in
-// flight, where the memory of an H200 needs about 30 to be busy.
+// As many blocks as the device holds at a time, at 48 registers a thread: each then has its
+// constants ready for many turns. 1024 threads that load 76 bytes each keep 76 KB of a
+// multiprocessor in flight, where the memory of an H200 needs about 30 to be busy.
 unsigned blocks_on_device(std::int64_t threads) {
   return blocks_for(threads, block, std::int64_t{properties().multiprocessors} * 4);
 }

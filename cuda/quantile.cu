@@ -2,8 +2,8 @@
 //
 // Floats become unsigned keys of the same order. The wanted key is found bit by bit from the top:
 // with the bits above fixed, the next one is 1 when at most k keys are below that candidate. Each
-// bit is one pass over the row, which after the first comes from the L1 cache: 32 passes for f32, 16
-// for bf16, the lower half of whose keys follows from the sign.
+// bit is one pass over the row, which after the first comes from the L1 cache: 32 passes for f32,
+// 16 for bf16, the lower half of whose keys follows from the sign.
 #include "cuda/element.h"
 #include "cuda/reduce.h"
 #include "tensor/kernels/quantile.h"

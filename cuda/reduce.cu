@@ -1,7 +1,8 @@
 // Sums and maxima of the middle of [outer, reduced, inner], in f32 and in an order that depends on
 // the sizes only.
 //
-// Bound by memory: x is read once, and one addition per element is nothing beside it. Four shapes of work:
+// Bound by memory: x is read once, and one addition per element is nothing beside it. Four shapes
+// of work:
 //   rows       inner = 1, short rows: 1 to 32 neighbouring lanes share a row, so that a warp always
 //              reads neighbours; their values meet in shuffles
 //   long rows  inner = 1: a block per row, or per piece of one
@@ -9,9 +10,9 @@
 //   tall       few results, many rows (the gradient of a bias): a block takes a strip of columns
 //              and a piece of the rows; its rows of threads meet in shared memory
 // Where results are too few to fill a device, long rows and tall columns are cut into pieces whose
-// results go to scratch in f32, and a second launch combines those in order: two launches instead of
-// atomics, whose order, and so whose last bits, would change from run to run. The pieces add at most
-// 2 % to the bytes moved.
+// results go to scratch in f32, and a second launch combines those in order: two launches instead
+// of atomics, whose order, and so whose last bits, would change from run to run. The pieces add at
+// most 2 % to the bytes moved.
 #include <algorithm>
 #include <bit>
 #include <limits>

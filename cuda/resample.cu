@@ -1,8 +1,9 @@
 // Changes of resolution by a whole factor.
 //
-// Bound by memory, (1 + factor^2) elements moved per element of the smaller image: a thread takes one vector of channels of the smaller image and the factor^2
-// vectors of the larger one that belong to it, so that each byte of either is moved once, and the
-// factor^2 loads (or stores) of a thread are under way together.
+// Bound by memory, (1 + factor^2) elements moved per element of the smaller image: a thread takes
+// one vector of channels of the smaller image and the factor^2 vectors of the larger one that
+// belong to it, so that each byte of either is moved once, and the factor^2 loads (or stores) of a
+// thread are under way together.
 #include "cuda/index.h"
 #include "tensor/kernels/resample.h"
 

@@ -1,9 +1,10 @@
 // Softmax of rows and its gradient, f32 inside.
 //
-// Bound by memory: 2 elements moved per result forward, 3 backward, and one exponential. A row of up to 1024 elements (256 when rows do not start at multiples of 16
-// bytes) is held in the registers of one warp: read once, written once, the row's
-// maximum and sum by shuffles, no barrier. A longer row takes a block, which reads it again for
-// each of its passes: those reads come from the L1 and L2 caches.
+// Bound by memory: 2 elements moved per result forward, 3 backward, and one exponential. A row of
+// up to 1024 elements (256 when rows do not start at multiples of 16 bytes) is held in the
+// registers of one warp: read once, written once, the row's maximum and sum by shuffles, no
+// barrier. A longer row takes a block, which reads it again for each of its passes: those reads
+// come from the L1 and L2 caches.
 #include <limits>
 #include <type_traits>
 

@@ -74,7 +74,8 @@ inline Tensor gather_batch(const Dataset& dataset, std::initializer_list<std::in
 /// graph (tensor/graph.h), where indices cannot be looked at: one outside gives an image of NaN.
 Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip = nullptr);
 
-/// The labels at `indices`: i64 [B] on the CPU. Throws ValueError without labels or outside the set.
+/// The labels at `indices`: i64 [B] on the CPU. Throws ValueError without labels or outside the
+/// set.
 Tensor gather_labels(const Dataset& dataset, const std::vector<std::int64_t>& indices);
 
 /// f32 in [-1, 1] to bytes: (x + 1) * 127.5 to nearest, clamped to [0, 255]; NaN becomes 0. Any

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito::data {
@@ -80,27 +81,19 @@ Point skeleton(PointSet set, double u, double v) {
 
 }  // namespace
 
-const char* name_of(PointSet set) {
-  switch (set) {
-    case PointSet::gaussians:
-      return "gaussians";
-    case PointSet::swiss_roll:
-      return "swiss-roll";
-    case PointSet::moons:
-      return "moons";
-    case PointSet::checkerboard:
-      return "checkerboard";
-  }
-  return "?";
-}
+namespace {
 
-PointSet point_set_from_name(const std::string& name) {
-  for (const PointSet set : point_sets) {
-    if (name == name_of(set)) return set;
-  }
-  fail<ValueError>("points: must be gaussians, swiss-roll, moons or checkerboard; got \"{}\"",
-                   name);
-}
+constexpr EnumNames<PointSet, 4> point_set_names{"points",
+                                                 {{PointSet::gaussians, "gaussians"},
+                                                  {PointSet::swiss_roll, "swiss-roll"},
+                                                  {PointSet::moons, "moons"},
+                                                  {PointSet::checkerboard, "checkerboard"}}};
+
+}  // namespace
+
+const char* name_of(PointSet set) { return point_set_names.name_of(set); }
+
+PointSet point_set_from_name(const std::string& name) { return point_set_names.from_name(name); }
 
 Tensor draw_points(PointSet set, Rng& rng, std::int64_t n, DType dtype) {
   if (dtype != DType::f32 && dtype != DType::f64) {

@@ -1,12 +1,13 @@
-// The whole of diffusion/: processes, denoisers, objectives, samplers, likelihood, models, evaluation.
+// The whole of diffusion/: processes, denoisers, objectives, samplers, likelihood, models,
+// evaluation.
 //
 //   #include "diffusion/diffusion.h"
 //   const NoiseSchedule schedule = NoiseSchedule::linear();
 #pragma once
 
-#include "diffusion/denoiser/parametrization.h"
 #include "diffusion/denoiser/condition.h"
 #include "diffusion/denoiser/guidance.h"
+#include "diffusion/denoiser/parametrization.h"
 #include "diffusion/denoiser/prediction.h"
 #include "diffusion/denoiser/thresholding.h"
 #include "diffusion/evaluation/frechet.h"
@@ -35,9 +36,9 @@
 #include "diffusion/objective/loss_weight.h"
 #include "diffusion/objective/timestep_sampler.h"
 #include "diffusion/process/binomial_diffusion.h"
-#include "diffusion/process/reverse_variance.h"
 #include "diffusion/process/level.h"
 #include "diffusion/process/path.h"
+#include "diffusion/process/reverse_variance.h"
 #include "diffusion/process/schedule.h"
 #include "diffusion/sampling/interpolate.h"
 #include "diffusion/sampling/samplers.h"

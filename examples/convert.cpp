@@ -4,8 +4,8 @@
 //   convert --to ito --checkpoint ddpm-cifar10-32 --out ddpm-cifar10-32.safetensors
 //
 // In Python: DDPMPipeline.from_pretrained("garments")().images[0]
-#include "examples/app/command_line.h"
 #include "diffusion/models/diffusers_format.h"
+#include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/load_model.h"
 #include "examples/app/output.h"
@@ -59,8 +59,8 @@ void to_diffusers(const ConvertOptions& o) {
 
 void to_ito(const ConvertOptions& o) {
   Rng init(0, Purpose::init);
-  const DiffusersModel model = app::with_exit_code(
-      app::ExitCode::checkpoint, [&] { return load_diffusers(o.checkpoint); });
+  const DiffusersModel model =
+      app::with_exit_code(app::ExitCode::checkpoint, [&] { return load_diffusers(o.checkpoint); });
   UNet network(model.card.network, init);
   app::with_exit_code(app::ExitCode::checkpoint, [&] {
     nn::assign_parameters(nn::named_parameters(network), {model.source, model.tensors, {}});

@@ -24,8 +24,8 @@
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/judge.h"
-#include "examples/app/measure_bound.h"
 #include "examples/app/load_model.h"
+#include "examples/app/measure_bound.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/sampler_choice.h"
@@ -151,8 +151,7 @@ data::Dataset real_images(const Options& o, const std::string& dataset, data::Sp
   return app::load_split(dataset, o.data, split);
 }
 
-Tensor draw(const Options& o, const Model& model, const app::SamplerPlan& plan,
-            Device device) {
+Tensor draw(const Options& o, const Model& model, const app::SamplerPlan& plan, Device device) {
   const NoiseSchedule schedule = model.schedule();
   const std::int64_t classes = model.card.network.num_classes;
   app::Progress progress(o.count * plan.steps, 0, 0, o.quiet);

@@ -41,8 +41,7 @@ bool parse(PredictOptions& o, int argc, char** argv) {
 }
 
 // Says what is wrong with the input before the model does.
-void check(const Tensor& x_t, const Tensor& t, const ModelCard& card,
-           const std::string& file) {
+void check(const Tensor& x_t, const Tensor& t, const ModelCard& card, const std::string& file) {
   const UNetConfig& net = card.network;
   const bool images = x_t.dtype() == DType::f32 && x_t.rank() == 4 && x_t.size(0) >= 1 &&
                       x_t.size(1) == net.image_size && x_t.size(2) == net.image_size &&

@@ -223,8 +223,7 @@ Tensor read_image(const Job& job, const char* flag, const std::string& file) {
 
 // The noise that the sampler turns into this image.
 Tensor encode(const Job& job, const Tensor& image) {
-  const std::vector<Level> levels =
-      sampling_levels(job.schedule, job.plan.steps, job.plan.spacing);
+  const std::vector<Level> levels = sampling_levels(job.schedule, job.plan.steps, job.plan.spacing);
   return encode_ddim(denoiser_for(job, 0, 1), image.to(job.device), levels,
                      {.graph = !job.o.sampler.no_graph})
       .to(Device::cpu());

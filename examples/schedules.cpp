@@ -129,8 +129,7 @@ void draw(const Options& o, const std::vector<Named>& schedules) {
   Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::noise);
   const Tensor eps = randn(rng, x0.shape());
   std::vector<Tensor> rows;
-  for (const auto& [name, s] : schedules)
-    rows.push_back(add_noise(x0, eps, s.levels(t, x0)));
+  for (const auto& [name, s] : schedules) rows.push_back(add_noise(x0, eps, s.levels(t, x0)));
   const Tensor grid = data::image_grid(concat(rows, 0), columns);
   data::write_png(o.image, data::upscale(grid, o.scale), {{"schedules", o.names}});
 }

@@ -101,8 +101,8 @@ double accuracy(const Classifier& classifier, const data::Dataset& set,
 }
 
 // Accuracy on the test split without noise and, for a schedule, at eleven of its timesteps.
-void report(const Classifier& classifier, const data::Dataset& test,
-            const NoiseSchedule& schedule, double clean, Device device) {
+void report(const Classifier& classifier, const data::Dataset& test, const NoiseSchedule& schedule,
+            double clean, Device device) {
   app::print(stdout, "test accuracy, clean images  {:.4f}\n", clean);
   app::print(stdout, "     t  sqrt(alpha_bar)  accuracy\n");
   for (const std::int64_t t : visited_timesteps(schedule.timesteps(), 11)) {

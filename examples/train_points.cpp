@@ -226,6 +226,9 @@ std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& 
 app::ExitCode run(const Options& o) {
   app::choose_device("cpu", o.threads, /*quiet=*/true);
   app::catch_signals();
+  app::with_exit_code(app::ExitCode::usage, [&] {
+    app::expect_signal(o.card.schedule, o.card.timesteps, o.card.predict);
+  });
   Rng init(static_cast<std::uint64_t>(o.seed), Purpose::init);
   const app::PointModel model =
       o.load.empty() ? app::make_point_model(o.card, init) : app::load_point_model(o.load);

@@ -31,7 +31,8 @@ inline double decay_of_half_life(double updates) { return std::exp2(-1.0 / updat
 ///
 ///   Ema(flat, 0.9999)                                        DDPM's, with the warm-up above
 ///   Ema(flat, {.decay = 0.9999, .warmup = EmaWarmup::power}) of diffusers
-///   Ema(flat, {.decay = decay_of_half_life(4000), .warmup = EmaWarmup::half_life})     EDM's (Karras et al.
+///   Ema(flat, {.decay = decay_of_half_life(4000), .warmup = EmaWarmup::half_life})     EDM's
+///   (Karras et al.
 ///       2022): 0.5 million images of batches of 128 are 4000 updates
 ///   Ema(flat, {.decay = 0.995, .warmup = EmaWarmup::none, .every = 10})
 class Ema {

@@ -11,7 +11,8 @@
 // Mixed precision: nn::FlatParameters flat(model, Device::cuda(), DType::bf16) gives the model
 // parameters and gradients in bf16, while `values` stays the f32 that is trained: an update below
 // 2^-8 of a parameter is lost in bf16, but adds up in f32 (Micikevicius et al. 2017,
-// arXiv 1710.03740, section 3.1). Files hold `values`, so they do not depend on the device or dtype.
+// arXiv 1710.03740, section 3.1). Files hold `values`, so they do not depend on the device or
+// dtype.
 //
 // A FlatParameters is a handle: copies share the buffers. Build it once, before optimisers, and do
 // not replace the model's tensors or their gradients afterwards.

@@ -5,9 +5,10 @@
 //   Graph step(device, [&] { loss = compute(t); });
 //   for (...) { t.fill(i); step.run(); }          // what changes lives in device memory
 //
-// The work must start the same kernels with the same sizes and addresses every time: sizes, scalars,
-// small copies from the host and host-side decisions are frozen when it is recorded. It must not
-// read results back. Graphs do not nest, and one thread uses the device while a graph is recorded.
+// The work must start the same kernels with the same sizes and addresses every time: sizes,
+// scalars, small copies from the host and host-side decisions are frozen when it is recorded. It
+// must not read results back. Graphs do not nest, and one thread uses the device while a graph is
+// recorded.
 #pragma once
 
 #include <functional>
@@ -25,9 +26,9 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  /// On CUDA the first call runs the work as it is, with memory from a pool of this graph's own; the
-  /// second records it and starts the recording; later ones start the recording. Tensors that the
-  /// work makes keep their addresses from the second call on, and may outlive the graph. Throws
+  /// On CUDA the first call runs the work as it is, with memory from a pool of this graph's own;
+  /// the second records it and starts the recording; later ones start the recording. Tensors that
+  /// the work makes keep their addresses from the second call on, and may outlive the graph. Throws
   /// DeviceError when the recorded work asks for what a graph cannot hold: new memory from the
   /// system, a result read back. What the work throws passes through, and the next call tries
   /// again.

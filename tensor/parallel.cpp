@@ -60,8 +60,8 @@ void pause() {
 }
 
 // Threads wait in two stages: they look again and again for a while, then sleep. To wake a sleeping
-// thread costs the waker a system call and takes 5 to 50 us until the thread runs, as long as many a
-// loop; between the loops of a training step there are mostly less than `patience`.
+// thread costs the waker a system call and takes 5 to 50 us until the thread runs, as long as many
+// a loop; between the loops of a training step there are mostly less than `patience`.
 //
 // A loop is open while loop_ points to it. Who enters counts itself in inside_ first and then reads
 // loop_; the caller closes the loop and then waits until nobody is inside. Both are sequentially

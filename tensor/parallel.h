@@ -12,7 +12,8 @@ namespace ito {
 
 /// Number of threads that work at the same time, the caller included. Default: the hardware's.
 int num_threads();
-/// ValueError outside [1, 1024], std::system_error if there are no more threads. Not in parallel_for.
+/// ValueError outside [1, 1024], std::system_error if there are no more threads. Not in
+/// parallel_for.
 void set_num_threads(int threads);
 
 /// How the pool spent its time since the program began, in seconds of wall time.

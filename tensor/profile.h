@@ -9,9 +9,9 @@
 //   fmt::print("{}", profile::tables(profile));  // tensor/profile_report.h
 //   profile::write_trace(profile, "step.json");  // for chrome://tracing or ui.perfetto.dev
 //
-// Kernels are timed in launch() (tensor/launch.h). Layers open a Scope where they begin; nodes of the
-// autograd graph remember it, so that the backward pass is counted for the layer whose gradient it
-// is. Nothing is recorded outside of a Recording: a launch then costs one branch that is always
+// Kernels are timed in launch() (tensor/launch.h). Layers open a Scope where they begin; nodes of
+// the autograd graph remember it, so that the backward pass is counted for the layer whose gradient
+// it is. Nothing is recorded outside of a Recording: a launch then costs one branch that is always
 // predicted, and a scope another.
 //
 // On the CPU a launch is timed from its call to its return, with all the threads it uses. On a

@@ -72,8 +72,9 @@ class Rng {
   Tensor bound_;
 };
 
-/// Standard normal numbers, f32 or f64 (Box-Muller on 32- or 53-bit uniforms), or bf16: those of f32
-/// rounded. Every device gives the same bits. Throws DeviceError when the bound step is elsewhere.
+/// Standard normal numbers, f32 or f64 (Box-Muller on 32- or 53-bit uniforms), or bf16: those of
+/// f32 rounded. Every device gives the same bits. Throws DeviceError when the bound step is
+/// elsewhere.
 Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu());
 /// Uniform in [0, 1), f32 (24 bits) or f64 (53 bits), or bf16: f32 rounded, which may reach 1.
 Tensor rand(Rng& rng, const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu());

@@ -43,8 +43,8 @@ Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight,
                      const Tensor& bias = {}, const Conv2dOptions& options = {});
 
 /// Gradient of conv2d with respect to x, as a function of dy [N, P, Q, O] and weight.
-///   x_shape [N, H, W, I]; returns that shape. With bias [I], which is added to every pixel, it is a
-///   transposed convolution.
+///   x_shape [N, H, W, I]; returns that shape. With bias [I], which is added to every pixel, it is
+///   a transposed convolution.
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
                          const Conv2dOptions& options = {}, const Tensor& bias = {});
 

@@ -84,6 +84,8 @@ Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& shape) {
 }
 
 Tensor append_dims(const Tensor& v, const Tensor& x) {
+  expect_defined("append_dims", "v", v);
+  expect_defined("append_dims", "x", x);
   if (x.rank() < 1) fail<ShapeError>("append_dims: x must be [N, ...]; got {}", x.str());
   expect_shape("append_dims", "v", v, {x.size(0)});
   std::vector<std::int64_t> shape(static_cast<std::size_t>(x.rank()), 1);

@@ -17,8 +17,8 @@ Tensor group_norm(const Tensor& x, int groups, const Tensor& weight, const Tenso
 Tensor group_norm_silu(const Tensor& x, int groups, const Tensor& weight, const Tensor& bias,
                        double eps = 1e-6);
 
-/// group_norm_silu(concat({x, x2}), groups, weight, bias, eps) without writing the concatenation: the
-/// kernels read two arrays, and a group may have channels of both.
+/// group_norm_silu(concat({x, x2}), groups, weight, bias, eps) without writing the concatenation:
+/// the kernels read two arrays, and a group may have channels of both.
 ///   x [N, ..., A], x2 [N, ..., B], weight and bias [A + B]. Otherwise as group_norm_silu.
 Tensor group_norm_silu_concat(const Tensor& x, const Tensor& x2, int groups, const Tensor& weight,
                               const Tensor& bias, double eps = 1e-6);

@@ -1,8 +1,8 @@
 #include "autograd/ops/reduce.h"
 
 #include <algorithm>
-#include <numeric>
 #include <limits>
+#include <numeric>
 
 #include "autograd/engine.h"
 #include "autograd/ops/elementwise.h"
@@ -112,6 +112,7 @@ Tensor max(const Tensor& x, std::vector<int> axes, bool keep_dims) {
 }
 
 Tensor mean_flat(const Tensor& x) {
+  expect_defined("mean_flat", "x", x);
   if (x.rank() < 1) fail<ShapeError>("mean_flat: x must be [N, ...]; got {}", x.str());
   std::vector<int> inner(static_cast<std::size_t>(x.rank() - 1));
   std::iota(inner.begin(), inner.end(), 1);

@@ -1,4 +1,5 @@
-// Atomic operations of the emulated device: relaxed, as CUDA's are, so that they order nothing else.
+// Atomic operations of the emulated device: relaxed, as CUDA's are, so that they order nothing
+// else.
 #pragma once
 
 #include <type_traits>

@@ -213,7 +213,8 @@ void thread_main() {
     block.thread[next].fiber = &self;
   }
   if (!thread_sanitizer()) block.spare.push_back(&self);
-  // `next` stands on a stack of its own, or none can go on: this one is free, not to be taken again.
+  // `next` stands on a stack of its own, or none can go on: this one is free, not to be taken
+  // again.
   go_on(self, true, next);
 }
 

@@ -1,5 +1,5 @@
-// Device memory: blocks of cudaMalloc with guards around them, and the pieces that an allocator hands
-// out of them.
+// Device memory: blocks of cudaMalloc with guards around them, and the pieces that an allocator
+// hands out of them.
 #include "cuda/emulate/memory.h"
 
 #include <cuda_runtime.h>

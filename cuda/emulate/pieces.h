@@ -1,6 +1,6 @@
-// For allocators that hand out the same memory again and again: tells the emulated device which part
-// of a block of cudaMalloc somebody owns, in the order of the stream. Kernels that touch the rest, or
-// read what the owner before left there, are found. On a GPU these functions do nothing.
+// For allocators that hand out the same memory again and again: tells the emulated device which
+// part of a block of cudaMalloc somebody owns, in the order of the stream. Kernels that touch the
+// rest, or read what the owner before left there, are found. On a GPU these functions do nothing.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// The functions of cuda/ptx.h on the emulated device, by their definitions in the PTX ISA. Memory is
-// read and written here, in code that the sanitizers see, by the thread that the device's rules
+// The functions of cuda/ptx.h on the emulated device, by their definitions in the PTX ISA. Memory
+// is read and written here, in code that the sanitizers see, by the thread that the device's rules
 // charge with the access.
 #pragma once
 

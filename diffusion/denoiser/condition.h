@@ -22,8 +22,8 @@ struct Condition {
 
 /// Both batches, one after the other.
 Condition concat(const Condition& a, const Condition& b);
-/// Throws DTypeError, ShapeError when a condition is not one of each sample of x [N, ...]; `op` names
-/// the caller.
+/// Throws DTypeError, ShapeError when a condition is not one of each sample of x [N, ...]; `op`
+/// names the caller.
 void expect_condition(const char* op, const Condition& condition, const Tensor& x);
 
 /// A network with a condition: (x [N, ...], time [N], condition) to a prediction of x's shape.

@@ -7,7 +7,8 @@
 //                                  classifier_guidance(classifier, labels, 3.0));
 //
 // Both move the score of x towards more of grad log p(condition | x); with exact networks they are
-// one: score(x) + scale grad log p(condition | x) for the same scale. Networks may predict anything.
+// one: score(x) + scale grad log p(condition | x) for the same scale. Networks may predict
+// anything.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +50,9 @@ using NoisyClassifier = std::function<Tensor(const Tensor& x, const Tensor& time
 ScoreShift classifier_guidance(NoisyClassifier classifier, Tensor labels, double scale);
 
 /// The denoiser whose score is that of `model` plus the shift: eps - sigma shift (their Algorithm
-/// 2). For every sampler; DDPM may instead shift the mean of each step by the variance times `shift`
-/// (their Algorithm 1): DdpmOptions::shift_mean. Where alpha is 0 the estimate of x0 is not finite.
+/// 2). For every sampler; DDPM may instead shift the mean of each step by the variance times
+/// `shift` (their Algorithm 1): DdpmOptions::shift_mean. Where alpha is 0 the estimate of x0 is not
+/// finite.
 Denoiser shifted(Denoiser model, ScoreShift shift);
 
 }  // namespace ito

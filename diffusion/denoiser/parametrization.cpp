@@ -28,8 +28,9 @@ Tensor Parametrization::call(const Network& network, const Tensor& x, const Leve
   if (time_input == TimeInput::time) return network(input, levels.time);
   const Tensor log_sigma = log(levels.sigma / levels.alpha) / 4.0;
   const Shape of_each{x.size(0)};
-  return network(input, log_sigma.numel() == x.size(0) ? reshape(log_sigma, of_each)
-                                                       : expand(reshape(log_sigma, Shape{1}), of_each));
+  return network(input, log_sigma.numel() == x.size(0)
+                            ? reshape(log_sigma, of_each)
+                            : expand(reshape(log_sigma, Shape{1}), of_each));
 }
 
 Denoised Parametrization::denoised(const Tensor& output, const Tensor& x,
@@ -62,8 +63,9 @@ Tensor Parametrization::losses(const Tensor& output, const Tensor& x0, const Ten
 
 void Parametrization::expect_usable(const NoiseSchedule& schedule) const {
   if (!schedule.has_zero_terminal_snr() || !needs_signal(prediction)) return;
-  fail<ValueError>("parametrization: where alpha_bar is 0, {} says nothing about x_0; predict v or x0",
-                   name_of(prediction));
+  fail<ValueError>(
+      "parametrization: where alpha_bar is 0, {} says nothing about x_0; predict v or x0",
+      name_of(prediction));
 }
 
 }  // namespace ito

@@ -8,9 +8,9 @@
 //   const Tensor output = epsilon.call(network, x_t, levels);             // training
 //   backward(mean(epsilon.losses(output, x0, eps, levels)));
 //
-// Shapes: x, x0, eps [N, ...] in f32 or f64. All arithmetic has the dtype of x, f32 in training also
-// when the network computes in bf16: such a network takes f32, rounds it at its entry and returns f32
-// (models/unet.h). Part of a model file (models/model_file.h).
+// Shapes: x, x0, eps [N, ...] in f32 or f64. All arithmetic has the dtype of x, f32 in training
+// also when the network computes in bf16: such a network takes f32, rounds it at its entry and
+// returns f32 (models/unet.h). Part of a model file (models/model_file.h).
 #pragma once
 
 #include <cstdint>

@@ -1,35 +1,30 @@
 #include "diffusion/denoiser/prediction.h"
 
 #include "autograd/ops/elementwise.h"
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
 
-const char* name_of(Prediction prediction) {
-  switch (prediction) {
-    case Prediction::epsilon:
-      return "epsilon";
-    case Prediction::x0:
-      return "x0";
-    case Prediction::v:
-      return "v";
-    case Prediction::score:
-      return "score";
-    case Prediction::edm:
-      return "edm";
-    case Prediction::flow:
-      return "flow";
-  }
-  return "?";
-}
+namespace {
+
+constexpr EnumNames<Prediction, 6> prediction_names{"prediction",
+                                                    {{Prediction::epsilon, "epsilon"},
+                                                     {Prediction::x0, "x0"},
+                                                     {Prediction::v, "v"},
+                                                     {Prediction::score, "score"},
+                                                     {Prediction::edm, "edm"},
+                                                     {Prediction::flow, "flow"}}};
+
+}  // namespace
+
+const char* name_of(Prediction value) { return prediction_names.name_of(value); }
 
 Prediction prediction_from_name(const std::string& name) {
-  for (const auto p : {Prediction::epsilon, Prediction::x0, Prediction::v, Prediction::score,
-                       Prediction::edm, Prediction::flow}) {
-    if (name == name_of(p)) return p;
-  }
-  fail<ValueError>("prediction: must be epsilon, x0, v, score, edm or flow; got \"{}\"", name);
+  return prediction_names.from_name(name);
 }
+
+std::vector<std::string> names_of_predictions() { return prediction_names.names(); }
 
 bool needs_signal(Prediction prediction) {
   return prediction == Prediction::epsilon || prediction == Prediction::score;

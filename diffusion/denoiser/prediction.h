@@ -13,12 +13,13 @@
 //   const auto [x0_hat, eps_hat] = to_x0_eps(Prediction::v, v, x_t, levels);
 //
 // All are exact, differentiated, and element by element, for any alpha and sigma; v needs
-// alpha^2 + sigma^2 = 1. Where alpha is small, going from eps to x0 divides by it: an error in eps is
-// amplified by sigma / alpha, 157 at the last step of the linear schedule and 2e4 at that of the
+// alpha^2 + sigma^2 = 1. Where alpha is small, going from eps to x0 divides by it: an error in eps
+// is amplified by sigma / alpha, 157 at the last step of the linear schedule and 2e4 at that of the
 // cosine one.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "diffusion/process/level.h"
 #include "tensor/tensor.h"
@@ -32,6 +33,8 @@ enum class Prediction { epsilon, x0, v, score, edm, flow };
 const char* name_of(Prediction prediction);
 /// Throws ValueError on another name.
 Prediction prediction_from_name(const std::string& name);
+/// All names.
+std::vector<std::string> names_of_predictions();
 /// Whether it says nothing about x_0 where alpha is 0: true of epsilon and score.
 bool needs_signal(Prediction prediction);
 
@@ -45,8 +48,8 @@ struct SignalAndNoise {
 SignalAndNoise to_x0_eps(Prediction prediction, const Tensor& output, const Tensor& x,
                          const Levels& levels, double sigma_data = 0.5);
 
-/// The inverse: the output that stands for x0 and eps, which is what a network is trained towards. A
-/// score is far from variance 1 and needs a loss weight of its own.
+/// The inverse: the output that stands for x0 and eps, which is what a network is trained towards.
+/// A score is far from variance 1 and needs a loss weight of its own.
 Tensor target(Prediction prediction, const Tensor& x0, const Tensor& eps, const Levels& levels,
               double sigma_data = 0.5);
 

@@ -31,8 +31,9 @@ Matrix square_root(const Tensor& covariance) {
   return eigen.eigenvectors() * roots.asDiagonal() * eigen.eigenvectors().transpose();
 }
 
-// The singular values of P and their negatives are the eigenvalues of [0 P; P^T 0]. To the same digits as
-// a decomposition made for it, in a few times the operations; the compiler needs a quarter of the time.
+// The singular values of P and their negatives are the eigenvalues of [0 P; P^T 0]. To the same
+// digits as a decomposition made for it, in a few times the operations; the compiler needs a
+// quarter of the time.
 double sum_of_singular_values(const Matrix& product) {
   const Eigen::Index n = product.rows();
   Matrix both = Matrix::Zero(2 * n, 2 * n);

@@ -24,8 +24,8 @@ struct FeatureStatistics {
   std::int64_t count = 0;  ///< features it was estimated from
 };
 
-/// Of features [n, D], f32 or f64, on any device; computed in f64 on the CPU. Throws ValueError when
-/// n < 2, ShapeError, DTypeError.
+/// Of features [n, D], f32 or f64, on any device; computed in f64 on the CPU. Throws ValueError
+/// when n < 2, ShapeError, DTypeError.
 FeatureStatistics feature_statistics(const Tensor& features);
 
 /// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared 2-Wasserstein distance of N(m1, S1) and

@@ -3,8 +3,9 @@
 //   const KernelDistance kid = kernel_distance(real, made);      // "0.0123 +- 0.0009"
 //
 // The squared maximum mean discrepancy with the kernel k(x, y) = (x y / D + 1)^3: how far apart the
-// first three moments are. Unlike the Fréchet distance its expectation does not depend on the number
-// of features, and is 0 for two sets from one distribution; a single value may then be negative.
+// first three moments are. Unlike the Fréchet distance its expectation does not depend on the
+// number of features, and is 0 for two sets from one distribution; a single value may then be
+// negative.
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,12 +1,12 @@
-// Precision and recall of generated images (Kynkäänniemi et al. 2019, arXiv 1904.06991): how many of
-// them look real, and how many of the real ones could have been generated.
+// Precision and recall of generated images (Kynkäänniemi et al. 2019, arXiv 1904.06991): how many
+// of them look real, and how many of the real ones could have been generated.
 //
 //   const PrecisionRecall pr = precision_recall(real, made);
 //
-// A set of features stands for the region made of a ball around each, as wide as the way to its k-th
-// nearest neighbour in the set. A generator that repeats a few good images has high precision and low
-// recall; one that also draws nonsense the opposite. Both depend on the number of features: compare
-// sets of equal size.
+// A set of features stands for the region made of a ball around each, as wide as the way to its
+// k-th nearest neighbour in the set. A generator that repeats a few good images has high precision
+// and low recall; one that also draws nonsense the opposite. Both depend on the number of features:
+// compare sets of equal size.
 #pragma once
 
 #include <cstdint>

@@ -30,14 +30,14 @@ std::vector<double> mean_by_level(const Denoiser& model, const Tensor& x0,
 
 }  // namespace
 
-std::vector<double> mean_squared_eps(const Denoiser& model,
-                                     const Tensor& x0, std::span<const Level> levels, Rng rng) {
+std::vector<double> mean_squared_eps(const Denoiser& model, const Tensor& x0,
+                                     std::span<const Level> levels, Rng rng) {
   return mean_by_level(model, x0, levels, rng,
-                     [](const Tensor&, const Tensor& eps_hat) { return square(eps_hat); });
+                       [](const Tensor&, const Tensor& eps_hat) { return square(eps_hat); });
 }
 
-std::vector<double> explained_noise(const Denoiser& model,
-                                    const Tensor& x0, std::span<const Level> levels, Rng rng) {
+std::vector<double> explained_noise(const Denoiser& model, const Tensor& x0,
+                                    std::span<const Level> levels, Rng rng) {
   return mean_by_level(model, x0, levels, rng, [](const Tensor& eps, const Tensor& eps_hat) {
     return 1.0 - square(eps - eps_hat);
   });

@@ -20,18 +20,19 @@
 namespace ito {
 
 /// E[eps_hat(x_t)^2] per element at each of the noisy `levels` (a clean one is passed over), over
-/// images x0 [N, ...] with one draw of noise each: the estimate of the paper. It needs a few thousand
-/// images, and says nothing where x_t keeps little of x_0: how far it is from 1 is then less than its
-/// own noise. One call of the network per level. The noise at levels[i] is drawn at step i + 1 of
-/// `rng`, for image k as sample rng.first_sample() + k, so that batches can be averaged.
-std::vector<double> mean_squared_eps(const Denoiser& model,
-                                     const Tensor& x0, std::span<const Level> levels, Rng rng);
+/// images x0 [N, ...] with one draw of noise each: the estimate of the paper. It needs a few
+/// thousand images, and says nothing where x_t keeps little of x_0: how far it is from 1 is then
+/// less than its own noise. One call of the network per level. The noise at levels[i] is drawn at
+/// step i + 1 of `rng`, for image k as sample rng.first_sample() + k, so that batches can be
+/// averaged.
+std::vector<double> mean_squared_eps(const Denoiser& model, const Tensor& x0,
+                                     std::span<const Level> levels, Rng rng);
 
 /// 1 - E[(eps - eps_hat)^2], estimated in the same way. Steady at every timestep, never above 1,
 /// and for a network that is not the best one still gives the variance with the least bound (Bao et
 /// al. 2022, arXiv 2206.07309): prefer it.
-std::vector<double> explained_noise(const Denoiser& model,
-                                    const Tensor& x0, std::span<const Level> levels, Rng rng);
+std::vector<double> explained_noise(const Denoiser& model, const Tensor& x0,
+                                    std::span<const Level> levels, Rng rng);
 
 /// The last step of a sampler that adds noise should add none that is seen: the largest variance
 /// with which noise changes a pixel by less than two of its 256 levels on average (Bao et al. 2022,

@@ -22,7 +22,8 @@ double cost_of_step(const NoiseSchedule& schedule, const std::vector<double>& me
                     std::int64_t t, std::int64_t s) {
   const double m = mean_squared_eps[static_cast<std::size_t>(t)];
   const PosteriorStep q = posterior_step(schedule.level(t), schedule.level(s));
-  return 0.5 * std::log1p(q.weight_x0 * q.weight_x0 * variance_of_x0(schedule.level(t), m) / q.variance);
+  return 0.5 *
+         std::log1p(q.weight_x0 * q.weight_x0 * variance_of_x0(schedule.level(t), m) / q.variance);
 }
 
 }  // namespace

@@ -54,9 +54,9 @@ double fixed_log_variance(const NoiseSchedule& schedule, const BoundOptions& opt
   const double mean_squared_eps =
       analytic ? options.mean_squared_eps[static_cast<std::size_t>(t)] : 1.0;
   constexpr double floor = 1e-12;
-  return std::log(
-      std::max(reverse_variance(schedule.level(t), level_before(schedule, t),
-                                            options.variance, mean_squared_eps), floor));
+  return std::log(std::max(reverse_variance(schedule.level(t), level_before(schedule, t),
+                                            options.variance, mean_squared_eps),
+                           floor));
 }
 
 double mean_of(const std::vector<double>& values) {
@@ -117,9 +117,12 @@ VariationalBound::VariationalBound(NoiseSchedule schedule, BoundOptions options,
   log_variance_ = table(log_variance);
   log_beta_ = table([&](std::int64_t t) { return std::log(schedule_.beta(t)); });
   log_beta_tilde_ = table([&](std::int64_t t) { return schedule_.log_beta_tilde_clipped(t); });
-  weight_x0_ = table([&](std::int64_t t) { return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x0; });
-  weight_x_t_ =
-      table([&](std::int64_t t) { return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x_t; });
+  weight_x0_ = table([&](std::int64_t t) {
+    return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x0;
+  });
+  weight_x_t_ = table([&](std::int64_t t) {
+    return posterior_step(schedule_.level(t), level_before(schedule_, t)).weight_x_t;
+  });
   variance_kl_ = table([&](std::int64_t t) {
     return divergence_of_variances(log_variance(t) - schedule_.log_beta_tilde_clipped(t));
   });

@@ -13,17 +13,17 @@
 //
 // Everything is in nats per element ("dimension"); divide by ln 2 for bits. Timesteps count from 0
 // as everywhere in the code: the term at t is the step from x_t to x_{t-1}, and the one at 0 is the
-// decoder. For the bound of a chain over some of the timesteps pass schedule.respaced(visited), with
-// the same denoiser.
+// decoder. For the bound of a chain over some of the timesteps pass schedule.respaced(visited),
+// with the same denoiser.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "diffusion/denoiser/parametrization.h"
+#include "diffusion/likelihood/discretized_likelihood.h"
 #include "diffusion/process/reverse_variance.h"
 #include "diffusion/process/schedule.h"
-#include "diffusion/likelihood/discretized_likelihood.h"
 #include "tensor/rng.h"
 
 namespace ito {
@@ -90,7 +90,8 @@ class VariationalBound {
   /// Differentiated, and free of host work inside a graph: also a training loss.
   BoundTerms terms(const Denoiser& model, const Tensor& x0, const Tensor& t,
                    const Tensor& eps) const;
-  /// The same for estimates denoised = model(x_t, schedule().levels(t, x_t)) that are already there.
+  /// The same for estimates denoised = model(x_t, schedule().levels(t, x_t)) that are already
+  /// there.
   BoundTerms terms_of(const Denoised& denoised, const Tensor& x_t, const Tensor& x0,
                       const Tensor& t, const Tensor& eps) const;
 

@@ -7,9 +7,9 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
-#include "nn/safetensors.h"
 #include "data/bytes.h"
 #include "nn/files.h"
+#include "nn/safetensors.h"
 
 namespace ito {
 namespace {
@@ -165,7 +165,8 @@ std::string read_text(const fs::path& path) {
 }
 
 void write_text(const fs::path& path, const std::string& text) {
-  data::write_file(path.string(), {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  data::write_file(path.string(),
+                   {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
 fs::path first_existing(const std::vector<fs::path>& paths) {
@@ -310,7 +311,7 @@ void read_diffusers_scheduler(const std::string& text, const std::string& file, 
                                                            : Prediction::v;
   try {
     set_schedule(betas_of(json, file), card);
-    card.noise_schedule();  // refuses betas that are none
+    if (card.schedule == "custom") NoiseSchedule::from_betas(card.betas);  // refuses what are none
   } catch (const ValueError& e) {
     fail<FormatError>("{}: {}", file, e.what());
   }

@@ -9,8 +9,8 @@
 //   save_diffusers("out/diffusers", model.card, nn::named_parameters(*model.network));
 //   const DiffusersModel back = load_diffusers("out/diffusers");
 //
-// Classes: ito's null class is the last row of diffusers' class embedding. A learned variance is the
-// second half of the output channels in both.
+// Classes: ito's null class is the last row of diffusers' class embedding. A learned variance is
+// the second half of the output channels in both.
 #pragma once
 
 #include <filesystem>

@@ -30,8 +30,8 @@ struct MlpConfig {
 
   /// One line of JSON; its keys are the names of the fields.
   std::string to_json() const;
-  /// Throws FormatError on text that is not a JSON object with these fields (continuous_time may be missing);
-  /// ValueError on values out of range, as the network's constructor.
+  /// Throws FormatError on text that is not a JSON object with these fields (continuous_time may be
+  /// missing); ValueError on values out of range, as the network's constructor.
   static MlpConfig from_json(const std::string& text);
   void validate() const;
 

@@ -75,10 +75,7 @@ NoiseSchedule ModelCard::noise_schedule() const {
     fail<ValueError>("a custom schedule needs a beta for each of {} timesteps; got {}", timesteps,
                      betas.size());
   }
-  NoiseSchedule noise =
-      custom ? NoiseSchedule::from_betas(betas) : NoiseSchedule::named(schedule, timesteps);
-  parametrization.expect_usable(noise);
-  return noise;
+  return custom ? NoiseSchedule::from_betas(betas) : NoiseSchedule::named(schedule, timesteps);
 }
 
 std::string ModelCard::to_json() const {
@@ -114,7 +111,7 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     if (card.timesteps > 100'000) {
       fail<ValueError>("timesteps must be at most 100000; got {}", card.timesteps);
     }
-    card.noise_schedule();  // throws where it cannot
+    p.expect_usable(card.noise_schedule());
     card.class_names = j.value("class_names", std::vector<std::string>{});
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its configuration cannot be read: {}", file, e.what());
@@ -128,9 +125,7 @@ Shape Model::image_shape(std::int64_t n) const {
   return {n, card.network.image_size, card.network.image_size, card.network.in_channels};
 }
 
-Denoiser Model::denoiser(const Condition& condition) const {
-  return denoiser(condition, 1.0);
-}
+Denoiser Model::denoiser(const Condition& condition) const { return denoiser(condition, 1.0); }
 
 Denoiser Model::denoiser(const Condition& condition, double guidance_scale) const {
   const std::int64_t classes = card.network.num_classes;
@@ -138,10 +133,11 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
     fail<ValueError>("{}: this network was trained without classes, none can be asked for", source);
   }
   const ConditionalNetwork net = [self = network](const Tensor& x, const Tensor& time,
-                                                  const Condition& c) { return (*self)(x, time, c); };
+                                                  const Condition& c) {
+    return (*self)(x, time, c);
+  };
   if (!condition.labels.defined()) return card.parametrization.denoiser(net, condition);
-  const Condition any =
-      same_label(classes, condition.labels.size(0), condition.labels.device());
+  const Condition any = same_label(classes, condition.labels.size(0), condition.labels.device());
   return card.parametrization.denoiser(guided(net, condition, any, guidance_scale));
 }
 

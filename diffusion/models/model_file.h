@@ -6,8 +6,8 @@
 //   const Tensor x0 = sample_ddim(thresholded(model.denoiser(), clip_x0), x_T,
 //                                 sampling_levels(model.schedule(), 50, Spacing::even), rng);
 //
-// A folder that train_mnist wrote, a checkpoint in it, one safetensors file, or a folder in diffusers'
-// format: all are models.
+// A folder that train_mnist wrote, a checkpoint in it, one safetensors file, or a folder in
+// diffusers' format: all are models.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct ModelCard {
   std::string dataset;
   std::vector<std::string> class_names;  ///< of the data set by label, or none
 
-  /// Throws ValueError where schedule, timesteps, betas and prediction do not go together.
+  /// Throws ValueError where schedule, timesteps and betas do not go together.
   NoiseSchedule noise_schedule() const;
 
   std::string to_json() const;

@@ -10,11 +10,13 @@ namespace ito {
 
 /// In which order, and at which frequencies f_i for i < half = dim / 2.
 enum class Sinusoids : std::uint8_t {
-  ddpm,  ///< sines, then cosines; f_i = 10000^(-i / (half - 1)), from 1 to 1 / 10000 (Ho et al. 2020)
+  /// Sines, then cosines; f_i = 10000^(-i / (half - 1)), from 1 to 1 / 10000 (Ho et al. 2020)
+  ddpm,
   iddpm,  ///< cosines, then sines; f_i = 10000^(-i / half) (Nichol & Dhariwal 2021)
 };
 
-/// Sines and cosines of t at frequencies that fall geometrically (Vaswani et al. 2017, section 3.5):
+/// Sines and cosines of t at frequencies that fall geometrically (Vaswani et al. 2017, section
+/// 3.5):
 ///   y[n, i] = sin(t[n] f_i),  y[n, half + i] = cos(t[n] f_i)        or the halves exchanged
 ///   t [N], i64 or continuous (f32, on the CPU f64), dim even and >= 4; returns [N, dim] in `dtype`
 ///   on t's device. No gradient to t.
@@ -32,8 +34,8 @@ Tensor sinusoidal_embedding(const Tensor& t, std::int64_t dim, DType dtype = DTy
 /// Throws ShapeError, DTypeError, ValueError.
 Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale = 16.0);
 
-/// x [N, ..., C] beside sin(2^n pi x) and cos(2^n pi x) for each n of `exponents`: [N, ..., C (1 + 2
-/// k)] (Kingma et al. 2021, arXiv 2107.00630, appendix C).
+/// x [N, ..., C] beside sin(2^n pi x) and cos(2^n pi x) for each n of `exponents`: [N, ..., C (1 +
+/// 2 k)] (Kingma et al. 2021, arXiv 2107.00630, appendix C).
 Tensor with_fine_details(const Tensor& x, const std::vector<std::int64_t>& exponents);
 
 }  // namespace ito

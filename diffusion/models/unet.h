@@ -25,9 +25,9 @@
 
 namespace ito {
 
-/// Adaptive group normalisation, AdaGN (Dhariwal & Nichol 2021, section 3): (1 + scale) h + shift for
-/// a normalised h [N, H, W, C], where scale_shift [N, 2 C] holds the scales of the channels, then
-/// the shifts.
+/// Adaptive group normalisation, AdaGN (Dhariwal & Nichol 2021, section 3): (1 + scale) h + shift
+/// for a normalised h [N, H, W, C], where scale_shift [N, 2 C] holds the scales of the channels,
+/// then the shifts.
 Tensor scale_and_shift(const Tensor& h, const Tensor& scale_shift);
 
 /// h = conv1(silu(norm1(x))) + time_emb_proj(emb);  x + conv2(dropout(silu(norm2(h)))), with a 1x1
@@ -108,8 +108,9 @@ struct TimeEmbedding {
 
 struct UNet {
   UNetConfig config;
-  /// For training in less memory: blocks keep their inputs alone, and are computed a second time for
-  /// the gradients. These are the same up to the rounding of sums. No part of the model: not saved.
+  /// For training in less memory: blocks keep their inputs alone, and are computed a second time
+  /// for the gradients. These are the same up to the rounding of sums. No part of the model: not
+  /// saved.
   bool recompute = false;
   nn::Conv2d conv_in;
   TimeEmbedding time_embedding;
@@ -128,9 +129,9 @@ struct UNet {
 
   /// x_t [N, image_size, image_size, in_channels], t [N] (i64, or continuous in f32; for
   /// TimeFeatures::fourier it must be continuous); returns [N, ..., out_channels] in the
-  /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at the
-  /// entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the exit.
-  /// With a generator, dropout is on: give one while training.
+  /// dtype of x_t: that of the parameters, or f32 for parameters in bf16. Then x_t is rounded at
+  /// the entry, all but the sinusoids is bf16 with sums in f32, and the output is widened at the
+  /// exit. With a generator, dropout is on: give one while training.
   /// `condition` may have labels where the network knows classes; none mean the null class, "any".
   /// Throws ShapeError, DTypeError, DeviceError, ValueError (labels for a network without classes).
   Tensor operator()(const Tensor& x_t, const Tensor& t, const Condition& condition = {},

@@ -43,8 +43,9 @@ struct UNetConfig {
   std::int64_t num_classes = 0;  ///< classes that can be asked for; 0: the network knows of none
   Conditioning conditioning = Conditioning::add;
   TimeFeatures time_features = TimeFeatures::sin_cos;
-  /// The network also sees sin(2^n pi x_t) and cos(2^n pi x_t) for these n, the details too fine for
-  /// it otherwise (Kingma et al. 2021, arXiv 2107.00630, section 5.3, with {7, 8}); none: only x_t.
+  /// The network also sees sin(2^n pi x_t) and cos(2^n pi x_t) for these n, the details too fine
+  /// for it otherwise (Kingma et al. 2021, arXiv 2107.00630, section 5.3, with {7, 8}); none: only
+  /// x_t.
   std::vector<std::int64_t> fine_details;
   std::int64_t head_channels = 0;  ///< > 0: channels of a head, in place of `heads`
   /// Downsampling pads all four sides (improved DDPM, ADM), not only below and to the right (DDPM).
@@ -70,8 +71,8 @@ struct UNetConfig {
   /// One line of JSON; its keys are the names of the fields.
   std::string to_json() const;
   /// Fields from num_classes on may be missing: files of older versions lack them, and mean the
-  /// defaults. Throws FormatError on text that is not a JSON object, an unknown or missing key, or a
-  /// value of the wrong type; ValueError as validate().
+  /// defaults. Throws FormatError on text that is not a JSON object, an unknown or missing key, or
+  /// a value of the wrong type; ValueError as validate().
   static UNetConfig from_json(const std::string& text);
 
   friend bool operator==(const UNetConfig&, const UNetConfig&) = default;

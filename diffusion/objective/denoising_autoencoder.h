@@ -1,5 +1,6 @@
-// Denoising autoencoders: one noise level, and what a network learns from it. A network that removes
-// noise from data has learned the score of the noisy data, which is where diffusion models begin.
+// Denoising autoencoders: one noise level, and what a network learns from it. A network that
+// removes noise from data has learned the score of the noisy data, which is where diffusion models
+// begin.
 //
 //   const DenoisingAutoencoder dae{.sigma = 0.3};
 //   backward(dae.loss(r, x0, randn(rng, x0.shape())));

@@ -6,19 +6,17 @@
 
 #include "autograd/ops/layout.h"
 #include "diffusion/process/reverse_variance.h"
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
 namespace {
 
-constexpr LossWeight all_weights[] = {LossWeight::simple,         LossWeight::vlb_beta,
-                                      LossWeight::vlb_beta_tilde, LossWeight::snr,
-                                      LossWeight::min_snr,        LossWeight::likelihood};
-
 // The weight of the squared error of x0 at t.
 double weight_of_x0(const NoiseSchedule& schedule, LossWeight weight, std::int64_t t) {
   const double snr = schedule.snr(t);
-  const double to_x0 = posterior_step(schedule.level(t), t == 0 ? Level::clean() : schedule.level(t - 1)).weight_x0;
+  const double to_x0 =
+      posterior_step(schedule.level(t), t == 0 ? Level::clean() : schedule.level(t - 1)).weight_x0;
   switch (weight) {
     case LossWeight::vlb_beta:
       return to_x0 * to_x0 / (2.0 * schedule.beta(t));
@@ -50,36 +48,29 @@ std::vector<double> x0_per_output(const NoiseSchedule& schedule,
 
 }  // namespace
 
-const char* name_of(LossWeight weight) {
-  switch (weight) {
-    case LossWeight::simple:
-      return "simple";
-    case LossWeight::vlb_beta:
-      return "vlb-beta";
-    case LossWeight::vlb_beta_tilde:
-      return "vlb-beta-tilde";
-    case LossWeight::snr:
-      return "snr";
-    case LossWeight::min_snr:
-      return "min-snr";
-    case LossWeight::likelihood:
-      return "likelihood";
-  }
-  return "?";
-}
+namespace {
+
+constexpr EnumNames<LossWeight, 6> loss_weight_names{
+    "loss weight",
+    {{LossWeight::simple, "simple"},
+     {LossWeight::vlb_beta, "vlb-beta"},
+     {LossWeight::vlb_beta_tilde, "vlb-beta-tilde"},
+     {LossWeight::snr, "snr"},
+     {LossWeight::min_snr, "min-snr"},
+     {LossWeight::likelihood, "likelihood"}}};
+
+}  // namespace
+
+const char* name_of(LossWeight value) { return loss_weight_names.name_of(value); }
 
 LossWeight loss_weight_from_name(const std::string& name) {
-  for (const LossWeight weight : all_weights) {
-    if (name == name_of(weight)) return weight;
-  }
-  fail<ValueError>(
-      "loss weight: must be simple, vlb-beta, vlb-beta-tilde, snr, min-snr or likelihood; got "
-      "\"{}\"",
-      name);
+  return loss_weight_names.from_name(name);
 }
 
+std::vector<std::string> names_of_loss_weights() { return loss_weight_names.names(); }
+
 std::vector<double> loss_weights(const NoiseSchedule& schedule,
- const Parametrization& parametrization, LossWeight weight) {
+                                 const Parametrization& parametrization, LossWeight weight) {
   const auto T = static_cast<std::size_t>(schedule.timesteps());
   std::vector<double> weights(T, 1.0);
   if (weight == LossWeight::simple) return weights;
@@ -98,9 +89,8 @@ std::vector<double> loss_weights(const NoiseSchedule& schedule,
   return weights;
 }
 
-Tensor loss_weights(const NoiseSchedule& schedule,
- const Parametrization& parametrization, LossWeight weight, DType dtype,
-                    Device device) {
+Tensor loss_weights(const NoiseSchedule& schedule, const Parametrization& parametrization,
+                    LossWeight weight, DType dtype, Device device) {
   const Tensor weights =
       Tensor::from(loss_weights(schedule, parametrization, weight), {schedule.timesteps()});
   return convert(weights, dtype).to(device);

@@ -27,15 +27,16 @@ enum class LossWeight { simple, vlb_beta, vlb_beta_tilde, snr, min_snr, likeliho
 const char* name_of(LossWeight weight);
 /// Throws ValueError on another name.
 LossWeight loss_weight_from_name(const std::string& name);
+/// All names.
+std::vector<std::string> names_of_loss_weights();
 
 /// The weight at every timestep, [T], for the error of what is predicted. All but `simple`
 /// weigh the same error of x0 whatever the prediction is. Throws ValueError where a weight is not
 /// finite: eps is predicted at a timestep that has no signal left.
 std::vector<double> loss_weights(const NoiseSchedule& schedule,
- const Parametrization& parametrization, LossWeight weight);
+                                 const Parametrization& parametrization, LossWeight weight);
 /// The same as a tensor to look up in.
-Tensor loss_weights(const NoiseSchedule& schedule,
- const Parametrization& parametrization, LossWeight weight, DType dtype,
-                    Device device);
+Tensor loss_weights(const NoiseSchedule& schedule, const Parametrization& parametrization,
+                    LossWeight weight, DType dtype, Device device);
 
 }  // namespace ito

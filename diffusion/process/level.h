@@ -2,9 +2,9 @@
 //
 //   x = alpha x_0 + sigma eps,   eps ~ N(0, I)
 //
-// and differ in the alpha and sigma that they pass through: alpha^2 + sigma^2 = 1 in DDPM, alpha = 1
-// in EDM, alpha + sigma = 1 in rectified flow. Samplers, losses and bounds work with levels, and so
-// serve all of them. Levels come from a NoiseSchedule (schedule.h) or a Path (path.h).
+// and differ in the alpha and sigma that they pass through: alpha^2 + sigma^2 = 1 in DDPM, alpha =
+// 1 in EDM, alpha + sigma = 1 in rectified flow. Samplers, losses and bounds work with levels, and
+// so serve all of them. Levels come from a NoiseSchedule (schedule.h) or a Path (path.h).
 //
 //   const NoiseSchedule schedule = NoiseSchedule::linear();
 //   const Level noisy = schedule.level(999), less = schedule.level(749);
@@ -28,11 +28,12 @@ struct Level {
   static Level clean() { return {}; }
   bool is_clean() const { return sigma == 0.0; }
 
-  /// sigma / alpha, the noise of x / alpha = x_0 + sigma / alpha eps: the sigma of Karras et al. 2022
-  /// (arXiv 2206.00364). 0 for clean images, infinity where alpha is 0.
+  /// sigma / alpha, the noise of x / alpha = x_0 + sigma / alpha eps: the sigma of Karras et al.
+  /// 2022 (arXiv 2206.00364). 0 for clean images, infinity where alpha is 0.
   double noise_to_signal() const { return sigma / alpha; }
-  /// log(alpha / sigma), the time of the DPM-Solvers (Lu et al. 2022, arXiv 2206.00927): half of the
-  /// logarithm of the signal-to-noise ratio. Infinity for clean images, -infinity where alpha is 0.
+  /// log(alpha / sigma), the time of the DPM-Solvers (Lu et al. 2022, arXiv 2206.00927): half of
+  /// the logarithm of the signal-to-noise ratio. Infinity for clean images, -infinity where alpha
+  /// is 0.
   double lambda() const;
 
   friend bool operator==(const Level&, const Level&) = default;

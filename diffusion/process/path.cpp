@@ -12,7 +12,8 @@ namespace {
 
 void expect_rising(const char* path, const char* what, double low, double high) {
   if (0.0 < low && low < high && std::isfinite(high)) return;
-  fail<ValueError>("Path::{}: needs 0 < {}_min < {}_max; got {} and {}", path, what, what, low, high);
+  fail<ValueError>("Path::{}: needs 0 < {}_min < {}_max; got {} and {}", path, what, what, low,
+                   high);
 }
 
 // 1 - exp(-x), with all digits where x is small.
@@ -64,8 +65,9 @@ Path Path::ve(double sigma_min, double sigma_max) {
 
 Path Path::edm(double sigma_min, double sigma_max, double log_mean, double log_stddev) {
   expect_rising("edm", "sigma", sigma_min, sigma_max);
-  Path path = of(sigma_min, sigma_max,
-                 [](const auto& sigma) { return std::pair{0.0 * sigma + 1.0, 1.0 * sigma}; });
+  Path path = of(sigma_min, sigma_max, [](const auto& sigma) {
+    return std::pair{0.0 * sigma + 1.0, 1.0 * sigma};
+  });
   path.draw_ = [=](const Tensor& normal) { return exp(log_mean + log_stddev * normal); };
   return path;
 }

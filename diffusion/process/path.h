@@ -13,9 +13,9 @@
 //   edm             sigma           1                         sigma
 //   rectified_flow  0 .. 1          1 - t                     t
 //
-// with B(t) = beta_min t + (beta_max - beta_min) t^2 / 2. The first three are the SDEs of Song et al.
-// 2021 (arXiv 2011.13456, appendix B); edm is Karras et al. 2022 (arXiv 2206.00364); the last Liu et
-// al. 2022 (arXiv 2209.03003). Time grows with the noise on all of them.
+// with B(t) = beta_min t + (beta_max - beta_min) t^2 / 2. The first three are the SDEs of Song et
+// al. 2021 (arXiv 2011.13456, appendix B); edm is Karras et al. 2022 (arXiv 2206.00364); the last
+// Liu et al. 2022 (arXiv 2209.03003). Time grows with the noise on all of them.
 #pragma once
 
 #include <cstdint>
@@ -49,11 +49,11 @@ class Path {
 
   /// The level at a time of at least 0. Throws ValueError for a time that is not.
   Level level(double time) const;
-  /// The levels of each sample of x [N, ...], time [N] in x's dtype on its device. Throws ShapeError,
-  /// DTypeError.
+  /// The levels of each sample of x [N, ...], time [N] in x's dtype on its device. Throws
+  /// ShapeError, DTypeError.
   Levels levels(const Tensor& time, const Tensor& x) const;
-  /// The level with this sigma / alpha; that of min_time or max_time beyond these. Throws ValueError
-  /// unless noise_to_signal > 0.
+  /// The level with this sigma / alpha; that of min_time or max_time beyond these. Throws
+  /// ValueError unless noise_to_signal > 0.
   Level level_at(double noise_to_signal) const;
 
   /// n times to train at, [n]: uniform between the ends, but for edm.
@@ -66,7 +66,7 @@ class Path {
   static Path of(double min_time, double max_time, F alpha_and_sigma);
 
   double min_time_ = 0.0, max_time_ = 1.0;
-  std::function<std::pair<double, double>(double time)> at_;           // alpha, sigma
+  std::function<std::pair<double, double>(double time)> at_;              // alpha, sigma
   std::function<std::pair<Tensor, Tensor>(const Tensor& time)> of_each_;  // the same, [N] each
   std::function<Tensor(const Tensor& normal)> draw_;  // times of normal numbers; else uniform
 };

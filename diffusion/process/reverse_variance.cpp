@@ -4,30 +4,26 @@
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
 
-const char* name_of(ReverseVariance variance) {
-  switch (variance) {
-    case ReverseVariance::beta:
-      return "beta";
-    case ReverseVariance::beta_tilde:
-      return "beta-tilde";
-    case ReverseVariance::learned:
-      return "learned";
-    case ReverseVariance::analytic:
-      return "analytic";
-  }
-  return "?";
-}
+namespace {
+
+constexpr EnumNames<ReverseVariance, 4> reverse_variance_names{
+    "variance",
+    {{ReverseVariance::beta, "beta"},
+     {ReverseVariance::beta_tilde, "beta-tilde"},
+     {ReverseVariance::learned, "learned"},
+     {ReverseVariance::analytic, "analytic"}}};
+
+}  // namespace
+
+const char* name_of(ReverseVariance value) { return reverse_variance_names.name_of(value); }
 
 ReverseVariance reverse_variance_from_name(const std::string& name) {
-  for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde,
-                              ReverseVariance::learned, ReverseVariance::analytic}) {
-    if (name == name_of(variance)) return variance;
-  }
-  fail<ValueError>("variance: must be beta, beta-tilde, learned or analytic; got \"{}\"", name);
+  return reverse_variance_names.from_name(name);
 }
 
 PosteriorStep posterior_step(const Level& t, const Level& s) {
@@ -68,7 +64,8 @@ double analytic_variance(const Level& t, const Level& s, double lambda2, double 
     fail<ValueError>("analytic_variance: needs 0 <= lambda2 <= {}; got lambda2 = {}", noise_s,
                      lambda2);
   }
-  // The mean is alpha_s x_0 + sqrt(sigma_s^2 - lambda2) eps with eps = (x_t - alpha_t x_0) / sigma_t.
+  // The mean is alpha_s x_0 + sqrt(sigma_s^2 - lambda2) eps with eps = (x_t - alpha_t x_0) /
+  // sigma_t.
   const double weight_x0 = s.alpha - std::sqrt(noise_s - lambda2) * t.alpha / t.sigma;
   return lambda2 + weight_x0 * weight_x0 * variance_of_x0(t, mean_squared_eps);
 }

@@ -9,9 +9,9 @@
 #include <numeric>
 #include <utility>
 
+#include "autograd/engine.h"
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
-#include "autograd/engine.h"
 #include "tensor/check.h"
 #include "tensor/graph.h"
 

@@ -63,8 +63,8 @@ class NoiseSchedule {
   static NoiseSchedule karras(std::int64_t timesteps = 1000, double sigma_first = 0.002,
                               double sigma_last = 80.0, double rho = 7.0);
 
-  /// Any table of beta_1 .. beta_T. Throws ValueError unless all lie in (0, 1) and there is one; the
-  /// last may be 1.
+  /// Any table of beta_1 .. beta_T. Throws ValueError unless all lie in (0, 1) and there is one;
+  /// the last may be 1.
   static NoiseSchedule from_betas(std::vector<double> betas);
   /// Any table of alpha_bar_1 .. alpha_bar_T. Throws ValueError unless it falls strictly, from less
   /// than 1; the last may be 0.
@@ -74,10 +74,10 @@ class NoiseSchedule {
   /// above 0.
   static NoiseSchedule from_sigmas(const std::vector<double>& sigmas);
 
-  /// The schedule of the chain over the timesteps `visited` alone, with the same levels bit for bit:
-  /// its level(i) is level(visited[i]) of this one, time included, so that a network is asked at the
-  /// timesteps that it knows (Nichol & Dhariwal 2021, eq. 19). Throws ValueError unless they rise
-  /// strictly within [0, T) and there is one.
+  /// The schedule of the chain over the timesteps `visited` alone, with the same levels bit for
+  /// bit: its level(i) is level(visited[i]) of this one, time included, so that a network is asked
+  /// at the timesteps that it knows (Nichol & Dhariwal 2021, eq. 19). Throws ValueError unless they
+  /// rise strictly within [0, T) and there is one.
   NoiseSchedule respaced(const std::vector<std::int64_t>& visited) const;
 
   /// This schedule with sqrt(alpha_bar) shifted to 0 at the last timestep and scaled to its old
@@ -99,13 +99,13 @@ class NoiseSchedule {
   Level level(std::int64_t t) const;
   /// All levels, by timestep: least noise first.
   std::vector<Level> levels() const;
-  /// The level of each sample of x [N, ...] (f32 or f64), t i64 [N] on its device: tables are looked
-  /// up there. A t outside the schedule is a ValueError; while a graph is recorded (tensor/graph.h)
-  /// t cannot be looked at, and then gives NaN. Throws ShapeError, DTypeError.
+  /// The level of each sample of x [N, ...] (f32 or f64), t i64 [N] on its device: tables are
+  /// looked up there. A t outside the schedule is a ValueError; while a graph is recorded
+  /// (tensor/graph.h) t cannot be looked at, and then gives NaN. Throws ShapeError, DTypeError.
   Levels levels(const Tensor& t, const Tensor& x) const;
-  /// The level with this sigma / alpha exactly. Between two timesteps its time is between theirs, in
-  /// proportion to log(sigma / alpha); beyond the ends it is the level at the end. Throws ValueError
-  /// unless noise_to_signal > 0.
+  /// The level with this sigma / alpha exactly. Between two timesteps its time is between theirs,
+  /// in proportion to log(sigma / alpha); beyond the ends it is the level at the end. Throws
+  /// ValueError unless noise_to_signal > 0.
   Level level_at(double noise_to_signal) const;
 
   /// Variance of the noise that step t adds: q(x_t | x_{t-1}) = N(sqrt(1 - beta) x_{t-1}, beta I).
@@ -142,8 +142,8 @@ class NoiseSchedule {
   /// alpha_bar and its logarithm, each with the digits that the other has lost.
   NoiseSchedule(std::vector<double> alpha_bar, std::vector<double> log_alpha_bar);
   std::size_t index(std::int64_t t) const;
-  /// Time, alpha and sigma of all timesteps, [T] each, made by the first call for a dtype and device
-  /// and kept as long as a copy of this schedule lives.
+  /// Time, alpha and sigma of all timesteps, [T] each, made by the first call for a dtype and
+  /// device and kept as long as a copy of this schedule lives.
   Levels tables(DType dtype, Device device) const;
 
   std::vector<double> beta_;

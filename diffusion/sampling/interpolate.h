@@ -11,12 +11,12 @@
 namespace ito {
 
 /// The point at `fraction` of the great circle from each sample of `a` to the same of `b`, both
-/// [N, ...] f32 or f64: sin((1 - fraction) theta) / sin(theta) a + sin(fraction theta) / sin(theta) b
-/// with theta the angle between the two (Song et al. 2020, arXiv 2010.02502, appendix D.5). Normal
-/// noise has nearly always the same length; so do the points between, unlike those on the straight
-/// line. 0 and 1 give a and b bit by bit; where the angle is 0 the line is meant. Throws ShapeError,
-/// DTypeError, and ValueError for opposite samples, between which there is no one circle. Reads a
-/// number per sample back to the host.
+/// [N, ...] f32 or f64: sin((1 - fraction) theta) / sin(theta) a + sin(fraction theta) / sin(theta)
+/// b with theta the angle between the two (Song et al. 2020, arXiv 2010.02502, appendix D.5).
+/// Normal noise has nearly always the same length; so do the points between, unlike those on the
+/// straight line. 0 and 1 give a and b bit by bit; where the angle is 0 the line is meant. Throws
+/// ShapeError, DTypeError, and ValueError for opposite samples, between which there is no one
+/// circle. Reads a number per sample back to the host.
 Tensor slerp(const Tensor& a, const Tensor& b, double fraction);
 
 /// Images between x0 and other, both [N, ...], by way of the level levels.front() (Ho et al. 2020,

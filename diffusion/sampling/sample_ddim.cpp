@@ -45,7 +45,8 @@ Tensor encode_ddim(const Denoiser& model, const Tensor& x0, std::span<const Leve
   const std::vector<Level> rising(levels.rbegin(), levels.rend());
   SamplingLoop loop("encode_ddim", model, x0, rising, Rng(0), options);
   // No network knows clean images: these are shown to it as images of the level after.
-  const Levels asked = loop.level([](const SamplingStep& s) { return s.from.is_clean() ? s.to : s.from; });
+  const Levels asked =
+      loop.level([](const SamplingStep& s) { return s.from.is_clean() ? s.to : s.from; });
   const Tensor per_alpha = loop.number([](const SamplingStep& s) { return 1.0 / s.from.alpha; });
   const Tensor sigma = loop.number([](const SamplingStep& s) { return s.from.sigma; });
   const Tensor next_alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });

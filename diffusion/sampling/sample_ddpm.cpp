@@ -30,8 +30,8 @@ Tensor sample_ddpm(const Denoiser& model, const Tensor& x_T, std::span<const Lev
         analytic ? options.mean_squared_eps[static_cast<std::size_t>(s.index)] : 1.0;
     return std::sqrt(reverse_variance(s.from, s.to, options.variance, eps2));
   });
-  const Tensor log_beta =
-      loop.number([](const SamplingStep& s) { return std::log(transition(s.to, s.from).variance); });
+  const Tensor log_beta = loop.number(
+      [](const SamplingStep& s) { return std::log(transition(s.to, s.from).variance); });
   const Tensor log_beta_tilde = loop.number([](const SamplingStep& s) {  // at the end sigma is 0
     return s.to.is_clean() ? 0.0 : std::log(posterior_step(s.from, s.to).variance);
   });

@@ -20,8 +20,8 @@ Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Lev
   SamplingLoop loop("sample_heun", model, x_T, levels, std::move(rng), options.loop);
 
   // The paper's t hat: more noise than where the step starts, where there is churn.
-  const double gamma = std::min(options.churn / static_cast<double>(levels.size() - 1),
-                                std::numbers::sqrt2 - 1.0);
+  const double gamma =
+      std::min(options.churn / static_cast<double>(levels.size() - 1), std::numbers::sqrt2 - 1.0);
   const auto raised = [&](const SamplingStep& s) {
     const double sigma_bar = s.from.noise_to_signal();
     if (gamma == 0.0 || sigma_bar < options.churn_min || sigma_bar > options.churn_max) {
@@ -40,9 +40,11 @@ Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Lev
     return options.churn > 0.0 ? keep * x + added * loop.noise() : x;
   };
 
-  const Levels to = loop.level([](const SamplingStep& s) { return s.to.is_clean() ? s.from : s.to; });
+  const Levels to =
+      loop.level([](const SamplingStep& s) { return s.to.is_clean() ? s.from : s.to; });
   const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
-  const Tensor sigma_bar = loop.number([](const SamplingStep& s) { return s.to.noise_to_signal(); });
+  const Tensor sigma_bar =
+      loop.number([](const SamplingStep& s) { return s.to.noise_to_signal(); });
   const Tensor half_step = loop.number([&](const SamplingStep& s) {
     const double step = s.to.noise_to_signal() - raised(s).noise_to_signal();
     return std::isfinite(step) ? 0.5 * s.to.alpha * step : 0.0;

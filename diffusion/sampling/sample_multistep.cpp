@@ -20,8 +20,9 @@ struct TwoStep {
           const double h = s.to.lambda() - s.from.lambda();
           return -s.to.alpha * std::expm1(-h);
         })),
-        slope(loop.number([](const SamplingStep& s) {                      // 1 / (2 r)
-          if (s.before.empty() || s.to.is_clean()) return 0.0;  // of first order, and to the estimate
+        slope(loop.number([](const SamplingStep& s) {  // 1 / (2 r)
+          if (s.before.empty() || s.to.is_clean())
+            return 0.0;  // of first order, and to the estimate
           const double h = s.to.lambda() - s.from.lambda();
           return 0.5 * h / (s.from.lambda() - s.before.back().lambda());
         })) {}
@@ -33,8 +34,8 @@ struct TwoStep {
   Tensor keep, weight, slope;
 };
 
-// What is added to the end x_t of such a step once x_0 at t is known, which the step foresaw as on a
-// line: UniC-2, in which x_0 is the parabola through the ends of the step and the one before.
+// What is added to the end x_t of such a step once x_0 at t is known, which the step foresaw as on
+// a line: UniC-2, in which x_0 is the parabola through the ends of the step and the one before.
 //   x_t + newest (x_0 - x_0 of the step before) + oldest (x_0 of two before - of the step before)
 struct Correction {
   double newest = 0.0, oldest = 0.0;

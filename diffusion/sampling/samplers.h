@@ -15,17 +15,21 @@
 // - `levels` are the noise levels from x_T to the end, usually clean images: those of a schedule or
 //   of a path (spacing.h), or any others. All samplers work for all processes: DDPM, EDM, variance
 //   exploding, sub-VP, rectified flow.
-// - x_T is [N, ...] in f32 or f64 and the caller's, so one can start from the same noise again. It is
+// - x_T is [N, ...] in f32 or f64 and the caller's, so one can start from the same noise again. It
+// is
 //   noise of the first level: N(0, I) for a NoiseSchedule, else levels.front().sigma times that.
 // - Nothing is recorded for gradients.
-// - Noise of a step: see SamplingLoop::noise. Sample i has that of rng.first_sample() + i: cutting a
+// - Noise of a step: see SamplingLoop::noise. Sample i has that of rng.first_sample() + i: cutting
+// a
 //   batch in two changes no image.
-// - One step (network, update and noise) is a Graph (tensor/graph.h): on CUDA the first step runs as
+// - One step (network, update and noise) is a Graph (tensor/graph.h): on CUDA the first step runs
+// as
 //   it is, the second is recorded, and from then on a step is one launch. What differs between
 //   steps lies in device memory, and no step waits for the one before, unless an observer reads
 //   what it is given. `graph = false` runs the operations one by one: the same images bit by bit,
 //   and the way out for a network that reads its tensors on the host.
-// - Errors: DTypeError for x_T, ValueError for levels and options, whatever the model or the observer
+// - Errors: DTypeError for x_T, ValueError for levels and options, whatever the model or the
+// observer
 //   throws; that is also how an observer stops a run.
 #pragma once
 
@@ -46,8 +50,8 @@ namespace ito {
 
 struct DdpmOptions {
   ReverseVariance variance = ReverseVariance::beta;
-  /// For the analytic variance: E[eps_hat^2] per element where each step starts, in the order of the
-  /// steps (analytic_variance.h).
+  /// For the analytic variance: E[eps_hat^2] per element where each step starts, in the order of
+  /// the steps (analytic_variance.h).
   std::vector<double> mean_squared_eps = {};
   /// Moves the mean of each step by the step's variance times this: classifier guidance (Dhariwal &
   /// Nichol 2021, arXiv 2105.05233, Algorithm 1; guidance.h).
@@ -57,8 +61,8 @@ struct DdpmOptions {
 
 /// Ancestral sampling (Ho et al. 2020, arXiv 2006.11239, Algorithm 2): each step draws from
 /// N(mu, sigma^2 I), mu the mean of q(x_{t-1} | x_t, x0_hat), and the last step takes the mean.
-/// Over fewer levels than the schedule has it is the chain over these: beta of a step from t to s is
-/// 1 - alpha_bar_t / alpha_bar_s (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 19). Throws
+/// Over fewer levels than the schedule has it is the chain over these: beta of a step from t to s
+/// is 1 - alpha_bar_t / alpha_bar_s (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 19). Throws
 /// ValueError for a learned variance from a network that has none.
 Tensor sample_ddpm(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels, Rng rng,
                    const DdpmOptions& options = {});
@@ -66,8 +70,8 @@ Tensor sample_ddpm(const Denoiser& model, const Tensor& x_T, std::span<const Lev
 struct DdimOptions {
   double eta = 0.0;  ///< 0: deterministic; 1: as noisy as DDPM with beta_tilde
   /// Where given, E[eps_hat^2] per element where each step starts, in the order of the steps: the
-  /// noise of a step is the best one for its mean (Bao et al. 2022, arXiv 2201.06503, eq. 8), eta = 0
-  /// included.
+  /// noise of a step is the best one for its mean (Bao et al. 2022, arXiv 2201.06503, eq. 8), eta =
+  /// 0 included.
   std::vector<double> mean_squared_eps = {};
   SamplingOptions loop = {};
 };
@@ -84,11 +88,11 @@ Tensor sample_ddim(const Denoiser& model, const Tensor& x_T, std::span<const Lev
 Tensor encode_ddim(const Denoiser& model, const Tensor& x0, std::span<const Level> levels,
                    const SamplingOptions& options = {});
 
-// The samplers of the probability-flow ODE. With x_bar = x / alpha and sigma_bar = sigma / alpha, so
-// that x_bar = x_0 + sigma_bar eps, that is d x_bar / d sigma_bar = eps (Karras et al. 2022, arXiv
-// 2206.00364, eq. 1; Song et al. 2020, eq. 14). All but Heun's with churn are deterministic. Their
-// last step, to clean images, ends at the denoiser's estimate of x_0, in which nothing is left to be
-// solved.
+// The samplers of the probability-flow ODE. With x_bar = x / alpha and sigma_bar = sigma / alpha,
+// so that x_bar = x_0 + sigma_bar eps, that is d x_bar / d sigma_bar = eps (Karras et al. 2022,
+// arXiv 2206.00364, eq. 1; Song et al. 2020, eq. 14). All but Heun's with churn are deterministic.
+// Their last step, to clean images, ends at the denoiser's estimate of x_0, in which nothing is
+// left to be solved.
 
 /// Euler's method, of first order: DDIM with eta = 0 in other words.
 Tensor sample_euler(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels,
@@ -115,8 +119,8 @@ struct HeunOptions {
   SamplingOptions loop = {};
 };
 
-/// Heun's method, of second order with two evaluations per step but the last: 2 steps - 1 (Karras et
-/// al. 2022, Algorithm 2). With churn each step first adds noise, and is stochastic. Throws
+/// Heun's method, of second order with two evaluations per step but the last: 2 steps - 1 (Karras
+/// et al. 2022, Algorithm 2). With churn each step first adds noise, and is stochastic. Throws
 /// ValueError when an option of churn is negative or level_at is missing.
 Tensor sample_heun(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels, Rng rng,
                    const HeunOptions& options = {});

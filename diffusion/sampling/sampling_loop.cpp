@@ -88,7 +88,8 @@ Tensor SamplingLoop::run(const Update& update, const Update& last) {
       x_.device(), [&] { take(update); }, options_.graph);
   const std::size_t steps = path_.size() - 1;
   for (std::size_t i = 0; i < steps; ++i) {
-    const SamplingStep step{path_[i], path_[i + 1], std::span(path_).first(i), static_cast<std::int64_t>(i)};
+    const SamplingStep step{path_[i], path_[i + 1], std::span(path_).first(i),
+                            static_cast<std::int64_t>(i)};
     prepare(step);
     if (last && i + 1 == steps) {
       take(last);
@@ -96,8 +97,8 @@ Tensor SamplingLoop::run(const Update& update, const Update& last) {
       recorded.run();
     }
     if (options_.observer) {
-      options_.observer({step.index + 1, static_cast<std::int64_t>(steps), step.from, step.to, x_,
-                         x0_, next_});
+      options_.observer(
+          {step.index + 1, static_cast<std::int64_t>(steps), step.from, step.to, x_, x0_, next_});
     }
     x_.assign(next_);
   }

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
 namespace {
-
-constexpr Spacing all_spacings[] = {Spacing::even, Spacing::quadratic, Spacing::karras,
-                                    Spacing::log_snr};
 
 void expect_steps(std::int64_t timesteps, std::int64_t steps) {
   if (steps < 1 || steps > timesteps) {
@@ -31,26 +29,21 @@ double share(std::int64_t i, std::int64_t steps) {
 
 }  // namespace
 
-const char* name_of(Spacing spacing) {
-  switch (spacing) {
-    case Spacing::even:
-      return "even";
-    case Spacing::quadratic:
-      return "quadratic";
-    case Spacing::karras:
-      return "karras";
-    case Spacing::log_snr:
-      return "log-snr";
-  }
-  return "?";
-}
+namespace {
 
-Spacing spacing_from_name(const std::string& name) {
-  for (const Spacing spacing : all_spacings) {
-    if (name == name_of(spacing)) return spacing;
-  }
-  fail<ValueError>("spacing: must be even, quadratic, karras or log-snr; got \"{}\"", name);
-}
+constexpr EnumNames<Spacing, 4> spacing_names{"spacing",
+                                              {{Spacing::even, "even"},
+                                               {Spacing::quadratic, "quadratic"},
+                                               {Spacing::karras, "karras"},
+                                               {Spacing::log_snr, "log-snr"}}};
+
+}  // namespace
+
+const char* name_of(Spacing value) { return spacing_names.name_of(value); }
+
+Spacing spacing_from_name(const std::string& name) { return spacing_names.from_name(name); }
+
+std::vector<std::string> names_of_spacings() { return spacing_names.names(); }
 
 std::vector<Level> sampling_levels(const NoiseSchedule& schedule,
                                    const std::vector<std::int64_t>& visited) {
@@ -111,9 +104,10 @@ std::vector<std::int64_t> visited_timesteps(std::int64_t timesteps, std::int64_t
   const std::int64_t gaps = steps - 1;
   for (std::int64_t i = 0; i < steps; ++i) {
     const double u = share(i, steps);
-    const auto wanted = spacing == Spacing::even
-                            ? (2 * i * (timesteps - 1) + gaps) / (2 * gaps)  // to the nearest
-                            : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps) * u * u);
+    const auto wanted =
+        spacing == Spacing::even
+            ? (2 * i * (timesteps - 1) + gaps) / (2 * gaps)  // to the nearest
+            : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps) * u * u);
     visited.push_back(visited.empty() ? wanted : std::max(wanted, visited.back() + 1));
   }
   // What was moved on may have gone over the end.

@@ -17,34 +17,39 @@ namespace ito {
 
 /// even        equal steps of time; in a schedule, timesteps from 0 to T - 1
 /// quadratic   timesteps i^2, from 0 to 0.8 T (Song et al. 2020, arXiv 2010.02502, appendix D.2): a
-///             sampler starts there, with its x_T. On a path: the square root of time in equal steps
+///             sampler starts there, with its x_T. On a path: the square root of time in equal
+///             steps
 /// karras      sigma^(1/7) in equal steps (Karras et al. 2022, arXiv 2206.00364, eq. 5)
 /// log_snr     log sigma in equal steps (Lu et al. 2022, arXiv 2206.00927, section 3.3)
 ///
 /// with sigma = sigma / alpha in the last two. In a schedule these go over the levels of Karras et
-/// al., 0.002 to 80, as far as it has them: beyond 80, where the cosine schedule goes on to 2e4, there
-/// is nothing to see of an image. They are met exactly, between timesteps (NoiseSchedule::level_at).
+/// al., 0.002 to 80, as far as it has them: beyond 80, where the cosine schedule goes on to 2e4,
+/// there is nothing to see of an image. They are met exactly, between timesteps
+/// (NoiseSchedule::level_at).
 enum class Spacing { even, quadratic, karras, log_snr };
 
 /// "even", "quadratic", "karras", "log-snr".
 const char* name_of(Spacing spacing);
 /// Throws ValueError on another name.
 Spacing spacing_from_name(const std::string& name);
+/// All names.
+std::vector<std::string> names_of_spacings();
 
 /// The levels of a sampler of `steps` steps: from the noisiest down, then the clean images. For one
 /// step: the noisiest. Throws ValueError unless 1 <= steps <= T.
 std::vector<Level> sampling_levels(const NoiseSchedule& schedule, std::int64_t steps,
                                    Spacing spacing);
-/// The same from max_time to min_time of a path, and then the clean images. Throws ValueError unless
-/// steps >= 1.
+/// The same from max_time to min_time of a path, and then the clean images. Throws ValueError
+/// unless steps >= 1.
 std::vector<Level> sampling_levels(const Path& path, std::int64_t steps, Spacing spacing);
 /// The levels of `visited` timesteps, which rise: from the noisiest down, then the clean images.
 std::vector<Level> sampling_levels(const NoiseSchedule& schedule,
                                    const std::vector<std::int64_t>& visited);
 
-/// `steps` of `timesteps`, even or quadratic, rising, each once: those wanted, rounded to the nearest
-/// (quadratic: down), and moved on where two would be one. steps = timesteps gives all; one step goes
-/// from the highest. Throws ValueError unless 1 <= steps <= timesteps, and for the other spacings.
+/// `steps` of `timesteps`, even or quadratic, rising, each once: those wanted, rounded to the
+/// nearest (quadratic: down), and moved on where two would be one. steps = timesteps gives all; one
+/// step goes from the highest. Throws ValueError unless 1 <= steps <= timesteps, and for the other
+/// spacings.
 std::vector<std::int64_t> visited_timesteps(std::int64_t timesteps, std::int64_t steps,
                                             Spacing spacing = Spacing::even);
 

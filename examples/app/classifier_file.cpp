@@ -7,9 +7,9 @@
 #include "autograd/engine.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
+#include "nn/fingerprint.h"
 #include "nn/flat.h"
 #include "nn/safetensors.h"
-#include "nn/fingerprint.h"
 
 namespace ito::app {
 namespace {

@@ -5,10 +5,10 @@
 //   line.add("--eta", eta, RealRange{0, 1}, "noise of DDIM: 0 none, 1 as DDPM");
 //   if (!line.parse(argc, argv)) return ExitCode::success;      // --help or --version was printed
 //
-// Order of precedence: flag (the last one when it is repeated), then --config FILE.toml (keys are flag names without dashes), then the
-// value the variable had. Every mistake throws ProgramError with exit code 2 and a text that names
-// the flag, what is allowed and what was got; a misspelt name gets its nearest match. Numbers are
-// read independently of the locale.
+// Order of precedence: flag (the last one when it is repeated), then --config FILE.toml (keys are
+// flag names without dashes), then the value the variable had. Every mistake throws ProgramError
+// with exit code 2 and a text that names the flag, what is allowed and what was got; a misspelt
+// name gets its nearest match. Numbers are read independently of the locale.
 #pragma once
 
 #include <cstdint>

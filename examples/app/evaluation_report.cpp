@@ -39,8 +39,7 @@ std::string bound_text(const BoundReport& bound) {
       "\n  at some steps t: the term, the sum of terms up to it, the error of x_0 (rms, of 255)\n"
       "       t    bits of term    bits up to it    error\n";
   const auto timesteps = static_cast<std::int64_t>(table.nats.size());
-  for (const std::int64_t t :
-       visited_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
+  for (const std::int64_t t : visited_timesteps(timesteps, std::min<std::int64_t>(11, timesteps))) {
     const auto i = static_cast<std::size_t>(t);
     text += fmt::format("  {:6d}    {:12.6f}    {:13.4f}    {:5.1f}\n", t, bits(table.nats[i]),
                         table.bits_per_dimension() - bits(table.rate(t)),

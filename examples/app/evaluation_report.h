@@ -32,8 +32,8 @@ struct ProxyRow {
   double accuracy = NAN;  ///< the classifier's, on images made for known classes
 };
 
-/// Features against features, f32 or f64 [n, D]: the distances against all of `reference`, precision
-/// and recall against n of it.
+/// Features against features, f32 or f64 [n, D]: the distances against all of `reference`,
+/// precision and recall against n of it.
 ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference);
 
 struct ProxyReport {

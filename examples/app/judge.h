@@ -19,8 +19,8 @@ class Judge {
   Judge(const LoadedClassifier& classifier, const Tensor& reference, Device device,
         std::int64_t batch);
 
-  /// compare_features for `images`, u8 [n, H, W, C]. With the labels that they should have, i64 [n],
-  /// the accuracy too. A stop signal ends it with a ProgramError.
+  /// compare_features for `images`, u8 [n, H, W, C]. With the labels that they should have, i64
+  /// [n], the accuracy too. A stop signal ends it with a ProgramError.
   ProxyRow row(const std::string& name, const Tensor& images, const Tensor& labels = {}) const;
 
  private:

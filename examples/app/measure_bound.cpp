@@ -61,8 +61,7 @@ void for_batches(const Model& model, const data::Dataset& set, std::int64_t coun
 
 }  // namespace
 
-BoundReport measure_bound(const Model& model,
-                          const std::function<data::Dataset(data::Split)>& load,
+BoundReport measure_bound(const Model& model, const std::function<data::Dataset(data::Split)>& load,
                           const BoundRequest& request, Device device) {
   const data::Dataset test = load(data::Split::test);
   expect_suitable(model, test, request.steps);
@@ -75,8 +74,7 @@ BoundReport measure_bound(const Model& model,
     options.mean_squared_eps.assign(static_cast<std::size_t>(steps), 0.0);
     for_batches(
         model, load(data::Split::train), count, steps, request, device, [&](const Batch& batch) {
-          const auto part =
-              explained_noise(batch.model, batch.x0, chain.levels(), batch.rng);
+          const auto part = explained_noise(batch.model, batch.x0, chain.levels(), batch.rng);
           const double share = static_cast<double>(batch.x0.size(0)) / static_cast<double>(count);
           for (std::size_t i = 0; i < part.size(); ++i) {
             options.mean_squared_eps[i] += share * part[i];
@@ -87,9 +85,9 @@ BoundReport measure_bound(const Model& model,
   const std::int64_t calls = request.draws > 0 ? request.draws + 1 : steps;
   for_batches(model, test, count, calls, request, device, [&](const Batch& batch) {
     const VariationalBound bound(chain, options, DType::f32, device);
-    const BoundTable table =
-        request.draws > 0 ? bound.estimate(batch.model, batch.x0, batch.rng, request.draws)
-                          : bound.evaluate(batch.model, batch.x0, batch.rng);
+    const BoundTable table = request.draws > 0
+                                 ? bound.estimate(batch.model, batch.x0, batch.rng, request.draws)
+                                 : bound.evaluate(batch.model, batch.x0, batch.rng);
     if (report.table.images() == 0) {
       report.table = table;
     } else {

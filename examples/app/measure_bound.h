@@ -6,8 +6,8 @@
 #include <string>
 
 #include "data/dataset.h"
-#include "examples/app/evaluation_report.h"
 #include "diffusion/models/model_file.h"
+#include "examples/app/evaluation_report.h"
 
 namespace ito::app {
 
@@ -25,8 +25,7 @@ struct BoundRequest {
 /// `load` gives a split of the data set; "analytic" needs the train split too, for as many images.
 /// Throws ProgramError (usage) when images or steps do not suit the model; a stop signal ends it
 /// with one.
-BoundReport measure_bound(const Model& model,
-                          const std::function<data::Dataset(data::Split)>& load,
+BoundReport measure_bound(const Model& model, const std::function<data::Dataset(data::Split)>& load,
                           const BoundRequest& request, Device device);
 
 }  // namespace ito::app

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "autograd/ops/elementwise.h"
 #include "data/points.h"
 #include "examples/app/exit_codes.h"
-#include "autograd/ops/elementwise.h"
 #include "nn/module.h"
 #include "nn/safetensors.h"
 

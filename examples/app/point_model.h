@@ -21,8 +21,7 @@ struct PointModelCard {
   std::string points = "gaussians";  ///< name of the data::PointSet
   std::string schedule = "cosine";
   std::int64_t timesteps = 200;
-  std::string predict =
-      "v";  ///< edm: trained at noise levels of its own, see Path::edm
+  std::string predict = "v";  ///< edm: trained at noise levels of its own, see Path::edm
 
   std::string to_json() const;
   /// Throws FormatError, naming `file`.

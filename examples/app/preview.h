@@ -17,8 +17,8 @@ struct PreviewOptions {
   double eta = 1.0;         ///< of DDIM
   std::uint64_t seed = 0;   ///< of the noise: the same for every grid of a run
   bool graph = true;        ///< record a step and replay it, on CUDA
-  /// Classes that the network knows. Then there is a column for each (for the first 16 at most), and
-  /// `count` is rounded up to whole rows.
+  /// Classes that the network knows. Then there is a column for each (for the first 16 at most),
+  /// and `count` is rounded up to whole rows.
   std::int64_t num_classes = 0;
 };
 

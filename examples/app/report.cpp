@@ -8,7 +8,8 @@ namespace ito::app {
 namespace {
 
 constexpr const char* style = R"(
-body { font: 15px/1.5 sans-serif; color: #222; background: #fff; max-width: 1340px; margin: 2em auto;
+body { font: 15px/1.5 sans-serif; color: #222; background: #fff; max-width: 1340px; margin:
+  2em auto;
        padding: 0 1em; }
 h1 { font-size: 1.5em; margin-bottom: 0; }
 h2 { font-size: 1.15em; margin: 1.8em 0 .4em; border-bottom: 1px solid #ddd; }

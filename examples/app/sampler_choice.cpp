@@ -96,7 +96,9 @@ void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
   line.add_choice("--sampler", c.name, names, "how to denoise; --list explains them");
   line.add("--steps", c.steps, {0, 100'000},
            "denoising steps; 0: what suits the sampler: " + usual_steps());
-  line.add_choice("--spacing", c.spacing, {"usual", "even", "quadratic", "karras", "log-snr"},
+  std::vector<std::string> spacings = names_of_spacings();
+  spacings.insert(spacings.begin(), "usual");
+  line.add_choice("--spacing", c.spacing, spacings,
                   "which timesteps are visited; usual: even for ddpm and ddim, else karras");
   line.add("--eta", c.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
   line.add_choice("--variance", c.variance, {"beta", "beta-tilde", "learned"},
@@ -168,7 +170,8 @@ Tensor run_sampler(const SamplerPlan& plan, const NoiseSchedule& schedule, const
                                                  : Thresholding{clip_x0};
   const Denoiser limited = thresholded(model, limit);
   const std::vector<Level> levels = sampling_levels(schedule, plan.steps, plan.spacing);
-  const Job job{c, schedule, limited, x_T, levels, rng, {.observer = observer, .graph = !c.no_graph}};
+  const Job job{
+      c, schedule, limited, x_T, levels, rng, {.observer = observer, .graph = !c.no_graph}};
   return entry_of(c.name).run(job);
 }
 

@@ -21,8 +21,8 @@ struct ScatterOptions {
   double reach = 2.5;  ///< panels show [-reach, reach]^2; points outside are left out
 };
 
-/// An `<svg>` element with one square panel per point set, in rows, all of one scale. Each point is a
-/// dot that lets others shine through, so that density shows.
+/// An `<svg>` element with one square panel per point set, in rows, all of one scale. Each point is
+/// a dot that lets others shine through, so that density shows.
 std::string scatter_plot(const std::vector<ScatterPanel>& panels,
                          const ScatterOptions& options = {});
 

@@ -24,8 +24,8 @@ class StepProfile {
     nn::name_layers(profile_, network);
   }
 
-  /// step.run(); with --profile the steps after the warm-up are recorded, and after the last of them
-  /// profile.txt and profile.json are written. Throws ProgramError (resource).
+  /// step.run(); with --profile the steps after the warm-up are recorded, and after the last of
+  /// them profile.txt and profile.json are written. Throws ProgramError (resource).
   void run(Graph& step);
 
  private:

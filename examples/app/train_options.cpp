@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "diffusion/objective/loss_weight.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/output.h"
@@ -37,8 +38,9 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Diffusion process and network");
   line.add_choice("--schedule", o.schedule, NoiseSchedule::names(), "noise schedule");
   line.add("--timesteps", o.timesteps, {2, 100'000}, "T, steps of the forward process");
-  line.add_choice("--predict", o.predict, {"epsilon", "x0", "v", "edm", "flow"},
-                  "what the network puts out");
+  std::vector<std::string> predictions = names_of_predictions();
+  std::erase(predictions, name_of(Prediction::score));  // far from variance 1
+  line.add_choice("--predict", o.predict, predictions, "what the network puts out");
   line.add("--channels", o.channels, {1, 4096}, "width of the network at full resolution");
   line.add_list("--multipliers", o.multipliers, {1, 64}, 1,
                 "width at each resolution, in multiples of --channels; each after the first halves "
@@ -60,8 +62,9 @@ void add_model_flags(CommandLine& line, TrainOptions& o) {
 
 void add_loss_flags(CommandLine& line, TrainOptions& o) {
   line.heading("Loss");
-  line.add_choice("--loss-weight", o.loss_weight,
-                  {"simple", "vlb-beta", "vlb-beta-tilde", "snr", "min-snr", "likelihood", "bound"},
+  std::vector<std::string> weights = names_of_loss_weights();
+  weights.emplace_back("bound");
+  line.add_choice("--loss-weight", o.loss_weight, weights,
                   "weight of the squared error over time: 1; the variational bound's own with "
                   "variance beta or beta-tilde; SNR, or at most 5 of it, on the error of x0; that "
                   "of the likelihood. bound: the bound itself in bits per dimension, with its "
@@ -220,15 +223,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
   if (o.dataset == "folder" && !line.given("--data")) {
     stop(ExitCode::usage, "--dataset folder needs --data DIR, a folder with PNG files");
   }
-  with_exit_code(ExitCode::usage, [&] {
-    const NoiseSchedule schedule = NoiseSchedule::named(o.schedule, o.timesteps);
-    if (schedule.has_zero_terminal_snr() && needs_signal(parametrization_of(o.predict).prediction)) {
-      fail<ValueError>(
-          "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v "
-          "or x0; got {}",
-          o.schedule, o.predict);
-    }
-  });
+  with_exit_code(ExitCode::usage, [&] { expect_signal(o.schedule, o.timesteps, o.predict); });
   if (!line.given("--sample-steps")) o.sample_steps = std::min(o.sample_steps, o.timesteps);
   if (o.sample_steps > o.timesteps) {
     stop(ExitCode::usage, "--sample-steps must be at most --timesteps; got {} and {}",
@@ -268,6 +263,16 @@ Parametrization parametrization_of(const std::string& predict) {
   Parametrization p{.prediction = prediction_from_name(predict)};
   p.scale_input = p.prediction == Prediction::edm;
   return p;
+}
+
+void expect_signal(const std::string& schedule, std::int64_t timesteps,
+                   const std::string& predict) {
+  const bool ends_without = NoiseSchedule::named(schedule, timesteps).has_zero_terminal_snr();
+  if (!ends_without || !needs_signal(prediction_from_name(predict))) return;
+  fail<ValueError>(
+      "--schedule {} leaves nothing of the image at the last timestep, and so needs --predict v or "
+      "x0; got {}",
+      schedule, predict);
 }
 
 nn::EmaDecay ema_decay(const TrainOptions& o) {

@@ -104,6 +104,9 @@ std::string run_of(const std::string& checkpoint);
 /// variance 1, as in Karras et al. 2022. Throws ValueError on an unknown name.
 Parametrization parametrization_of(const std::string& predict);
 
+/// Throws ValueError when noise is to be predicted by a schedule that leaves nothing of the image.
+void expect_signal(const std::string& schedule, std::int64_t timesteps, const std::string& predict);
+
 /// The average that --ema, --ema-warmup and --ema-every describe.
 nn::EmaDecay ema_decay(const TrainOptions& options);
 /// The rate that --lr, --warmup and --lr-decay describe.

@@ -4,9 +4,9 @@
 #include <set>
 
 #include "examples/app/files.h"
+#include "nn/fingerprint.h"
 #include "tensor/error.h"
 #include "tensor/version.h"
-#include "nn/fingerprint.h"
 
 namespace ito::app {
 namespace {

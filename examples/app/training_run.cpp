@@ -176,10 +176,8 @@ void TrainingRun::Impl::start_table() const {
 }
 
 TrainingRun::TrainingRun(const TrainOptions& options, const data::Dataset& dataset,
-                         const UNetConfig& network, ConditionalNetwork model,
-                         Learner learner)
-    : impl_(std::make_unique<Impl>(options, dataset, network, std::move(model), learner)) {
-}
+                         const UNetConfig& network, ConditionalNetwork model, Learner learner)
+    : impl_(std::make_unique<Impl>(options, dataset, network, std::move(model), learner)) {}
 
 TrainingRun::~TrainingRun() = default;
 
@@ -320,10 +318,10 @@ void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
 
 Tensor TrainingRun::Impl::draw_grid(std::int64_t steps, bool graph) {
   const Tensor& images = dataset.images;
-  return preview_grid(model_card, model, learner.ema, {images.size(1), images.size(2), images.size(3)},
-                      device,
-                      {options.sample_count, steps, options.sample_eta,
-                       static_cast<std::uint64_t>(options.seed), graph, model_card.network.num_classes});
+  return preview_grid(
+      model_card, model, learner.ema, {images.size(1), images.size(2), images.size(3)}, device,
+      {options.sample_count, steps, options.sample_eta, static_cast<std::uint64_t>(options.seed),
+       graph, model_card.network.num_classes});
 }
 
 void TrainingRun::Impl::draw_samples(std::int64_t done) {

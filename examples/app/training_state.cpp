@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/app/files.h"
-#include "tensor/error.h"
 #include "nn/fingerprint.h"
+#include "tensor/error.h"
 
 namespace ito::app {
 namespace {

@@ -6,7 +6,8 @@
 // gemm.h, and l s exponentials each way, about 14 operations on a vector.
 //
 // A task is one head of one sample. Where these are fewer than `few`, as in sampling one image, the
-// queries are shared out too; the gradients of keys and values are then sums of the parts, in order.
+// queries are shared out too; the gradients of keys and values are then sums of the parts, in
+// order.
 #include "tensor/kernels/attention.h"
 
 #include <algorithm>

@@ -1,12 +1,14 @@
-// Convolutions with very few channels on one side, such as the first and the last layer of a network
-// for images: the kernels of conv.cpp and conv_weight_grad.cpp would leave most of a vector empty.
+// Convolutions with very few channels on one side, such as the first and the last layer of a
+// network for images: the kernels of conv.cpp and conv_weight_grad.cpp would leave most of a vector
+// empty.
 //
 // What makes them fast is one rearrangement (cf. Anderson, Vasudevan, Keane and Gregg, "Low-memory
 // GEMM-based convolution algorithms for deep neural networks", 2017): taps and narrow channels
 // together are the columns of a plain matrix product (gemm.h), 9 or 27 of them for 3x3.
 //
 //   few outputs       z[h, w, (r, s, o)] = sum over i of x[h, w, i] weight(o, r, s, i)
-//                     y[p, q, o] = bias[o] + sum over r, s of z[p + r - top, q + s - left, (r, s, o)]
+//                     y[p, q, o] = bias[o] + sum over r, s of z[p + r - top, q + s - left, (r, s,
+//                     o)]
 //   weight gradient   d[j, (r, s, k)] = sum over pixels of wide[pixel, j] narrow[pixel + (r, s), k]
 //
 // The product costs in x columns multiply-adds per pixel, rounded up to whole vectors of columns;

@@ -2,8 +2,8 @@
 // matrix [n h w, in] and all three passes are plain products (gemm.h). Where x comes in two arrays
 // the second product is added to the first while y is in the cache.
 //
-// They cost in out multiply-adds per pixel, and in + out numbers to move: with up to 64 channels that
-// is memory's time as much as the multipliers'.
+// They cost in out multiply-adds per pixel, and in + out numbers to move: with up to 64 channels
+// that is memory's time as much as the multipliers'.
 #pragma once
 
 #include "tensor/kernels/conv.h"

@@ -14,9 +14,9 @@ std::atomic<ConvAlgorithm> forced = ConvAlgorithm::automatic;
 constexpr Index least_channels = 16;
 
 // The cost of a forward pass or an input gradient in cycles of a core with vectors of 16 and two
-// multiply-adds at a time; only the ratios matter, so that it serves other vectors too. The constants
-// are what bench_conv --conv shows on such a core, where the transforms wait for writes and for the
-// caches more than for arithmetic.
+// multiply-adds at a time; only the ratios matter, so that it serves other vectors too. The
+// constants are what bench_conv --conv shows on such a core, where the transforms wait for writes
+// and for the caches more than for arithmetic.
 constexpr double pack = 7;  // of a weight: the transpose of its 9 taps
 
 double direct_cycles(const ConvShape& s) {
@@ -55,10 +55,10 @@ int correlation_outputs(const ConvShape& given) {
   return winograd_cycles(s, m) < direct_cycles(s) ? m : 0;
 }
 
-/// The gradient to the weight in f32, by what the algorithms cost in multiply-adds. Direct sums reach
-/// 80 % of the speed of the products of a slab (conv_winograd_grad.cpp). An element of a square
-/// costs its products, about 7 for each input channel and 5 for each output channel to make it, and
-/// for every slab of 64 tiles as much as 5 products to go to the taps.
+/// The gradient to the weight in f32, by what the algorithms cost in multiply-adds. Direct sums
+/// reach 80 % of the speed of the products of a slab (conv_winograd_grad.cpp). An element of a
+/// square costs its products, about 7 for each input channel and 5 for each output channel to make
+/// it, and for every slab of 64 tiles as much as 5 products to go to the taps.
 int weight_grad_outputs(const ConvShape& s) {
   constexpr Index slab_tiles = 64;
   if (std::min(s.in, s.out) < least_channels) return 0;

@@ -14,8 +14,8 @@
 //
 // The choice is a function of shape, pass and dtype only, never of the number of threads, so that
 // results do not depend on it; nor, forward and for the gradient to the input, of the number of
-// images, so that an image has the same bits in any batch. f64 is Winograd only where that is forced: it is there to check
-// gradients with.
+// images, so that an image has the same bits in any batch. f64 is Winograd only where that is
+// forced: it is there to check gradients with.
 #pragma once
 
 #include "tensor/dtype.h"
@@ -35,8 +35,8 @@ enum class ConvAlgorithm {
 /// runs.
 void set_conv_algorithm(ConvAlgorithm algorithm);
 
-/// Up to so many tiles, forward pass and input gradient cut their work by output channels and not by
-/// tiles (conv_winograd.cpp).
+/// Up to so many tiles, forward pass and input gradient cut their work by output channels and not
+/// by tiles (conv_winograd.cpp).
 inline constexpr std::int64_t few_winograd_tiles = 128;
 
 enum class ConvPass { forward, input_grad, weight_grad };

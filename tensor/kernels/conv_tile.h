@@ -84,8 +84,8 @@ ITO_INLINE void multiply_add(simd::vector_of<T> (&sums)[G * M][NV], const T* x, 
   }
 }
 
-/// The function entry.operator()<size>() for a size of 1 .. most that is known at run time only; the
-/// entry is a lambda without captures.
+/// The function entry.operator()<size>() for a size of 1 .. most that is known at run time only;
+/// the entry is a lambda without captures.
 template <int most, class Entry>
 auto choose(Index size, Entry) {
   static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {

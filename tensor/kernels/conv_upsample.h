@@ -4,7 +4,8 @@
 // Upsampling by f and a convolution with a k x k kernel at stride 1 are together the transpose of a
 // convolution at stride f, with a kernel of k + f - 1 rows and columns whose weights are sums:
 //
-//   folded[i, r', s', o] = sum over e, d = 0 .. f-1 of weight[o, e + kh - 1 - r', d + kw - 1 - s', i]
+//   folded[i, r', s', o] = sum over e, d = 0 .. f-1 of weight[o, e + kh - 1 - r', d + kw - 1 - s',
+//   i]
 //
 // where weights outside the kernel count as zero. In each of the f x f classes of output pixels
 // only (k + f - 1) / f taps per axis meet it: 2 x 2 instead of 3 x 3 for f = 2.
@@ -57,10 +58,11 @@ struct FoldUpsamplingGrad {
   static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
-/// Doubling and a 3x3 convolution with one zero around, as three passes of one kernel on the CPU; on
-/// the device the folded weights and convolution do as well.
+/// Doubling and a 3x3 convolution with one zero around, as three passes of one kernel on the CPU;
+/// on the device the folded weights and convolution do as well.
 ///
-///   y[n, p, q, o] = bias[o] + sum over r, s, i of x2[n, p + r - 1, q + s - 1, i] weight[o, r, s, i]
+///   y[n, p, q, o] = bias[o] + sum over r, s, i of x2[n, p + r - 1, q + s - 1, i] weight[o, r, s,
+///   i]
 ///
 /// where x2[n, p, q] = x[n, p / 2, q / 2] and 0 outside the image.
 struct UpsampleShape {

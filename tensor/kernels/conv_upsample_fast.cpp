@@ -40,8 +40,8 @@ constexpr Index products = 9;  // (a, b)
 /// Whether u[a] contains tap r, along one axis.
 constexpr bool contains(Index a, Index r) { return a == 1 || a == r; }
 
-/// How `pixels` are cut into blocks, whose transform of `width` numbers per pixel fits the cache, and
-/// each block into groups of the `blocks` of output channels. A function of the sizes only.
+/// How `pixels` are cut into blocks, whose transform of `width` numbers per pixel fits the cache,
+/// and each block into groups of the `blocks` of output channels. A function of the sizes only.
 struct Cut {
   Index pixels, tasks_of_pixels, blocks, groups;
   Index tasks() const { return tasks_of_pixels * groups; }
@@ -98,8 +98,8 @@ void transform_input(const Border<T>& x, Index i, Index j, T* v, Index step) {
   }
 }
 
-/// f[a][b][c] of pixel (i, j) for channels [first, first + count) of dy, from the 4 x 4 pixels of dy
-/// that see it.
+/// f[a][b][c] of pixel (i, j) for channels [first, first + count) of dy, from the 4 x 4 pixels of
+/// dy that see it.
 template <class T>
 void transform_gradient(const Border<T>& dy, Index i, Index j, Index first, Index count, T* f) {
   using V = simd::vector_of<T>;

@@ -1,27 +1,29 @@
-// Convolution with 3x3 taps and stride 1 by Winograd's F(m x m, 3x3), m = 2 or 4: winograd.h has the
-// transforms and the papers.
+// Convolution with 3x3 taps and stride 1 by Winograd's F(m x m, 3x3), m = 2 or 4: winograd.h has
+// the transforms and the papers.
 //
 // The output is cut into tiles of m x m pixels; each needs t x t pixels of the source, t = m + 2. A
 // row of tiles is a band.
-//   1. The weights are transformed once per call to U[block][t t][in][32], a block being two vectors
+//   1. The weights are transformed once per call to U[block][t t][in][32], a block being two
+//   vectors
 //      of output channels.
-//   2. A task takes some bands and transforms their sources straight from the image to V[t t][tiles]
-//      [in]. Columns are transformed first, which neighbouring tiles share; rows and columns outside
-//      the image are zeros that nobody writes.
+//   2. A task takes some bands and transforms their sources straight from the image to V[t
+//   t][tiles]
+//      [in]. Columns are transformed first, which neighbouring tiles share; rows and columns
+//      outside the image are zeros that nobody writes.
 //   3. For each block of output channels, the t t products V U of matrices [tiles, in] [in, 32] run
-//      through the register tiles of direct convolution (gemm.h), and the output transform adds bias
-//      and addend on the way to y.
+//      through the register tiles of direct convolution (gemm.h), and the output transform adds
+//      bias and addend on the way to y.
 //
 // What it costs, for a tile, in vectors of 16 channels: t^2 in out / 16 multiply-adds (for m = 4,
 // 2.25 for each pixel instead of 9); 120 operations and 84 writes for a vector of the input; 130
-// operations and 40 writes for a vector of the output. A core does two multiply-adds and one write at
-// a time, so at 32 channels the transforms take as long as the products, at 128 a quarter. V and
+// operations and 40 writes for a vector of the output. A core does two multiply-adds and one write
+// at a time, so at 32 channels the transforms take as long as the products, at 128 a quarter. V and
 // the products go once to the second-level cache and back, and fill about half of it; U is read
 // from the cache behind it, a vector for each two dozen multiply-adds.
 //
-// Few tiles change what waits for what: V of all tiles is small and made first, and a task takes one
-// block, whose U it makes for 64 input channels at a time. U, t^2 / 9 times as large as the weights,
-// then never leaves the second-level cache.
+// Few tiles change what waits for what: V of all tiles is small and made first, and a task takes
+// one block, whose U it makes for 64 input channels at a time. U, t^2 / 9 times as large as the
+// weights, then never leaves the second-level cache.
 //
 // The gradient to the input is the same correlation of dy, with the taps from the last to the first
 // and the roles of the channels exchanged.
@@ -39,8 +41,8 @@
 namespace ito::kernel {
 namespace {
 
-/// How a correlation is cut into tasks: chunks of bands, and groups of channel blocks. A function of
-/// the shape only.
+/// How a correlation is cut into tasks: chunks of bands, and groups of channel blocks. A function
+/// of the shape only.
 template <class T, int m>
 struct Cut {
   static constexpr Index t = m + 2, squares = t * t;

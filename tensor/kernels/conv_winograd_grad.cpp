@@ -9,22 +9,22 @@
 // of channels instead of 9, 4 times fewer for m = 4. Lavin and Gray, "Fast algorithms for
 // convolutional neural networks", 2016.
 //
-// A task has one chunk of the images and some blocks of output channels. It walks the chunk in slabs
-// of about 60 tiles:
+// A task has one chunk of the images and some blocks of output channels. It walks the chunk in
+// slabs of about 60 tiles:
 //   1. x and dy are transformed straight from NHWC to V [t^2][tiles][in] and D [t^2][blocks][tiles]
 //      [room]. A band, one row of tiles, is transformed along its columns first, which neighbouring
 //      tiles share, then tile by tile along its rows.
 //   2. For each block of outputs and up to max_tile inputs the t^2 products V^T D of the slab are
 //      summed in registers (conv_tile.h). G^T . G takes them to 9 taps while they lie in the
-//      first-level cache, so that only these are kept: sums between slabs and chunks are as small as
-//      in the direct algorithm.
+//      first-level cache, so that only these are kept: sums between slabs and chunks are as small
+//      as in the direct algorithm.
 // At the end the chunks are added in order.
 //
 // What it costs beside the products, in cycles with 16 lanes and 2 multiply-adds a cycle: a vector
 // of a tile's input channels takes about 120 to transform, one of its outputs 80, and is then used
-// for 18 out, 18 in cycles of products: with 64 channels on both sides a tenth, with 32 a fifth; and
-// the taps of a slab take 1/8 of what its products do. The slab's V and D, 60 tiles of 144 (in +
-// out) bytes, are written and read once in the second-level cache. Longer slabs leave that cache,
+// for 18 out, 18 in cycles of products: with 64 channels on both sides a tenth, with 32 a fifth;
+// and the taps of a slab take 1/8 of what its products do. The slab's V and D, 60 tiles of 144 (in
+// + out) bytes, are written and read once in the second-level cache. Longer slabs leave that cache,
 // shorter ones pay for the taps.
 #include <algorithm>
 

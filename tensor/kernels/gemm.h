@@ -1,14 +1,14 @@
 // Products of matrices for CPU kernels: the register tiles of convolution (conv_tile.h) without
-// taps, over a packed right operand in blocks that fit the caches (Goto and van de Geijn, "Anatomy of
-// high-performance matrix multiplication", 2008). m k n multiply-adds, n rounded up to whole vectors;
-// y is loaded and stored once for every 256 of k.
+// taps, over a packed right operand in blocks that fit the caches (Goto and van de Geijn, "Anatomy
+// of high-performance matrix multiplication", 2008). m k n multiply-adds, n rounded up to whole
+// vectors; y is loaded and stored once for every 256 of k.
 //
 //   Scratch<T> packed(packed_size<T>(k, n));
 //   pack_matrix<T>({b, n, 1}, k, n, packed.data());            // b [k, n] row-major
 //   multiply<T>({a, k, 1}, m, k, packed.data(), n, y, n);      // y = a b
 //
-// Single-threaded, except multiply_long; callers cut their work. The right operand is packed once and
-// used often.
+// Single-threaded, except multiply_long; callers cut their work. The right operand is packed once
+// and used often.
 #pragma once
 
 #include <algorithm>
@@ -84,8 +84,8 @@ void multiply(const MatrixView<T>& a, Index m, Index k, const T* packed, Index n
 }
 
 /// y[i, j] = sum over k of a[k, i] b[k, j], for sums much longer than y [m, n] is wide, as in the
-/// gradient of a weight, where k counts pixels: parts of the sums are tasks for all threads, and both
-/// operands are read where they lie, in pieces that stay in the cache. a has column_step 1.
+/// gradient of a weight, where k counts pixels: parts of the sums are tasks for all threads, and
+/// both operands are read where they lie, in pieces that stay in the cache. a has column_step 1.
 template <class T>
 void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Index n, Index k, T* y,
                    Index y_step);

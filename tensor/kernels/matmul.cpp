@@ -1,5 +1,5 @@
-// Matrix products on the CPU: b is packed once by all threads, then tasks of some rows and blocks of
-// columns multiply (gemm.h has the cost). Gradients of weights, a^T b over many rows, are
+// Matrix products on the CPU: b is packed once by all threads, then tasks of some rows and blocks
+// of columns multiply (gemm.h has the cost). Gradients of weights, a^T b over many rows, are
 // multiply_long's.
 #include "tensor/kernels/matmul.h"
 

@@ -1,14 +1,15 @@
 // Group normalisation on the CPU (Wu & He 2018, arXiv 1803.08494), with silu behind it.
 //
 // A task is a slab: some channels of one image. Forward goes over it twice, for the statistics and
-// to write y; backward twice, for the sums and to write dx. A slab fits the level-2 cache, so memory
-// sees each array once: 2 arrays forward, 3 backward. Where silu is not asked for, that traffic is
-// the cost; with it, the exponential is: about 17 operations per vector forward and 24 backward.
+// to write y; backward twice, for the sums and to write dx. A slab fits the level-2 cache, so
+// memory sees each array once: 2 arrays forward, 3 backward. Where silu is not asked for, that
+// traffic is the cost; with it, the exponential is: about 17 operations per vector forward and 24
+// backward.
 //
-// A slab is walked in blocks of positions, and a block one vector of channels at a time, so that the
-// channel's mean, scale and sums stay in registers while the positions go by. The size of a group
-// does not matter to the inner loops. What comes from memory is asked for one block ahead, because
-// processors foresee a walk by rows, not this one.
+// A slab is walked in blocks of positions, and a block one vector of channels at a time, so that
+// the channel's mean, scale and sums stay in registers while the positions go by. The size of a
+// group does not matter to the inner loops. What comes from memory is asked for one block ahead,
+// because processors foresee a walk by rows, not this one.
 #include "tensor/kernels/norm.h"
 
 #include <algorithm>

@@ -117,9 +117,9 @@ ITO_INLINE void exp_to_88(vector_of<float>& x) {
 }
 ITO_INLINE void exp_to_88(vector_of<double>& x) { exp(x); }
 
-/// 1 / (1 + e^-x) for each element. In f32 this is e^-x as math::exp has it, but for |x| <= 87 only,
-/// so that one factor 2^n is enough; beyond, the result stays as it is there, within 2e-38 of the
-/// truth. NaN counts as large: whoever multiplies by x gets it back.
+/// 1 / (1 + e^-x) for each element. In f32 this is e^-x as math::exp has it, but for |x| <= 87
+/// only, so that one factor 2^n is enough; beyond, the result stays as it is there, within 2e-38 of
+/// the truth. NaN counts as large: whoever multiplies by x gets it back.
 ITO_INLINE vector_of<float> sigmoid(const vector_of<float>& x) {
   using V = vector_of<float>;
   typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));

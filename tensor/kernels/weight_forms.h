@@ -1,7 +1,8 @@
-// What CPU kernels make of a weight before they use it (packed, transformed), kept from call to call.
+// What CPU kernels make of a weight before they use it (packed, transformed), kept from call to
+// call.
 //
-// A convolution of many pixels hides the time in which its weights are put in order; one of few does
-// not: a third of the time to draw one image goes there. Between the steps of a sampler
+// A convolution of many pixels hides the time in which its weights are put in order; one of few
+// does not: a third of the time to draw one image goes there. Between the steps of a sampler
 // the weights do not change, so a kernel finds what it made of them in the `forms` of its Args:
 //
 //   const WeightForm<T> packed(args.forms, {WeightForms::product, k, n}, size, [&](T* to) { ... });
@@ -24,8 +25,8 @@ namespace ito::kernel {
 /// The forms of one weight.
 class WeightForms {
  public:
-  /// What a form depends on besides the weight: two forms with one key are the same. Begins with who
-  /// made it.
+  /// What a form depends on besides the weight: two forms with one key are the same. Begins with
+  /// who made it.
   using Key = std::array<std::int64_t, 10>;
   enum Maker : std::int64_t { correlation, pixels, product, doubling, winograd };
 

@@ -9,20 +9,20 @@
 //
 // In two dimensions each transform is applied to the columns and then to the rows, and t^2 products
 // replace 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4. Sums over channels are taken
-// between the transforms, so that the products become t^2 products of matrices. Lavin and Gray, "Fast
-// algorithms for convolutional neural networks", 2016; Winograd, "Arithmetic complexity of
+// between the transforms, so that the products become t^2 products of matrices. Lavin and Gray,
+// "Fast algorithms for convolutional neural networks", 2016; Winograd, "Arithmetic complexity of
 // computations", 1980.
 //
 // Where the matrices come from (Toom and Cook): the product of two polynomials is known from its
 // values at t - 1 points p and its leading coefficient. G evaluates g at the points, divided by
 // N(p) = product of p - q over the other points q; A^T is the transpose of an evaluation; row p of
 // B^T holds the coefficients of the product of x - q over q != p, and its last row those of the
-// product over all q. The points are 0, +-1 for m = 2 and 0, +-5/8, +-3/2 for m = 4: exact in binary,
-// and with half the error of the usual 0, +-1, +-2 (over 128 channels of normal numbers in f32: rms
-// 1.0e-6 instead of 2.2e-6, largest 0.9e-5 instead of 4.1e-5; direct sums have rms 0.6e-6; Barabasz
-// et al., "Error analysis and improving the accuracy of Winograd convolution", 2020, search such
-// points). Points that come in pairs share their even and odd parts, so a transform of six values
-// takes 12 multiply-adds.
+// product over all q. The points are 0, +-1 for m = 2 and 0, +-5/8, +-3/2 for m = 4: exact in
+// binary, and with half the error of the usual 0, +-1, +-2 (over 128 channels of normal numbers in
+// f32: rms 1.0e-6 instead of 2.2e-6, largest 0.9e-5 instead of 4.1e-5; direct sums have rms 0.6e-6;
+// Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution", 2020,
+// search such points). Points that come in pairs share their even and odd parts, so a transform of
+// six values takes 12 multiply-adds.
 //
 // The gradient to the weight is the exact adjoint of y in g: dg = G^T [(B^T d) * (A dy)].
 //

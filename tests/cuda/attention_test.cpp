@@ -1,10 +1,10 @@
 // Every rung of attention and its gradient against the CPU's kernel in f64.
 //
-// Inputs are exact in bf16, so the f64 result is the true one. Sums are f32 in every rung: a product of
-// d terms of at most 1 passes through at most d + 8 additions, so a score is off by 2^-24 (d + 8)
-// sqrt(d) or less, and a probability by that factor, twice with its sum's. The tensor-core rung also
-// rounds probabilities and dS to bf16 (2^-9) for the second product; its pairs get 2^-8. These errors
-// of a pair of a query and a key are summed up as the results are.
+// Inputs are exact in bf16, so the f64 result is the true one. Sums are f32 in every rung: a
+// product of d terms of at most 1 passes through at most d + 8 additions, so a score is off by
+// 2^-24 (d + 8) sqrt(d) or less, and a probability by that factor, twice with its sum's. The
+// tensor-core rung also rounds probabilities and dS to bf16 (2^-9) for the second product; its
+// pairs get 2^-8. These errors of a pair of a query and a key are summed up as the results are.
 #include "cuda/attention.h"
 
 #include <array>
@@ -113,8 +113,8 @@ std::string text(const Problem& p, Which which, DType dtype) {
                      name_of(dtype), p.n, p.l, p.s, p.heads, p.d, static_cast<int>(p.mask));
 }
 
-// Bounds of the errors of y and the gradients: the definition's sums over pairs of a query and a key,
-// with absolute values. `score` is a score's error, `pair` the relative error of what a pair
+// Bounds of the errors of y and the gradients: the definition's sums over pairs of a query and a
+// key, with absolute values. `score` is a score's error, `pair` the relative error of what a pair
 // contributes, `u` the rounding of y, which enters the gradient as stored.
 Outputs bounds(const Problem& p, const Inputs& in, const Outputs& exact, double score, double pair,
                double u) {
@@ -178,8 +178,8 @@ bool check_rung(Which which, const Problem& p, DType dtype) {
   return true;
 }
 
-// Tokens of 7x7 and 4x4 maps, one token, lengths around a tile's, cross-attention both ways, heads of
-// 8 to 256 channels.
+// Tokens of 7x7 and 4x4 maps, one token, lengths around a tile's, cross-attention both ways, heads
+// of 8 to 256 channels.
 std::vector<Problem> problems() {
   return {
       {2, 49, 49, 1, 64}, {1, 16, 16, 1, 256}, {3, 1, 1, 1, 8},

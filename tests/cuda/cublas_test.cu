@@ -1,5 +1,5 @@
-// cuBLAS as the library calls it: column-major, transposed or not, leading dimensions larger than the
-// columns. Whole numbers, so that every order of additions gives the same.
+// cuBLAS as the library calls it: column-major, transposed or not, leading dimensions larger than
+// the columns. Whole numbers, so that every order of additions gives the same.
 #include <cublas_v2.h>
 #include <doctest/doctest.h>
 

@@ -1,5 +1,6 @@
 // Shuffles, votes, barriers, atomics, shared memory and indices do what the CUDA C++ Programming
-// Guide says: on the emulated device, and on a GPU, which shows that the tests themselves are right.
+// Guide says: on the emulated device, and on a GPU, which shows that the tests themselves are
+// right.
 #include <doctest/doctest.h>
 
 #include <cstdint>

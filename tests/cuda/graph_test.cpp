@@ -1,4 +1,5 @@
-// What a step may cost the host once it is warm: launches, but no memory from the system and no wait.
+// What a step may cost the host once it is warm: launches, but no memory from the system and no
+// wait.
 #include "tensor/graph.h"
 
 #include <doctest/doctest.h>

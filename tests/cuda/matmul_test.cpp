@@ -1,4 +1,5 @@
-// kernel::Matmul on the device against sums in f64, beyond the shapes that matmul and linear ask for.
+// kernel::Matmul on the device against sums in f64, beyond the shapes that matmul and linear ask
+// for.
 #include "tensor/kernels/matmul.h"
 
 #include <doctest/doctest.h>

@@ -3,7 +3,8 @@
 // Inputs are exact in bf16 (or, far from zero, in f32), so the f64 result is the true one, and the
 // device's errors are those of its f32 sums, of the functions and of the last rounding, u. A sum
 // passes through at most 64 additions one behind the other, so it is right to 64 * 2^-24 = 2^-18 of
-// the sum of its terms' absolute values (half of that is enough for means: errors of opposite sign).
+// the sum of its terms' absolute values (half of that is enough for means: errors of opposite
+// sign).
 #include "cuda/norm.h"
 
 #include <array>

@@ -1,5 +1,5 @@
-// Diffusion of bits against enumeration: of three bits all eight states, and so all probabilities of
-// the chain, can be written down from its one-step kernel alone.
+// Diffusion of bits against enumeration: of three bits all eight states, and so all probabilities
+// of the chain, can be written down from its one-step kernel alone.
 #include "diffusion/process/binomial_diffusion.h"
 
 #include <doctest/doctest.h>
@@ -142,8 +142,8 @@ double bound(const BinomialDiffusion& process, const BitNetwork& model, std::siz
   return total;
 }
 
-// The same from its definition, E_q log(q(x_{1:T} | x_0) / p(x_{0:T})), one pair (x_{t-1}, x_t) at a
-// time; no posterior, no divergence.
+// The same from its definition, E_q log(q(x_{1:T} | x_0) / p(x_{0:T})), one pair (x_{t-1}, x_t) at
+// a time; no posterior, no divergence.
 double bound_of_paths(const BinomialDiffusion& process, const BitNetwork& model, std::size_t x0) {
   const std::vector<Matrix> q = reach(process.schedule), p = reverse_kernels(process, model);
   double total = static_cast<double>(length) * std::log(2.0);  // -log p(x_T)

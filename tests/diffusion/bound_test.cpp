@@ -18,8 +18,8 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using test::bent_noise;
+using test::Chain;
 using test::marginal_variance;
 using test::max_difference;
 
@@ -145,8 +145,9 @@ TEST_CASE("bound: a term is the divergence of the two reverse steps by its defin
 TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q") {
   const Chain process{NoiseSchedule::linear(4, 0.1, 0.4)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5, .3}, {.7, .1}}, {{.05, .1}, {.02, .3}}};
-  const VariationalBound bound(
-      process.schedule, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
+  const VariationalBound bound(process.schedule,
+                               {.variance = ReverseVariance::beta, .decoder = Decoder::continuous},
+                               DType::f64);
   const std::int64_t n = 100'000;
   Rng rng(2, Purpose::test);
   const Tensor x0 = data.draw(rng, n);
@@ -182,8 +183,9 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
   const Tensor x0 = data.draw(rng, 4000);
   const Tensor one = Tensor::scalar(1.0, DType::f64), zero = Tensor::scalar(0.0, DType::f64);
   const double truth = -mean(data.log_density(x0, {{}, one, zero})).item();
-  const VariationalBound bound(
-      process.schedule, {.variance = ReverseVariance::beta, .decoder = Decoder::continuous}, DType::f64);
+  const VariationalBound bound(process.schedule,
+                               {.variance = ReverseVariance::beta, .decoder = Decoder::continuous},
+                               DType::f64);
   const double gap = bound.evaluate(oracle::exact_denoiser(process, data), x0, rng).total() - truth;
   const Denoiser half_the_noise = [&](const Tensor& x, const Levels& levels) {
     const Tensor eps = 0.5 * oracle::exact_denoiser(process, data)(x, levels).eps;
@@ -287,7 +289,8 @@ TEST_CASE("bound: f32 follows f64") {
 
 TEST_CASE("bound: what does not fit is refused") {
   const Chain process{NoiseSchedule::linear(10)};
-  CHECK_THROWS_AS(VariationalBound(process.schedule, {.variance = ReverseVariance::analytic}), ValueError);
+  CHECK_THROWS_AS(VariationalBound(process.schedule, {.variance = ReverseVariance::analytic}),
+                  ValueError);
   const VariationalBound learned(process.schedule, {.variance = ReverseVariance::learned});
   const Tensor x0 = Tensor::zeros({2, 3});
   CHECK_THROWS_AS(learned.evaluate(process.denoiser(bent_noise), x0, Rng(0)), ValueError);

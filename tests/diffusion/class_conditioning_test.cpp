@@ -71,8 +71,7 @@ TEST_CASE("unet: the class is added to what the timestep says") {
 TEST_CASE("unet: only the rows of the classes in a batch receive a gradient") {
   UNet unet = conditional_unet();
   Rng rng(4, Purpose::test);
-  backward(mean(
-      square(unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), {labels({2, 0})}) - 1.0)));
+  backward(mean(square(unet(randn(rng, {2, 6, 6, 2}), timesteps({5, 9}), {labels({2, 0})}) - 1.0)));
   const Tensor of_rows = sum(abs(unet.class_embedding->weight.grad()), {1});
   const auto g = of_rows.to_vector<float>();
   CHECK(g[0] > 1e-6F);

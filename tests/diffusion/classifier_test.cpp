@@ -8,10 +8,10 @@
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "tensor/error.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
 using test::Chain;
@@ -42,8 +42,8 @@ Classifier trained(const data::Dataset& set, const Chain& process, bool noisy) {
 }
 
 // The mean of -log p(label | x_t) over a set, at one t.
-double surprise(const Classifier& classifier, const data::Dataset& set,
-                const Chain& process, std::int64_t t) {
+double surprise(const Classifier& classifier, const data::Dataset& set, const Chain& process,
+                std::int64_t t) {
   std::vector<std::int64_t> all;
   for (std::int64_t i = 0; i < set.count(); ++i) all.push_back(i);
   Rng rng(2, Purpose::test);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include <cmath>
 #include <cstring>
 
 #include "autograd/ops/elementwise.h"
@@ -23,9 +21,9 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using codec::Container, codec::Message, codec::Progress, codec::Settings;
 using oracle::GaussianMixture;
+using test::Chain;
 
 namespace {
 

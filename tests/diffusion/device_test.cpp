@@ -18,8 +18,8 @@
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;
-using test::Chain;
 using test::bent_noise;
+using test::Chain;
 using test::exact_denoiser;
 using test::marginal_variance;
 using test::max_difference;
@@ -51,19 +51,23 @@ GraphSampler ddpm(const Chain& process, ReverseVariance variance, std::int64_t s
     const Observer keep = [&](const SampleStep& s) {
       run.path.push_back(on_cpu(s.x_next).clone());
     };
-    run.x0 = sample_ddpm(process.denoiser(model), x_T, process.walk(steps), Rng(32, Purpose::sample), {.variance = variance, .loop = {.observer = keep, .graph = graph}});
+    run.x0 =
+        sample_ddpm(process.denoiser(model), x_T, process.walk(steps), Rng(32, Purpose::sample),
+                    {.variance = variance, .loop = {.observer = keep, .graph = graph}});
     return run;
   };
 }
 
-GraphSampler ddim(const Chain& process, double eta, std::int64_t steps,
-                  bool clip = false) {
+GraphSampler ddim(const Chain& process, double eta, std::int64_t steps, bool clip = false) {
   return [=](const Denoiser& model, const Tensor& x_T, bool graph) {
     Run run;
     const Observer keep = [&](const SampleStep& s) {
       run.path.push_back(on_cpu(s.x_next).clone());
     };
-    run.x0 = sample_ddim(thresholded(process.denoiser(model), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(steps), Rng(32, Purpose::sample), {.eta = eta, .loop = {.observer = keep, .graph = graph}});
+    run.x0 = sample_ddim(
+        thresholded(process.denoiser(model), clip ? Thresholding(clip_x0) : Thresholding{}), x_T,
+        process.walk(steps), Rng(32, Purpose::sample),
+        {.eta = eta, .loop = {.observer = keep, .graph = graph}});
     return run;
   };
 }
@@ -93,8 +97,8 @@ ExactStep exact_ddim_step(const NoiseSchedule& schedule, double s2, std::int64_t
 }
 
 // The farthest that `got` strays from the recursion, in units of the rounding that its arithmetic
-// allows: a step is about a dozen rounded operations on numbers not larger than `size`, and m <= 1.1
-// hands the error on.
+// allows: a step is about a dozen rounded operations on numbers not larger than `size`, and m <=
+// 1.1 hands the error on.
 double distance_in_roundings(const Run& got, const Tensor& x_T, const NoiseSchedule& schedule,
                              std::int64_t steps,
                              const std::function<ExactStep(std::int64_t, std::int64_t)>& exact) {
@@ -227,7 +231,8 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
     for (const GraphSampler& sampler :
          {ddpm(process, ReverseVariance::beta, steps), ddim(process, 0.0, steps),
           ddim(process, 0.7, steps, true)}) {
-      const Run recorded = sampler(process.denoiser(bent_noise), x_T, true), direct = sampler(process.denoiser(bent_noise), x_T, false);
+      const Run recorded = sampler(process.denoiser(bent_noise), x_T, true),
+                direct = sampler(process.denoiser(bent_noise), x_T, false);
       REQUIRE(recorded.path.size() == static_cast<std::size_t>(steps));
       for (std::size_t i = 0; i < recorded.path.size(); ++i) {
         CHECK(same_bits(recorded.path[i], direct.path[i]));
@@ -254,8 +259,9 @@ TEST_CASE("samplers on the device: a recorded step has the bits of the operation
       CHECK(same_bits(recorded, sample(x_T, false)));
       CHECK(max_difference(recorded, sample(copy, true)) < 1e-3);
     }
-    CHECK(same_bits(encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps)),
-                    encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps), {.graph = false})));
+    CHECK(same_bits(
+        encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps)),
+        encode_ddim(process.denoiser(bent_noise), x_T, process.walk(steps), {.graph = false})));
   }
   CHECK(same_bits(x_T, copy));  // the caller's noise is left alone
 }
@@ -294,7 +300,8 @@ TEST_CASE("samplers on the device: a network that reads its tensors needs graph 
   const Tensor x_T = drawn(7, {2, 3}).to(Device::cuda());
   const Rng rng(33, Purpose::sample);
   CHECK_THROWS_AS(sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng), DeviceError);
-  CHECK_NOTHROW(sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng, {.loop = {.graph = false}}));
+  CHECK_NOTHROW(
+      sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng, {.loop = {.graph = false}}));
   // Nothing is left of the recording that failed.
   CHECK_FALSE(recording_graph());
   CHECK_NOTHROW(sample_ddim(process.denoiser(bent_noise), x_T, process.walk(4), rng));

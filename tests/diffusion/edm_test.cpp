@@ -18,8 +18,8 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using oracle::GaussianMixture;
+using test::Chain;
 using test::max_difference;
 
 namespace {
@@ -45,18 +45,36 @@ Scaling table_1(double sigma_data, const Tensor& sigma) {
           1.0 / sqrt(sum_of_squares), 0.25 * log(sigma)};
 }
 
-// The farthest that the variances of what F sees and of what it should put out stray from 1.
+// EDM's parametrisation of x = x0 + sigma eps, sigma [N].
+struct Edm {
+  Parametrization p;
+  Path path = Path::edm();
+
+  explicit Edm(double sigma_data = 0.5) : p(Parametrization::edm(sigma_data)) {}
+  Levels levels(const Tensor& sigma, const Tensor& x) const { return path.levels(sigma, x); }
+  Tensor losses(const Network& F, const Tensor& x0, const Tensor& sigma, const Tensor& eps) const {
+    const Levels at = levels(sigma, x0);
+    return p.losses(p.call(F, add_noise(x0, eps, at), at), x0, eps, at);
+  }
+  Tensor denoise(const Network& F, const Tensor& x, const Tensor& sigma) const {
+    return p.denoiser(F)(x, levels(sigma, x)).x0;
+  }
+  Tensor target(const Tensor& x0, const Tensor& sigma, const Tensor& eps) const {
+    return p.target(x0, eps, levels(sigma, x0));
+  }
+};
+
+// The farthest that the variances of what F is given and of what it should put out are from 1.
 double variance_error(const Edm& edm, double sigma_data) {
   double worst = 0.0;
   for (const double level : {0.002, 0.03, 0.5, 1.0, 7.0, 80.0}) {
     const Design d = design(sigma_data, level);
     double input = 0.0;
-    edm.losses(
-        [&](const Tensor& x, const Tensor&) {
-          input = mean(square(x)).item();
-          return x;
-        },
-        d.x0, d.sigma, d.eps);
+    const Network watch = [&](const Tensor& x, const Tensor&) {
+      input = mean(square(x)).item();
+      return x;
+    };
+    edm.losses(watch, d.x0, d.sigma, d.eps);
     const double target = mean(square(edm.target(d.x0, d.sigma, d.eps))).item();
     worst = std::max({worst, std::abs(input - 1.0), std::abs(target - 1.0)});
   }
@@ -64,18 +82,18 @@ double variance_error(const Edm& edm, double sigma_data) {
 }
 
 // The network that makes D exact for this data: eq. 7 solved for F.
-NoiseNetwork exact_network(double sigma_data, const GaussianMixture& data) {
+Network exact_network(double sigma_data, const GaussianMixture& data) {
   return [sigma_data, data](const Tensor& input, const Tensor& c_noise) {
     const Tensor sigma = exp(4.0 * c_noise);
     const Scaling c = table_1(sigma_data, sigma);
     const Tensor x = input / c.in;
-    const Levels level{{}, Tensor::scalar(1.0, DType::f64),
-                           reshape(sigma, Shape{sigma.numel(), 1})};
+    const Levels level{
+        {}, Tensor::scalar(1.0, DType::f64), reshape(sigma, Shape{sigma.numel(), 1})};
     return (data.x0(x, level) - c.skip * x) / c.out;
   };
 }
 
-const NoiseNetwork zero = [](const Tensor& x, const Tensor&) { return 0.0 * x; };
+const Network zero = [](const Tensor& x, const Tensor&) { return 0.0 * x; };
 
 const GaussianMixture wide_mixture{
     {.5, .3, .2}, {{-2, 0}, {3, 1}, {0, 0}}, {{.25, .5}, {1, 4}, {.01, 1}}};
@@ -84,19 +102,19 @@ const GaussianMixture wide_mixture{
 
 TEST_CASE("edm: inputs and targets have variance 1 at every noise level") {
   for (const double sigma_data : {0.5, 1.0, 2.0}) {
-    CHECK(variance_error(Edm{.sigma_data = sigma_data}, sigma_data) < 1e-14);
-    CHECK(variance_error(Edm{.sigma_data = 1.1 * sigma_data}, sigma_data) > 0.05);
+    CHECK(variance_error(Edm(sigma_data), sigma_data) < 1e-14);
+    CHECK(variance_error(Edm(1.1 * sigma_data), sigma_data) > 0.05);
   }
 }
 
 TEST_CASE("edm: D and the target are those of the paper's table") {
   Rng rng(1, Purpose::test);
-  const Edm edm{.sigma_data = 0.8};
+  const Edm edm(0.8);
   const Tensor x0 = randn(rng, {40, 3}, DType::f64), eps = randn(rng, {40, 3}, DType::f64);
-  const Tensor sigma = edm.draw_sigma(rng, 40, DType::f64);
+  const Tensor sigma = edm.path.draw_times(rng, 40, DType::f64);
   const Tensor x = x0 + reshape(sigma, Shape{40, 1}) * eps;
   const Scaling c = table_1(0.8, sigma);
-  const NoiseNetwork F = [](const Tensor& input, const Tensor& noise) {
+  const Network F = [](const Tensor& input, const Tensor& noise) {
     return tanh(input + reshape(noise, Shape{40, 1}));
   };
   const Tensor D = c.skip * x + c.out * F(c.in * x, c.noise);
@@ -108,12 +126,12 @@ TEST_CASE("edm: D and the target are those of the paper's table") {
 }
 
 TEST_CASE("edm: on normal data F = 0 is the best and its loss is 1") {
-  const Edm edm{.sigma_data = 0.7};
+  const Edm edm(0.7);
   for (const double level : {0.002, 0.1, 1.0, 80.0}) {
     CAPTURE(level);
     const Design d = design(0.7, level);
     const auto loss = [&](double slope) {
-      const NoiseNetwork F = [slope](const Tensor& x, const Tensor&) { return slope * x; };
+      const Network F = [slope](const Tensor& x, const Tensor&) { return slope * x; };
       return mean(edm.losses(F, d.x0, d.sigma, d.eps)).item();
     };
     CHECK(std::abs(loss(0.0) - 1.0) < 1e-13);
@@ -124,7 +142,7 @@ TEST_CASE("edm: on normal data F = 0 is the best and its loss is 1") {
     const double factor = 0.49 / (0.49 + level * level);
     CHECK(max_difference(edm.denoise(zero, x, d.sigma), factor * x) < 1e-14 * (1 + level));
     // With data of another variance neither holds.
-    const Edm other{.sigma_data = 0.5};
+    const Edm other(0.5);
     CHECK(std::abs(mean(other.losses(zero, d.x0, d.sigma, d.eps)).item() - 1.0) > 1e-6);
   }
 }
@@ -134,8 +152,9 @@ TEST_CASE("edm: the loss is the error of D with the weight 1 / c_out^2") {
   const Edm edm;
   const Tensor x0 = 0.5 * randn(rng, {50, 2, 3}, DType::f64),
                eps = randn(rng, {50, 2, 3}, DType::f64);
-  const Tensor sigma = edm.draw_sigma(rng, 50, DType::f64), s = reshape(sigma, Shape{50, 1, 1});
-  const NoiseNetwork F = [](const Tensor& x, const Tensor& c) {
+  const Tensor sigma = edm.path.draw_times(rng, 50, DType::f64),
+               s = reshape(sigma, Shape{50, 1, 1});
+  const Network F = [](const Tensor& x, const Tensor& c) {
     return tanh(x + reshape(c, Shape{50, 1, 1}));
   };
   const Tensor error = edm.denoise(F, x0 + s * eps, sigma) - x0;
@@ -150,67 +169,65 @@ TEST_CASE("edm: the loss is the error of D with the weight 1 / c_out^2") {
 TEST_CASE("edm: training noise is lognormal") {
   Rng rng(3, Purpose::test);
   const std::int64_t n = 100'000;
-  const Tensor log_sigma = log(Edm{}.draw_sigma(rng, n, DType::f64));
+  const Tensor log_sigma = log(Path::edm().draw_times(rng, n, DType::f64));
   const double m = mean(log_sigma).item(), second = mean(square(log_sigma + 1.2)).item();
   CHECK(std::abs(m + 1.2) < 4 * 1.2 / std::sqrt(double(n)));
   CHECK(std::abs(second - 1.44) < 4 * 1.44 * std::sqrt(2.0 / double(n)));
-  CHECK(Edm{}.draw_sigma(rng, 3).dtype() == DType::f32);
+  CHECK(Path::edm().draw_times(rng, 3).dtype() == DType::f32);
 }
 
-TEST_CASE("edm_denoiser: the exact network is the exact denoiser on any schedule") {
-  const Edm edm{.sigma_data = 1.3};
-  const NoiseNetwork F = exact_network(1.3, wide_mixture);
+TEST_CASE("edm: the exact network is the exact denoiser at every level of every process") {
+  const Parametrization p = Parametrization::edm(1.3);
+  const Network F = exact_network(1.3, wide_mixture);
+  const Denoiser model = p.denoiser(F);
+  Parametrization unscaled = p;  // is given x, not c_in x
+  unscaled.scale_input = false;
   Rng rng(4, Purpose::test);
-  for (const NoiseSchedule& schedule :
-       {NoiseSchedule::linear(), NoiseSchedule::cosine(100), NoiseSchedule::karras(50)}) {
-    const Chain process{schedule, Prediction::edm, 1.3};
-    const Denoiser model = edm_denoiser(edm, F, schedule);
-    const Denoiser forgetful = [&](const Tensor& x_t, const Tensor& t) {  // x_t, not x_t / alpha
-      return edm.output(
-          F, x_t, Tensor::full(t.shape(), schedule.sigma(t.data<std::int64_t>()[0]), DType::f64));
-    };
-    double worst = 0.0, forgotten = 0.0;
-    for (std::int64_t t = 0; t < schedule.timesteps(); t += 9) {
-      const Tensor x = randn(rng, {20, 2}, DType::f64), steps = same_timestep(t, x);
-      const Tensor exact = wide_mixture.x0(x, process.levels(steps, x));
-      worst = std::max(worst, max_difference(process.denoise(model, x, steps).x0, exact));
-      forgotten =
-          std::max(forgotten, max_difference(process.denoise(forgetful, x, steps).x0, exact));
+  std::vector<Level> levels = NoiseSchedule::linear(100).levels();
+  for (const Path& path : {Path::sub_vp(), Path::ve(), Path::edm(), Path::rectified_flow()}) {
+    for (const double u : {0.01, 0.3, 0.7, 0.95}) {
+      levels.push_back(path.level(path.min_time() + u * (path.max_time() - path.min_time())));
     }
-    CHECK(worst < 1e-12 * 50);
-    CHECK(forgotten > 0.1);
   }
+  double worst = 0.0, forgotten = 0.0;
+  for (const Level& level : levels) {
+    const double size = std::hypot(level.alpha, level.sigma);
+    const Tensor x = size * randn(rng, {20, 2}, DType::f64);
+    const Levels at = same_level(level, x);
+    const Tensor exact = wide_mixture.x0(x, at);
+    worst = std::max(worst, max_difference(model(x, at).x0, exact));
+    forgotten = std::max(forgotten, max_difference(unscaled.denoiser(F)(x, at).x0, exact));
+  }
+  CHECK(worst < 1e-11);
+  CHECK(forgotten > 0.1);
 }
 
-TEST_CASE("edm_denoiser: samplers walk the path of the exact denoiser") {
-  const NoiseSchedule schedule = NoiseSchedule::karras(40);
-  const Chain with_F{schedule, Prediction::edm, 1.3}, with_v{schedule, Prediction::v};
-  const Denoiser model =
-      edm_denoiser({.sigma_data = 1.3}, exact_network(1.3, wide_mixture), schedule);
+TEST_CASE("edm: samplers take the path of the exact denoiser") {
+  const Chain with_v{NoiseSchedule::karras(40), Prediction::v};
+  const Denoiser model = Parametrization::edm(1.3).denoiser(exact_network(1.3, wide_mixture));
   Rng rng(5, Purpose::sample);
   const Tensor x_T = randn(rng, {30, 2}, DType::f64);
-  const Tensor a = sample_ddim(with_F.denoiser(model), x_T, with_F.walk(40), rng);
+  const Tensor a = sample_ddim(model, x_T, with_v.walk(), rng);
   const Tensor b =
-      sample_ddim(with_v.denoiser(oracle::exact_denoiser(with_v, wide_mixture)), x_T, with_v.walk(40), rng);
+      sample_ddim(oracle::exact_denoiser(with_v, wide_mixture), x_T, with_v.walk(), rng);
   CHECK(max_difference(a, b) < 1e-9);  // the flow between components spreads rounding
 }
 
-TEST_CASE("edm_denoiser: a network of points samples on every device, a step recorded or not") {
-  const NoiseSchedule schedule = NoiseSchedule::karras(10);
-  const Chain process{schedule, Prediction::edm};
+TEST_CASE("edm: a network of points samples on every device, a step recorded or not") {
+  const std::vector<Level> levels = sampling_levels(Path::edm(), 10, Spacing::karras);
   const auto samples = [&](Device device, bool graph) {
     Rng init(6, Purpose::init), rng(7, Purpose::sample);
-    Mlp mlp({.width = 16}, init);
+    Mlp mlp({.width = 16, .continuous_time = true}, init);
     mlp.out.weight = parameter(0.1 * randn(init, mlp.out.weight.shape()));  // it starts at 0
     nn::FlatParameters flat(mlp, device);
-    const Tensor x_T = randn(rng, {40, 2}, DType::f32, device);
-    const Denoiser model = edm_denoiser({}, std::cref(mlp), schedule);
-    return sample_heun(process.denoiser(model), x_T, process.walk(10, Spacing::karras), rng, {.loop = {.graph = graph}}).to(Device::cpu());
+    const Tensor x_T = 80.0 * randn(rng, {40, 2}, DType::f32, device);
+    const Denoiser model = Parametrization::edm().denoiser(std::cref(mlp));
+    return sample_heun(model, x_T, levels, rng, {.loop = {.graph = graph}}).to(Device::cpu());
   };
   const Tensor on_cpu = samples(Device::cpu(), true);
   for (const Device device : testing::devices()) {
     const Tensor recorded = samples(device, true);
-    CHECK(max_difference(recorded, on_cpu) < 1e-5);
+    CHECK(max_difference(recorded, on_cpu) < 1e-4);
     CHECK(max_difference(recorded, samples(device, false)) == 0.0);
   }
 }
@@ -221,4 +238,45 @@ TEST_CASE("edm: what is refused") {
   CHECK_THROWS_AS(edm.denoise(zero, x, Tensor::full({3}, 1.0)), ShapeError);
   CHECK_THROWS_AS(edm.losses(zero, x, sigma, Tensor::zeros({4, 3})), ShapeError);
   CHECK_THROWS_AS(edm.denoise(zero, x, Tensor::full({4}, 1.0, DType::f64)), DTypeError);
+}
+
+TEST_CASE("paths: levels by number and by tensor agree, and are those of the papers") {
+  for (const Path& path :
+       {Path::vp(), Path::sub_vp(), Path::ve(), Path::edm(), Path::rectified_flow()}) {
+    std::vector<double> times;
+    for (int i = 0; i <= 20; ++i) {
+      times.push_back(path.min_time() + i * (path.max_time() - path.min_time()) / 20.0);
+    }
+    const Tensor t = Tensor::from(times, {21});
+    const Levels levels = path.levels(t, Tensor::zeros({21, 3}, DType::f64));
+    const auto alpha = levels.alpha.to_vector<double>(), sigma = levels.sigma.to_vector<double>();
+    for (std::size_t i = 0; i < 21; ++i) {
+      const Level level = path.level(times[i]);
+      CHECK(std::abs(alpha[i] - level.alpha) < 1e-14);
+      CHECK(std::abs(sigma[i] - level.sigma) < 1e-13 * (1.0 + level.sigma));
+      const double ratio = level.noise_to_signal();
+      if (std::isfinite(ratio)) {
+        CHECK(path.level_at(ratio).noise_to_signal() == doctest::Approx(ratio).epsilon(1e-12));
+      }
+    }
+    CHECK(path.level_at(1e-9) == path.level(path.min_time()));
+    CHECK_THROWS_AS(path.level(-1.0), ValueError);
+    CHECK_THROWS_AS(path.level_at(0.0), ValueError);
+    // In f32 the smallest noise keeps its digits.
+    const Tensor first = Tensor::full({1}, path.min_time());
+    const Level wanted = path.level(path.min_time());
+    CHECK(path.levels(first, Tensor::zeros({1, 1})).sigma.item() ==
+          doctest::Approx(wanted.sigma).epsilon(1e-6));
+  }
+  // d log alpha / dt = -beta / 2 and, variance preserving, alpha^2 + sigma^2 = 1.
+  const Level half = Path::vp().level(0.5);
+  CHECK(half.alpha == doctest::Approx(std::exp(-0.5 * (0.05 + 0.5 * 19.9 * 0.25))).epsilon(1e-14));
+  CHECK(std::hypot(half.alpha, half.sigma) == doctest::Approx(1.0).epsilon(1e-14));
+  CHECK(Path::sub_vp().level(0.5).sigma == doctest::Approx(half.sigma * half.sigma).epsilon(1e-14));
+  CHECK(Path::ve().level(0.5).sigma == doctest::Approx(std::sqrt(0.01 * 50.0)).epsilon(1e-14));
+  CHECK(Path::edm().level(3.0) == Level{3.0, 1.0, 3.0});
+  CHECK(Path::rectified_flow().level(0.25) == Level{0.25, 0.75, 0.25});
+  CHECK_THROWS_AS(Path::vp(2.0, 1.0), ValueError);
+  CHECK_THROWS_AS(Path::ve(0.0, 1.0), ValueError);
+  CHECK_THROWS_AS(Path::rectified_flow(0.0), ValueError);
 }

@@ -1,6 +1,6 @@
 // What common lecture slides print about diffusion, and what holds: each printed version fails a
-// check against a known answer, and the corrected one passes the same check. docs/errata.md explains
-// them, with the same numbers.
+// check against a known answer, and the corrected one passes the same check. docs/errata.md
+// explains them, with the same numbers.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -18,8 +18,8 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using oracle::GaussianMixture;
+using test::Chain;
 using test::max_difference;
 
 namespace {
@@ -117,7 +117,8 @@ TEST_CASE("erratum 3: in Algorithm 1 the image is noised with bars") {
     return worst;
   };
   CHECK(error([](std::int64_t t) { return schedule.alpha_bar(t); }) < 1e-14);
-  CHECK(error([](std::int64_t t) { return (1.0 - schedule.beta(t)); }) > 0.9);  // nothing like noise at T
+  CHECK(error([](std::int64_t t) { return (1.0 - schedule.beta(t)); }) >
+        0.9);  // nothing like noise at T
 }
 
 TEST_CASE("erratum 3: in Algorithm 1 the noise is in what the network sees") {
@@ -136,7 +137,9 @@ TEST_CASE("erratum 3: in Algorithm 1 the noise is in what the network sees") {
   const Levels level = process.levels(t, x0);
   const Tensor with_noise = level.alpha * x0 + level.sigma * eps;
   const Tensor without = level.alpha * x0 + level.sigma;  // as printed
-  const auto loss = [&](const Tensor& seen) { return mean(square(eps - model(seen, level).eps)).item(); };
+  const auto loss = [&](const Tensor& seen) {
+    return mean(square(eps - model(seen, level).eps)).item();
+  };
   CHECK(loss(with_noise) == doctest::Approx(0.275513233396806).epsilon(1e-12));
   CHECK(loss(without) > 1.0);  // worse than predicting 0: of this input eps is independent
 }
@@ -164,23 +167,24 @@ TEST_CASE("erratum 3: the sampler of the library takes the corrected steps") {
   Rng noise(4, Purpose::sample);
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_without_bar = 0.0;
-  sample_ddpm(process.denoiser(test::exact_denoiser(process, s2)), x_T, process.walk(), noise, {.loop = {.observer = [&](const SampleStep& step) {
-                const auto t = static_cast<std::int64_t>(step.from.time);
-                noise.seek(static_cast<std::uint64_t>(t) + 1);
-                const double x = step.x_t.item(), z = randn(noise, {1, 1}, DType::f64).item();
-                const double eps = exact_epsilon(t, x, s2), got = step.x_next.item();
-                const double right = algorithm_2(t, x, z, eps, true, false);
-                const double wrong = algorithm_2(t, x, z, eps, false, false);
-                worst = std::max(worst, std::abs(got - right));
-                worst_without_bar = std::max(worst_without_bar, std::abs(got - wrong));
-              }}});
+  sample_ddpm(process.denoiser(test::exact_denoiser(process, s2)), x_T, process.walk(), noise,
+              {.loop = {.observer = [&](const SampleStep& step) {
+                 const auto t = static_cast<std::int64_t>(step.from.time);
+                 noise.seek(static_cast<std::uint64_t>(t) + 1);
+                 const double x = step.x_t.item(), z = randn(noise, {1, 1}, DType::f64).item();
+                 const double eps = exact_epsilon(t, x, s2), got = step.x_next.item();
+                 const double right = algorithm_2(t, x, z, eps, true, false);
+                 const double wrong = algorithm_2(t, x, z, eps, false, false);
+                 worst = std::max(worst, std::abs(got - right));
+                 worst_without_bar = std::max(worst_without_bar, std::abs(got - wrong));
+               }}});
   CHECK(worst < 1e-12);
   CHECK(worst_without_bar > 0.01);
 }
 
 TEST_CASE("erratum 4: score matching has one half before the square, everywhere or nowhere") {
-  // E|s - score|^2 / 2 and E[|s|^2 / 2 + div s] may differ by a constant alone, or training with the
-  // second does not lead to the score. Expectations by quadrature.
+  // E|s - score|^2 / 2 and E[|s|^2 / 2 + div s] may differ by a constant alone, or training with
+  // the second does not lead to the score. Expectations by quadrature.
   const GaussianMixture data{{.7, .3}, {{-1}, {2}}, {{.5}, {.1}}};
   const Levels clean{{}, number(1.0), number(0.0)};
   std::vector<double> grid;
@@ -294,7 +298,9 @@ TEST_CASE("erratum 7: the corrected sampler is DDPM's, on the same levels of noi
   Rng noise(5, Purpose::sample);
   const Tensor x_T = randn(noise, {1, 1}, DType::f64);
   double worst = 0.0, worst_printed = 0.0;
-  sample_ddpm(process.denoiser(test::exact_denoiser(process, 1.0)), x_T, process.walk(), noise, {.variance = ReverseVariance::beta_tilde, .loop = {.observer = [&](const SampleStep& step) {
+  sample_ddpm(process.denoiser(test::exact_denoiser(process, 1.0)), x_T, process.walk(), noise,
+              {.variance = ReverseVariance::beta_tilde,
+               .loop = {.observer = [&](const SampleStep& step) {
                  noise.seek(static_cast<std::uint64_t>(step.from.time) + 1);
                  const double z = randn(noise, {1, 1}, DType::f64).item();
                  // x_t of the library is x / sqrt(1 + sigma^2).

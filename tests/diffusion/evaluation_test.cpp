@@ -174,8 +174,8 @@ TEST_CASE("kernel_distance: the sums over pairs of its definition") {
 }
 
 TEST_CASE("kernel_distance: its expectation is the difference of moments, and it knows its error") {
-  // In one dimension the kernel is (x y + 1)^3 = x^3 y^3 + 3 x^2 y^2 + 3 x y + 1, so the distance is
-  // that of the moments: (m3 - m3')^2 + 3 (m2 - m2')^2 + 3 (m1 - m1')^2.
+  // In one dimension the kernel is (x y + 1)^3 = x^3 y^3 + 3 x^2 y^2 + 3 x y + 1, so the distance
+  // is that of the moments: (m3 - m3')^2 + 3 (m2 - m2')^2 + 3 (m1 - m1')^2.
   constexpr int repeats = 400;
   Rng rng(7, Purpose::test);
   for (const double shift : {0.0, 0.4}) {

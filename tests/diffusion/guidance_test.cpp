@@ -1,6 +1,5 @@
 // Guidance against Gaussian mixtures, whose classes are their components: the conditional and the
 // unconditional score and the classifier of noisy data are all known.
-#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/denoiser/guidance.h"
 
 #include <doctest/doctest.h>
@@ -13,6 +12,7 @@
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/models/classifier.h"
 #include "diffusion/models/unet.h"
 #include "diffusion/sampling/samplers.h"
@@ -23,9 +23,9 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using oracle::exact_denoiser;
 using oracle::GaussianMixture;
+using test::Chain;
 using test::max_difference;
 using test::same_bits;
 
@@ -101,8 +101,8 @@ TEST_CASE("guidance: the score and the classifier's gradient make the conditiona
     const auto led = [&](const Tensor& labels) {
       return eps_of(shifted(model, classifier_guidance(classifier, labels, 1.0)));
     };
-    const Tensor wanted = eps_of(
-        process.denoiser(conditional(exact_labelled(process, mixture), {b.labels})));
+    const Tensor wanted =
+        eps_of(process.denoiser(conditional(exact_labelled(process, mixture), {b.labels})));
     CHECK(max_difference(led(b.labels), wanted) < 1e-11);
 
     // Another label, or the gradient taken for a change of eps without its sigma, does not.
@@ -151,7 +151,8 @@ TEST_CASE("guidance: gamma 1 is the conditional network, 0 the unconditional, as
   const Chain process{NoiseSchedule::cosine(100)};
   const Batch b = draw(process);
   std::int64_t asked = 0;
-  const ConditionalNetwork network = [&](const Tensor& x_t, const Tensor& t, const Condition& asked_for) {
+  const ConditionalNetwork network = [&](const Tensor& x_t, const Tensor& t,
+                                         const Condition& asked_for) {
     asked += x_t.size(0);
     return exact_labelled(process, mixture)(x_t, t, asked_for);
   };
@@ -167,7 +168,8 @@ TEST_CASE("guidance: one pass of twice the batch and two passes give the same bi
   const Batch b = draw(process);
   std::vector<std::int64_t> batches;
   // Learns the variance too: the second half of the channels, different for each label.
-  const ConditionalNetwork network = [&](const Tensor& x_t, const Tensor& t, const Condition& asked_for) {
+  const ConditionalNetwork network = [&](const Tensor& x_t, const Tensor& t,
+                                         const Condition& asked_for) {
     batches.push_back(x_t.size(0));
     const Tensor y = exact_labelled(process, mixture)(x_t, t, asked_for);
     const Tensor of_label = reshape(convert(asked_for.labels, y.dtype()), Shape{y.size(0), 1});
@@ -218,7 +220,8 @@ TEST_CASE("guidance: a classifier's scale 0 changes no bit of any sample") {
   };
   const Tensor plain = sample_ddim(process.denoiser(network), x_T, process.walk(10), rng);
   CHECK(same_bits(sample_ddim(process.denoiser(at_scale(0.0)), x_T, process.walk(10), rng), plain));
-  CHECK(max_difference(sample_ddim(process.denoiser(at_scale(1.0)), x_T, process.walk(10), rng), plain) > 0.1);
+  CHECK(max_difference(sample_ddim(process.denoiser(at_scale(1.0)), x_T, process.walk(10), rng),
+                       plain) > 0.1);
 }
 
 TEST_CASE(
@@ -230,7 +233,8 @@ TEST_CASE(
   Rng rng(8);
   const Tensor x_T = randn(rng, {n, 2}, DType::f64);
   const auto sample = [&](double gamma) {
-    return sample_ddim(process.denoiser(guided(network, {labels}, any(n), gamma)), x_T, process.walk(50), rng);
+    return sample_ddim(process.denoiser(guided(network, {labels}, any(n), gamma)), x_T,
+                       process.walk(50), rng);
   };
   const Tensor free = sample(0.0), conditional_ones = sample(1.0), guided_ones = sample(3.0);
 
@@ -261,7 +265,9 @@ TEST_CASE("guidance: DDPM's mean moves by the variance times the classifier's gr
     Rng again(9);
     again.seek(static_cast<std::uint64_t>(step.from.time) + 1);  // the contract of samplers.h
     const Tensor z = randn(again, x_T.shape(), DType::f64);
-    const double variance = step.from.time == 0 ? 0.0 : process.schedule.beta(static_cast<std::int64_t>(step.from.time));
+    const double variance = step.from.time == 0
+                                ? 0.0
+                                : process.schedule.beta(static_cast<std::int64_t>(step.from.time));
     const Tensor mean_of = q.weight_x0 * step.x0 + q.weight_x_t * step.x_t;
     const Tensor moved = step.x_next - std::sqrt(variance) * z - mean_of;
     CHECK(max_difference(moved, variance * shift(step.x_t, levels)) < 1e-13);
@@ -269,7 +275,8 @@ TEST_CASE("guidance: DDPM's mean moves by the variance times the classifier's gr
     const Tensor by_eps = variance / std::sqrt(1.0 - variance) * shift(step.x_t, levels);
     if (step.from.time > 50) CHECK(max_difference(moved, by_eps) > 1e-6);
   };
-  sample_ddpm(process.denoiser(network), x_T, process.walk(), rng, {.shift_mean = shift, .loop = {.observer = watch}});
+  sample_ddpm(process.denoiser(network), x_T, process.walk(), rng,
+              {.shift_mean = shift, .loop = {.observer = watch}});
 }
 
 TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the component") {
@@ -279,7 +286,9 @@ TEST_CASE("guidance: DDPM shifted by an exact classifier draws from the componen
   Rng rng(10);
   const Tensor x_T = randn(rng, {n, 2}, DType::f64);
   const auto sample = [&](double scale) {
-    return sample_ddpm(process.denoiser(exact_denoiser(process, mixture)), x_T, process.walk(), rng, {.shift_mean = classifier_guidance(exact_classifier(process, mixture), labels, scale)});
+    return sample_ddpm(
+        process.denoiser(exact_denoiser(process, mixture)), x_T, process.walk(), rng,
+        {.shift_mean = classifier_guidance(exact_classifier(process, mixture), labels, scale)});
   };
   const Tensor x = sample(1.0);
   const auto m = mean(x, {0}).to_vector<double>();
@@ -298,12 +307,13 @@ TEST_CASE("guidance: a guided step can be recorded, and on the device gives the 
     for (Tensor& p : nn::parameters(classifier)) p.assign(0.2 * randn(weights, p.shape()));
     nn::FlatParameters(classifier, device);
     const Tensor labels = Tensor::from<std::int64_t>({0, 1, 2}, {3}).to(device);
-    const ConditionalNetwork network = [](const Tensor& x_t, const Tensor&, const Condition& asked) {
+    const ConditionalNetwork network = [](const Tensor& x_t, const Tensor&,
+                                          const Condition& asked) {
       return 0.1 * x_t * append_dims(convert(asked.labels, x_t.dtype()), x_t);
     };
     const Denoiser led = process.denoiser(guided(network, {labels}, same_label(3, 3, device), 2.0));
-    const Denoiser model = thresholded(
-        shifted(led, classifier_guidance(classifier, labels, 0.5)), dynamic_threshold(0.9));
+    const Denoiser model = thresholded(shifted(led, classifier_guidance(classifier, labels, 0.5)),
+                                       dynamic_threshold(0.9));
     const Tensor x_T = randn(rng, {3, 8, 8, 1}, DType::f32, device);
     rng.seek(0);
     const auto sample = [&](bool graph) {
@@ -327,8 +337,8 @@ TEST_CASE("guidance: labels that do not fit the batch are refused") {
   CHECK_THROWS_WITH_AS(conditional(network, {three})(x, t),
                        (std::string("conditional: ") + text).c_str(), ShapeError);
   CHECK_THROWS_AS(guided(network, {three}, any(3), 2.0)(x, t), ShapeError);
-  CHECK_THROWS_AS(classifier_guidance(exact_classifier(process, mixture), three, 1.0)(
-                      x, process.levels(t, x)),
-                  ShapeError);
+  CHECK_THROWS_AS(
+      classifier_guidance(exact_classifier(process, mixture), three, 1.0)(x, process.levels(t, x)),
+      ShapeError);
   CHECK_THROWS_AS(conditional(network, {Tensor::zeros({4})})(x, t), DTypeError);
 }

@@ -93,8 +93,7 @@ TEST_CASE("interpolate_ddpm: mixed at t there is as much noise as at t") {
     };
     const auto walk = sampling_levels(process.schedule, {0, 150, t});
     interpolate_ddpm(model, a, b, fraction, walk, Rng(3), {.loop = {.observer = observer}});
-    const Tensor signal =
-        process.schedule.level(t).alpha * ((1.0 - fraction) * a + fraction * b);
+    const Tensor signal = process.schedule.level(t).alpha * ((1.0 - fraction) * a + fraction * b);
     const double variance = mean(square(start - signal)).item();
     // 8000 draws: a standard error of sqrt(2 / 8000), 1.6 %.
     const double wanted = process.schedule.one_minus_alpha_bar(t);

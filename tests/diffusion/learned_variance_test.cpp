@@ -40,7 +40,8 @@ struct VarianceTable {
 
 TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that of the bound") {
   const Chain process{NoiseSchedule::linear(50, 1e-3, 0.2), Prediction::v};
-  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned}, DType::f64);
+  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned},
+                               DType::f64);
   Rng rng(1, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {30, 4, 2}, DType::f64));
   const Tensor eps = randn(rng, {30, 4, 2}, DType::f64), t = randint(rng, 0, 50, {30});
@@ -69,7 +70,8 @@ TEST_CASE("variance_losses: the mean gets no gradient at all, the variance that 
 
 TEST_CASE("variance_losses: it is the bound in bits") {
   const Chain process{NoiseSchedule::linear(8, 0.01, 0.4)};
-  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned}, DType::f64);
+  const VariationalBound bound(process.schedule, {.variance = ReverseVariance::learned},
+                               DType::f64);
   Rng rng(2, Purpose::test);
   const Tensor x0 = tanh(randn(rng, {8, 3}, DType::f64)), eps = randn(rng, {8, 3}, DType::f64);
   const Tensor t = Tensor::from<std::int64_t>({0, 1, 2, 3, 4, 5, 6, 7}, {8});
@@ -99,7 +101,8 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
   const Tensor t = Tensor::from(timesteps, {4 * T}), x_t = process.add_noise(x0, t, eps);
   Denoised denoised = process.denoise(test::exact_denoiser(process, s2), x_t, t);
   const VariationalBound bound(
-      process.schedule, {.variance = ReverseVariance::learned, .decoder = Decoder::continuous}, DType::f64);
+      process.schedule, {.variance = ReverseVariance::learned, .decoder = Decoder::continuous},
+      DType::f64);
   const double least = 0.5 * std::log(2.0 * std::numbers::pi * s2) + 0.5;
   const double of_end = marginal_variance(process.schedule.alpha_bar(T - 1), s2);
   const double kl_of_end = 0.5 * (of_end - 1.0 - std::log(of_end));
@@ -136,7 +139,8 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
     const double high = std::log(process.schedule.beta(at));
     const double got =
         low + 0.5 * (double{learned[static_cast<std::size_t>(at)]} + 1) * (high - low);
-    const double of_before = marginal_variance(at == 0 ? 1.0 : process.schedule.alpha_bar(at - 1), s2);
+    const double of_before =
+        marginal_variance(at == 0 ? 1.0 : process.schedule.alpha_bar(at - 1), s2);
     const double wanted = process.schedule.beta(at) * of_before / marginal_variance(alpha_bar, s2);
     CHECK(got == doctest::Approx(std::log(wanted)).epsilon(2e-4));
   }

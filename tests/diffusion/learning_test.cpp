@@ -8,12 +8,12 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "tests/oracles/chain.h"
 #include "diffusion/models/time_embedding.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "nn/layers.h"
 #include "nn/lr_schedule.h"
+#include "tests/oracles/chain.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;

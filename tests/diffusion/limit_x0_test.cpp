@@ -39,7 +39,8 @@ std::vector<double> threshold_of(const std::vector<double>& x0, double quantile_
   return y;
 }
 
-double distance_from_definition(const Thresholding& limit, const Tensor& x0, double q, double most) {
+double distance_from_definition(const Thresholding& limit, const Tensor& x0, double q,
+                                double most) {
   double worst = 0.0;
   const Tensor y = limit(x0);
   for (std::int64_t i = 0; i < x0.size(0); ++i) {
@@ -63,7 +64,8 @@ TEST_CASE("dynamic threshold: is its definition, sample by sample") {
       CHECK(distance_from_definition(dynamic_threshold(q, most), x0, q, most) < 1e-14);
     }
   }
-  // Not one threshold for the whole batch, nor the nearest element instead of a position between two.
+  // Not one threshold for the whole batch, nor the nearest element instead of a position between
+  // two.
   const Thresholding of_batch = [](const Tensor& x) {
     return reshape(dynamic_threshold(0.9)(reshape(x, Shape{1, x.numel()})), x.shape());
   };

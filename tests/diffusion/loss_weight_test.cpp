@@ -29,7 +29,8 @@ const std::vector<LossWeight> all = {LossWeight::simple,         LossWeight::vlb
 TEST_CASE("loss weight: the bound's weights have their published values") {
   const Chain process{linear_schedule};
   const auto beta = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta);
-  const auto beta_tilde = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta_tilde);
+  const auto beta_tilde =
+      loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta_tilde);
   const auto near = [](double value) { return doctest::Approx(value).epsilon(3e-6); };
   CHECK(beta[1] == near(.272692));
   CHECK(beta_tilde[1] == near(.599672));
@@ -56,7 +57,10 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
     const Denoiser model = test::exact_denoiser(process, 0.3);
     const Tensor losses = process.losses(model, x0, t, eps);
     const auto weighted = [&](LossWeight weight) {
-      return gather(loss_weights(process.schedule, process.parametrization(), weight, DType::f64, Device::cpu()), t) * losses;
+      return gather(loss_weights(process.schedule, process.parametrization(), weight, DType::f64,
+                                 Device::cpu()),
+                    t) *
+             losses;
     };
     for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde}) {
       const VariationalBound bound(process.schedule, {.variance = variance}, DType::f64);
@@ -65,7 +69,8 @@ TEST_CASE("loss weight: the weighted error is the bound's term, whatever is pred
       std::vector<double> constant;
       for (const std::int64_t step : steps) {
         const double ratio = linear_schedule.beta_tilde(step) /
-                             reverse_variance(linear_schedule.level(step), linear_schedule.level(step - 1), variance);
+                             reverse_variance(linear_schedule.level(step),
+                                              linear_schedule.level(step - 1), variance);
         constant.push_back(0.5 * (ratio - 1.0 - std::log(ratio)));
       }
       const Tensor of_means = term - Tensor::from(constant, {n});
@@ -103,11 +108,14 @@ TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
     const auto t = static_cast<std::size_t>(step);
     const double snr = linear_schedule.snr(step), clipped = std::min(snr, 5.0);
     CAPTURE(step);
-    CHECK(loss_weights(linear_schedule, eps, LossWeight::snr)[t] == doctest::Approx(1.0).epsilon(1e-12));
-    CHECK(loss_weights(linear_schedule, x0, LossWeight::snr)[t] == doctest::Approx(snr).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, eps, LossWeight::snr)[t] ==
+          doctest::Approx(1.0).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, x0, LossWeight::snr)[t] ==
+          doctest::Approx(snr).epsilon(1e-12));
     CHECK(loss_weights(linear_schedule, eps, LossWeight::min_snr)[t] ==
           doctest::Approx(clipped / snr).epsilon(1e-12));
-    CHECK(loss_weights(linear_schedule, x0, LossWeight::min_snr)[t] == doctest::Approx(clipped).epsilon(1e-12));
+    CHECK(loss_weights(linear_schedule, x0, LossWeight::min_snr)[t] ==
+          doctest::Approx(clipped).epsilon(1e-12));
     CHECK(loss_weights(linear_schedule, v, LossWeight::min_snr)[t] ==
           doctest::Approx(clipped / (snr + 1)).epsilon(1e-12));
   }
@@ -115,8 +123,10 @@ TEST_CASE("loss weight: snr, min-snr and the likelihood by their definitions") {
   for (const std::int64_t T : {100, 1000, 10'000}) {
     const double scale = 1000.0 / static_cast<double>(T);
     const Chain process{NoiseSchedule::linear(T, 1e-4 * scale, 0.02 * scale)};
-    const auto likelihood = loss_weights(process.schedule, process.parametrization(), LossWeight::likelihood);
-    const auto vlb = loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta);
+    const auto likelihood =
+        loss_weights(process.schedule, process.parametrization(), LossWeight::likelihood);
+    const auto vlb =
+        loss_weights(process.schedule, process.parametrization(), LossWeight::vlb_beta);
     double farthest = 0.0;
     for (std::size_t t = 0; t < vlb.size(); ++t) {
       farthest = std::max(farthest, vlb[t] / likelihood[t] - 1.0);

@@ -15,8 +15,8 @@
 #include "tests/oracles/gaussian_mixture.h"
 
 using namespace ito;
-using test::Chain;
 using oracle::GaussianMixture;
+using test::Chain;
 using test::exact_denoiser;
 
 namespace {
@@ -110,7 +110,8 @@ double cumulative(const GaussianMixture& data, double at, const Level& level) {
   return p;
 }
 
-// In one dimension paths of the ODE cannot cross, and it keeps the marginals: so it keeps quantiles.
+// In one dimension paths of the ODE cannot cross, and it keeps the marginals: so it keeps
+// quantiles.
 double x0_of_same_quantile(const GaussianMixture& data, double x, const Level& level) {
   const double wanted = cumulative(data, x, level);
   double low = -20.0, high = 20.0;
@@ -226,8 +227,10 @@ TEST_CASE("ODE samplers: the same functions solve every process, to the order of
     const char* name;
     const Sampler& sampler;
     double order;
-  } methods[] = {
-      {"euler", euler, 1.0}, {"heun", heun, 2.0}, {"dpmpp_2m", dpmpp_2m, 2.0}, {"unipc", unipc, 3.0}};
+  } methods[] = {{"euler", euler, 1.0},
+                 {"heun", heun, 2.0},
+                 {"dpmpp_2m", dpmpp_2m, 2.0},
+                 {"unipc", unipc, 3.0}};
   for (const auto& process : processes) {
     CAPTURE(process.name);
     const auto walk = [&](std::int64_t N) {
@@ -389,7 +392,9 @@ TEST_CASE("ODE samplers: the network is evaluated as often as is said") {
   const auto evaluations = [&](const Sampler& sampler, std::int64_t steps) {
     int calls = 0;
     const Denoiser exact = exact_denoiser(process, 0.25);
-    const Denoiser counted = [&](const Tensor& x, const Levels& at) { return ++calls, exact(x, at); };
+    const Denoiser counted = [&](const Tensor& x, const Levels& at) {
+      return ++calls, exact(x, at);
+    };
     sampler(counted, x_T, process.walk(steps, Spacing::karras));
     return calls;
   };

@@ -24,11 +24,11 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
-#include "tests/oracles/chain.h"
 #include "diffusion/models/unet.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
 #include "nn/safetensors.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
 using test::Chain;

@@ -14,18 +14,19 @@
 #include "nn/adam.h"
 #include "nn/ema.h"
 #include "nn/lr_schedule.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
-using test::Chain;
 using data::PointSet;
+using test::Chain;
 
 namespace {
 
 constexpr std::int64_t steps = 1000, batch = 256, T = 100, count = 2000;
 
-Mlp network() {
+Mlp network(bool continuous_time = false) {
   Rng init(1, Purpose::init);
-  return Mlp({.width = 64}, init);
+  return Mlp({.width = 64, .continuous_time = continuous_time}, init);
 }
 
 // Trains on the set with the losses [batch] of (x0, eps, rng), and leaves averaged weights.
@@ -46,7 +47,8 @@ void train(Mlp& mlp, PointSet set,
   flat.values.assign(ema.values);
 }
 
-// The squared MMD of samples to fresh data, in multiples of the limit between two draws of the data.
+// The squared MMD of samples to fresh data, in multiples of the limit between two draws of the
+// data.
 class Distance {
  public:
   explicit Distance(PointSet set) : set_(set) {
@@ -85,27 +87,36 @@ TEST_CASE("points: the samples of a trained network are within the floor of the 
     train(mlp, set, [&](const Tensor& x0, const Tensor& eps, Rng& rng) {
       return process.losses(std::cref(mlp), x0, randint(rng, 0, T, {batch}), eps);
     });
-    CHECK(distance(sample_ddpm(process.denoiser(std::cref(mlp)), noise(), process.walk(), Rng(7))) < 1.0);
-    CHECK(distance(sample_unipc(process.denoiser(std::cref(mlp)), noise(), process.walk(20, Spacing::karras))) < 1.0);
+    CHECK(distance(sample_ddpm(process.denoiser(std::cref(mlp)), noise(), process.walk(), Rng(7))) <
+          1.0);
+    CHECK(distance(sample_unipc(process.denoiser(std::cref(mlp)), noise(),
+                                process.walk(20, Spacing::karras))) < 1.0);
     // The same network, told that it predicts eps.
     const Chain wrong{NoiseSchedule::cosine(T), Prediction::epsilon};
-    CHECK(distance(sample_ddim(wrong.denoiser(std::cref(mlp)), noise(), wrong.walk(50), Rng(7))) > 2.0);
+    CHECK(distance(sample_ddim(wrong.denoiser(std::cref(mlp)), noise(), wrong.walk(50), Rng(7))) >
+          2.0);
     CHECK(distance(noise()) > 2.0);
   }
 }
 
-TEST_CASE("points: EDM's network, trained at levels of its own, samples on any schedule") {
-  Mlp mlp = network();
+TEST_CASE("points: EDM's network, trained on its path, samples on the levels of any process") {
+  Mlp mlp = network(/*continuous_time=*/true);
   const Distance distance(PointSet::moons);
-  const Edm edm{.sigma_data = 1.0};
+  const Parametrization edm = Parametrization::edm(1.0);
+  const Path path = Path::edm();
   train(mlp, PointSet::moons, [&](const Tensor& x0, const Tensor& eps, Rng& rng) {
-    return edm.losses(std::cref(mlp), x0, edm.draw_sigma(rng, batch), eps);
+    const Levels levels = path.levels(path.draw_times(rng, batch), x0);
+    const Tensor x = add_noise(x0, eps, levels);
+    return edm.losses(edm.call(std::cref(mlp), x, levels), x0, eps, levels);
   });
-  for (const NoiseSchedule& schedule : {NoiseSchedule::karras(18), NoiseSchedule::cosine()}) {
-    const Chain process{schedule, Prediction::edm, edm.sigma_data};
-    const Denoiser model = edm_denoiser(edm, std::cref(mlp), schedule);
-    CHECK(distance(sample_heun(process.denoiser(model), noise(), process.walk(18, Spacing::karras), Rng(8))) < 1.0);
-    const Chain wrong{schedule, Prediction::edm, 0.5};  // of other data
-    CHECK(distance(sample_heun(wrong.denoiser(model), noise(), wrong.walk(18, Spacing::karras), Rng(8))) > 2.0);
+  const auto samples = [&](const Parametrization& p, const std::vector<Level>& levels) {
+    const Tensor x_T = levels.front().alpha == 1.0 ? levels.front().sigma * noise() : noise();
+    return sample_heun(p.denoiser(std::cref(mlp)), x_T, levels, Rng(8));
+  };
+  for (const std::vector<Level>& levels :
+       {sampling_levels(path, 18, Spacing::karras),
+        sampling_levels(NoiseSchedule::cosine(), 18, Spacing::karras)}) {
+    CHECK(distance(samples(edm, levels)) < 1.0);
+    CHECK(distance(samples(Parametrization::edm(0.5), levels)) > 2.0);  // of other data
   }
 }

@@ -8,9 +8,9 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/random.h"
 #include "autograd/ops/reduce.h"
-#include "tests/oracles/chain.h"
 #include "tensor/error.h"
 #include "tests/compare.h"
+#include "tests/oracles/chain.h"
 #include "tests/oracles/gaussian_data.h"
 
 using namespace ito;

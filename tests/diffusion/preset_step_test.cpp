@@ -13,15 +13,15 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "tests/compare.h"
 #include "tests/diffusion/tiny_unet.h"
+#include "tests/oracles/chain.h"
 #include "tests/scopes.h"
 
 using namespace ito;
-using test::Chain;
 using kernel::ConvAlgorithm;
+using test::Chain;
 using test::Forced;
 
 namespace {
@@ -95,8 +95,8 @@ struct Errors {
   int zeros = 0;  // tensors whose gradient is zero, but for rounding
 };
 
-// |got - wanted| / |wanted| of each tensor, in the 2-norm. A gradient that is zero by symmetry has no
-// relative error: what it puts in the place of zero is held against a hundredth of the whole.
+// |got - wanted| / |wanted| of each tensor, in the 2-norm. A gradient that is zero by symmetry has
+// no relative error: what it puts in the place of zero is held against a hundredth of the whole.
 Errors relative_errors(const std::vector<Tensor>& got, const std::vector<Tensor>& wanted) {
   double squares = 0.0;
   for (const Tensor& w : wanted) squares += std::pow(norm(w), 2);
@@ -132,8 +132,8 @@ TEST_CASE("step: every gradient of the MNIST network in f32 is that of f64 withi
     for (std::size_t i = 0; i < names.size(); ++i) {
       CHECK_MESSAGE(errors.of_tensor[i] < 1e-4, names[i].first, ": ", errors.of_tensor[i]);
     }
-    // Softmax ignores the biases of the keys (6). In the first level's blocks each group of a norm is
-    // one channel, which takes away the biases before it and what the timestep adds (17).
+    // Softmax ignores the biases of the keys (6). In the first level's blocks each group of a norm
+    // is one channel, which takes away the biases before it and what the timestep adds (17).
     CHECK(errors.zeros == 23);
     worst[algorithm] = std::ranges::max(errors.of_tensor);
   }

@@ -65,21 +65,26 @@ TEST_CASE(
     "reverse variance: beta and beta_tilde are the schedule's, and those of the short chain") {
   for (const NoiseSchedule& schedule : schedules) {
     for (const std::int64_t t : {1, 2, 100, 999}) {
-      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1), ReverseVariance::beta) ==
+      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1),
+                             ReverseVariance::beta) ==
             doctest::Approx(schedule.beta(t)).epsilon(1e-12));
-      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1), ReverseVariance::beta_tilde) ==
+      CHECK(reverse_variance(level_of(schedule, t), level_of(schedule, t - 1),
+                             ReverseVariance::beta_tilde) ==
             doctest::Approx(schedule.beta_tilde(t)).epsilon(1e-12));
     }
     const NoiseSchedule chain = schedule.respaced({3, 40, 41, 600, 999});
     const std::vector<std::int64_t> visited = {3, 40, 41, 600, 999};
     for (std::size_t i = 1; i < visited.size(); ++i) {
       const auto step = static_cast<std::int64_t>(i);
-      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]), ReverseVariance::beta) ==
+      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]),
+                             ReverseVariance::beta) ==
             doctest::Approx(chain.beta(step)).epsilon(1e-12));
-      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]), ReverseVariance::beta_tilde) ==
+      CHECK(reverse_variance(level_of(schedule, visited[i]), level_of(schedule, visited[i - 1]),
+                             ReverseVariance::beta_tilde) ==
             doctest::Approx(chain.beta_tilde(step)).epsilon(1e-12));
     }
-    CHECK(reverse_variance(level_of(schedule, 5), level_of(schedule, -1), ReverseVariance::beta_tilde) == 0.0);
+    CHECK(reverse_variance(level_of(schedule, 5), level_of(schedule, -1),
+                           ReverseVariance::beta_tilde) == 0.0);
   }
 }
 
@@ -90,10 +95,13 @@ TEST_CASE("reverse variance: the analytic one is the conditional variance of Gau
         CAPTURE(t);
         CAPTURE(s);
         const double m = squared_eps(schedule, t, s2);
-        const double got = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::analytic, m);
+        const double got = reverse_variance(level_of(schedule, t), level_of(schedule, s),
+                                            ReverseVariance::analytic, m);
         CHECK(std::abs(got - bayes_variance(schedule, t, s, s2)) < 1e-15 + rounding(schedule, t));
-        const double low = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::beta_tilde);
-        const double high = reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::beta);
+        const double low = reverse_variance(level_of(schedule, t), level_of(schedule, s),
+                                            ReverseVariance::beta_tilde);
+        const double high =
+            reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::beta);
         CHECK(low <= got * (1 + 1e-12));
         CHECK(got <= high * (1 + 1e-12) + rounding(schedule, t));
         if (s2 == 0.25 && s >= 0) {  // neither end is it
@@ -112,24 +120,30 @@ TEST_CASE("reverse variance: with the noise of DDIM it keeps the marginal distri
   for (const NoiseSchedule& schedule : schedules) {
     for (const auto [t, s] : jumps) {
       if (s < 0) continue;
-      const double noise_s = schedule.one_minus_alpha_bar(s);
-      const double beta_tilde = posterior_step(level_of(schedule, t), level_of(schedule, s)).variance;
+      const double noise_s = schedule.level(s).sigma * schedule.level(s).sigma;
+      const double beta_tilde =
+          posterior_step(level_of(schedule, t), level_of(schedule, s)).variance;
       const double of_t = variance_of_x_t(schedule, t, s2);
       for (const double lambda2 : {0.0, 0.3 * beta_tilde, beta_tilde, noise_s}) {
         const double per_x_t = std::sqrt((noise_s - lambda2) / schedule.one_minus_alpha_bar(t));
         const double per_x0 = schedule.level(s).alpha - schedule.level(t).alpha * per_x_t;
         const double covariance = per_x0 * schedule.level(t).alpha * s2 + per_x_t * of_t;
         const double wanted = variance_of_x_t(schedule, s, s2) - covariance * covariance / of_t;
-        const double got = analytic_variance(level_of(schedule, t), level_of(schedule, s), lambda2, squared_eps(schedule, t, s2));
+        const double got = analytic_variance(level_of(schedule, t), level_of(schedule, s), lambda2,
+                                             squared_eps(schedule, t, s2));
         CHECK(std::abs(got - wanted) < 1e-14 + rounding(schedule, t));
       }
       CHECK(analytic_variance(level_of(schedule, t), level_of(schedule, s), beta_tilde, 0.6) ==
-            doctest::Approx(reverse_variance(level_of(schedule, t), level_of(schedule, s), ReverseVariance::analytic, 0.6))
+            doctest::Approx(reverse_variance(level_of(schedule, t), level_of(schedule, s),
+                                             ReverseVariance::analytic, 0.6))
                 .epsilon(1e-11));
     }
   }
-  CHECK_THROWS_AS(analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), -0.1, 0.5), ValueError);
-  CHECK_THROWS_AS(analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), 0.9, 0.5), ValueError);
+  CHECK_THROWS_AS(
+      analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), -0.1, 0.5),
+      ValueError);
+  CHECK_THROWS_AS(analytic_variance(level_of(schedules[0], 5), level_of(schedules[0], 4), 0.9, 0.5),
+                  ValueError);
 }
 
 TEST_CASE("reverse variance: an estimate outside of what images allow is brought inside") {
@@ -139,10 +153,15 @@ TEST_CASE("reverse variance: an estimate outside of what images allow is brought
   const NoiseSchedule blind = schedule.with_zero_terminal_snr();
   for (const double m : {0.99, 1.0}) {
     CHECK(variance_of_x0(level_of(blind, 999), m) == 1.0);
-    CHECK(std::isfinite(reverse_variance(level_of(blind, 999), level_of(blind, 998), ReverseVariance::analytic, m)));
+    CHECK(std::isfinite(reverse_variance(level_of(blind, 999), level_of(blind, 998),
+                                         ReverseVariance::analytic, m)));
   }
-  CHECK_THROWS_AS(reverse_variance(level_of(schedule, 5), level_of(schedule, 4), ReverseVariance::learned), ValueError);
-  CHECK_THROWS_AS(reverse_variance(level_of(schedule, 4), level_of(schedule, 5), ReverseVariance::beta), ValueError);
+  CHECK_THROWS_AS(
+      reverse_variance(level_of(schedule, 5), level_of(schedule, 4), ReverseVariance::learned),
+      ValueError);
+  CHECK_THROWS_AS(
+      reverse_variance(level_of(schedule, 4), level_of(schedule, 5), ReverseVariance::beta),
+      ValueError);
   CHECK(std::sqrt(most_variance_of_last_noise()) == doctest::Approx(0.0196594).epsilon(1e-5));
 }
 
@@ -188,8 +207,10 @@ TEST_CASE("analytic variance: the estimate of E[eps_hat^2] is that of Gaussian d
   Rng later = rng;
   later.seek(0, static_cast<std::uint64_t>(n / 2));
   rng.seek(0);
-  const auto first = mean_squared_eps(model, slice(x0, 0, 0, n / 2), process.schedule.levels(), rng);
-  const auto second = mean_squared_eps(model, slice(x0, 0, n / 2, n), process.schedule.levels(), later);
+  const auto first =
+      mean_squared_eps(model, slice(x0, 0, 0, n / 2), process.schedule.levels(), rng);
+  const auto second =
+      mean_squared_eps(model, slice(x0, 0, n / 2, n), process.schedule.levels(), later);
   for (std::size_t t = 0; t < 10; ++t) {
     CHECK(0.5 * (first[t] + second[t]) == doctest::Approx(m[t]).epsilon(1e-12));
   }
@@ -201,12 +222,15 @@ TEST_CASE(
   const double s2 = 0.25;
   Rng rng(3, Purpose::test);
   const Tensor x0 = 0.5 * randn(rng, {500, 2}, DType::f64);
-  const auto best = explained_noise(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
-  const auto squares = mean_squared_eps(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
+  const auto best =
+      explained_noise(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
+  const auto squares =
+      mean_squared_eps(test::exact_denoiser(process, s2), x0, process.schedule.levels(), rng);
   double farthest = 0.0, farthest_of_squares = 0.0;  // of Var(x_0 | x_t), relative
   for (const std::int64_t t : {0, 10, 300, 700, 999}) {
     const auto i = static_cast<std::size_t>(t);
-    const double exact = variance_of_x0(level_of(process.schedule, t), squared_eps(process.schedule, t, s2));
+    const double exact =
+        variance_of_x0(level_of(process.schedule, t), squared_eps(process.schedule, t, s2));
     const auto off = [&](double m) {
       return std::abs(variance_of_x0(level_of(process.schedule, t), m) / exact - 1.0);
     };

@@ -6,14 +6,14 @@
 
 #include "autograd/ops/reduce.h"
 #include "tensor/error.h"
-#include "tests/oracles/chain.h"
 #include "tests/compare.h"
 #include "tests/diffusion/sampler_probe.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
-using test::Chain;
 using test::bent_noise;
 using test::both_schedules;
+using test::Chain;
 using test::ddpm;
 using test::exact_denoiser;
 using test::marginal_variance;
@@ -27,7 +27,6 @@ namespace {
 double alpha_bar_before(const NoiseSchedule& schedule, std::int64_t t) {
   return t == 0 ? 1.0 : schedule.alpha_bar(t - 1);
 }
-
 
 // The farthest that a run with all steps strays from the true reverse process of N(0, s2): its mean
 // is a regression of x_s on x_t, E[x_s | x_t] = Cov(x_s, x_t) / Var(x_t) x_t, in which no
@@ -55,8 +54,7 @@ TEST_CASE("sample_ddpm: every step's mean is the regression of the true reverse 
         for (const std::int64_t steps : {1, 2, 10, 250, 1000}) {
           CAPTURE(steps);
           // Going to x_0 at once from the end of the cosine schedule divides an epsilon by 5e-5.
-          const double conditioning =
-              schedule.level(999).alpha < 1e-3 && steps <= 2 ? 10.0 : 1.0;
+          const double conditioning = schedule.level(999).alpha < 1e-3 && steps <= 2 ? 10.0 : 1.0;
           CHECK(distance_from_regression(ddpm(ReverseVariance::beta), process, s2, steps) <
                 conditioning * 1e-12);
         }
@@ -74,8 +72,8 @@ TEST_CASE("sample_ddpm: mean and variance follow the closed recursion") {
       double wanted = 1.0;  // variance of x_t, from N(0, 1) at the start
       for (std::int64_t t = 999; t >= 0; --t) {
         const double a_t = schedule.alpha_bar(t), a_s = alpha_bar_before(schedule, t);
-        const double m =
-            std::sqrt((1.0 - schedule.beta(t))) * marginal_variance(a_s, s2) / marginal_variance(a_t, s2);
+        const double m = std::sqrt((1.0 - schedule.beta(t))) * marginal_variance(a_s, s2) /
+                         marginal_variance(a_t, s2);
         const double added =
             variance == ReverseVariance::beta ? schedule.beta(t) : schedule.beta_tilde(t);
         wanted = m * m * wanted + (t == 0 ? 0.0 : added);
@@ -157,13 +155,14 @@ TEST_CASE("sample_ddpm: with all steps, the form of Algorithm 2 through epsilon 
     const auto t = static_cast<std::int64_t>(step.from.time);
     const Tensor eps = bent_noise(step.x_t, Tensor::full({3}, step.from.time, DType::f64));
     const double beta = schedule.beta(t);
-    Tensor wanted = (step.x_t - beta / std::sqrt(1.0 - schedule.alpha_bar(t)) * eps) /
-                    std::sqrt(1.0 - beta);
+    Tensor wanted =
+        (step.x_t - beta / std::sqrt(1.0 - schedule.alpha_bar(t)) * eps) / std::sqrt(1.0 - beta);
     noise.seek(static_cast<std::uint64_t>(t) + 1);
     if (t > 0) wanted = wanted + std::sqrt(beta) * randn(noise, {3, 2}, DType::f64);
     worst = std::max(worst, max_difference(step.x_next, wanted));
   };
-  sample_ddpm(process.denoiser(bent_noise), x_T, process.walk(), rng, {.loop = {.observer = observer}});
+  sample_ddpm(process.denoiser(bent_noise), x_T, process.walk(), rng,
+              {.loop = {.observer = observer}});
   CHECK(worst < 1e-12);
 }
 
@@ -178,7 +177,8 @@ TEST_CASE("sample_ddpm: with a learned variance each element has its own noise")
       const Levels levels = process.levels(convert(time, DType::i64), x);
       return concat({exact(x, levels).eps, Tensor::full(x.shape(), v, DType::f64)}, -1);
     };
-    return sample_ddpm(process.denoiser(model), x_T, process.walk(20), rng, {.variance = ReverseVariance::learned});
+    return sample_ddpm(process.denoiser(model), x_T, process.walk(20), rng,
+                       {.variance = ReverseVariance::learned});
   };
   const auto fixed = [&](ReverseVariance variance) {
     return sample_ddpm(process.denoiser(exact), x_T, process.walk(20), rng, {.variance = variance});
@@ -196,9 +196,10 @@ TEST_CASE("sample_ddpm: a shift of the mean is the variance of the step times th
   std::vector<Tensor> plain, moved;
   std::vector<std::int64_t> t_of_step;
   const auto run = [&](const ScoreShift& shift, std::vector<Tensor>& path) {
-    sample_ddpm(process.denoiser(model), x_T, process.walk(2), Rng(1), {.shift_mean = shift, .loop = {.observer = [&](const SampleStep& step) {
-                   path.push_back(step.x_next.clone());
-                 }}});
+    sample_ddpm(process.denoiser(model), x_T, process.walk(2), Rng(1),
+                {.shift_mean = shift, .loop = {.observer = [&](const SampleStep& step) {
+                                        path.push_back(step.x_next.clone());
+                                      }}});
   };
   run({}, plain);
   run(
@@ -208,5 +209,9 @@ TEST_CASE("sample_ddpm: a shift of the mean is the variance of the step times th
       },
       moved);
   CHECK(t_of_step == std::vector<std::int64_t>{99, 0});
-  CHECK(max_difference(moved[0], plain[0] + 3.0 * transition(process.schedule.level(0), process.schedule.level(99)).variance) < 1e-14);
+  CHECK(max_difference(
+            moved[0],
+            plain[0] +
+                3.0 * transition(process.schedule.level(0), process.schedule.level(99)).variance) <
+        1e-14);
 }

@@ -13,20 +13,22 @@
 
 namespace ito::test {
 
-using Sampler = std::function<Tensor(const Chain&, const Denoiser&, const Tensor& x_T,
-                                     Rng, std::int64_t steps, const Observer&)>;
+using Sampler = std::function<Tensor(const Chain&, const Denoiser&, const Tensor& x_T, Rng,
+                                     std::int64_t steps, const Observer&)>;
 
 inline Sampler ddpm(ReverseVariance variance) {
   return [variance](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                     std::int64_t steps, const Observer& observer) {
-    return sample_ddpm(model, x_T, process.walk(steps), rng, {.variance = variance, .loop = {.observer = observer}});
+    return sample_ddpm(model, x_T, process.walk(steps), rng,
+                       {.variance = variance, .loop = {.observer = observer}});
   };
 }
 
 inline Sampler ddim(double eta) {
   return [eta](const auto& process, const auto& model, const Tensor& x_T, Rng rng,
                std::int64_t steps, const Observer& observer) {
-    return sample_ddim(model, x_T, process.walk(steps), rng, {.eta = eta, .loop = {.observer = observer}});
+    return sample_ddim(model, x_T, process.walk(steps), rng,
+                       {.eta = eta, .loop = {.observer = observer}});
   };
 }
 
@@ -40,8 +42,7 @@ struct Probe {
 
 // Two runs with the same z differ by products of m alone; what m does not explain of one run is
 // sqrt(v) z, and z is known from the contract of the generator.
-inline Probe probe(const Sampler& sampler, const Chain& process, double s2,
-                   std::int64_t steps) {
+inline Probe probe(const Sampler& sampler, const Chain& process, double s2, std::int64_t steps) {
   const Shape shape{1, 1};
   Probe p;
   const auto path_from = [&](double start) {

@@ -1,5 +1,4 @@
 // sample_ddim against the closed forms of Gaussian data, and what holds for every sampler.
-#include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
 
 #include <doctest/doctest.h>
@@ -9,15 +8,16 @@
 
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
+#include "diffusion/denoiser/thresholding.h"
 #include "tensor/error.h"
-#include "tests/oracles/chain.h"
 #include "tests/compare.h"
 #include "tests/diffusion/sampler_probe.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
-using test::Chain;
 using test::bent_noise;
 using test::both_schedules;
+using test::Chain;
 using test::ddim;
 using test::ddpm;
 using test::exact_denoiser;
@@ -74,13 +74,15 @@ TEST_CASE("sample_ddim: eta = 0 ignores the generator and repeats bit for bit") 
   const Tensor x_T = randn(rng, {4, 3});
   const Tensor a = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng);
   const Tensor b = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng);
-  const Tensor c = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99, Purpose::test));
+  const Tensor c =
+      sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99, Purpose::test));
   CHECK(same_bits(a, b));
   CHECK(same_bits(a, c));
   const DdimOptions noisy{.eta = 0.5};
   const Tensor d = sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng, noisy);
   CHECK(same_bits(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), rng, noisy)));
-  CHECK(max_difference(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99), noisy)) > 1e-2);
+  CHECK(max_difference(d, sample_ddim(process.denoiser(bent_noise), x_T, process.walk(20), Rng(99),
+                                      noisy)) > 1e-2);
 }
 
 TEST_CASE("sample_ddim: encoding and decoding has the error of a method of first order") {
@@ -134,8 +136,10 @@ TEST_CASE("samplers: cutting a batch in two changes nothing") {
     Rng upper(16, Purpose::sample), lower(16, Purpose::sample);
     lower.seek(0, 2);
     CHECK(same_bits(randn(lower, {3, 3}), slice(x_T, 0, 2, 5)));
-    const Tensor first = sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 0, 2), upper, 30, {});
-    const Tensor second = sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 2, 5), lower, 30, {});
+    const Tensor first =
+        sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 0, 2), upper, 30, {});
+    const Tensor second =
+        sampler(process, process.denoiser(bent_noise), slice(x_T, 0, 2, 5), lower, 30, {});
     CHECK(same_bits(concat({first, second}, 0), together));
   }
 }
@@ -150,8 +154,12 @@ TEST_CASE("samplers: clipping keeps every estimate of x_0 inside, and the last o
       largest = std::max(largest, max(abs(step.x0)).item());
       if (step.step == step.steps) CHECK(max_difference(step.x0, step.x_next) < 1e-6);
     };
-    const Tensor a = sample_ddpm(thresholded(process.denoiser(exact_denoiser(process, 4.0)), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(25), rng, {.loop = {.observer = observer}});
-    const Tensor b = sample_ddim(thresholded(process.denoiser(exact_denoiser(process, 4.0)), clip ? Thresholding(clip_x0) : Thresholding{}), x_T, process.walk(25), rng, {.loop = {.observer = observer}});
+    const Tensor a = sample_ddpm(thresholded(process.denoiser(exact_denoiser(process, 4.0)),
+                                             clip ? Thresholding(clip_x0) : Thresholding{}),
+                                 x_T, process.walk(25), rng, {.loop = {.observer = observer}});
+    const Tensor b = sample_ddim(thresholded(process.denoiser(exact_denoiser(process, 4.0)),
+                                             clip ? Thresholding(clip_x0) : Thresholding{}),
+                                 x_T, process.walk(25), rng, {.loop = {.observer = observer}});
     CHECK((largest <= 1.0) == clip);
     CHECK((max(abs(a)).item() <= 1.0 + 1e-6) == clip);
     CHECK((max(abs(b)).item() <= 1.0 + 1e-6) == clip);
@@ -166,19 +174,21 @@ TEST_CASE("samplers: the observer sees each step once, and may stop the run") {
   for (const Sampler& sampler : {ddpm(ReverseVariance::beta), ddim(0.0)}) {
     std::int64_t calls = 0;
     Tensor previous = x_T;
-    const Tensor x0 = sampler(process, process.denoiser(bent_noise), x_T, rng, 10, [&](const SampleStep& step) {
-      CHECK(step.step == ++calls);
-      CHECK(step.steps == 10);
-      CHECK(step.from.time == static_cast<double>(99 - 11 * (calls - 1)));
-      CHECK(same_bits(step.x_t, previous));
-      previous = step.x_next;
-    });
+    const Tensor x0 =
+        sampler(process, process.denoiser(bent_noise), x_T, rng, 10, [&](const SampleStep& step) {
+          CHECK(step.step == ++calls);
+          CHECK(step.steps == 10);
+          CHECK(step.from.time == static_cast<double>(99 - 11 * (calls - 1)));
+          CHECK(same_bits(step.x_t, previous));
+          previous = step.x_next;
+        });
     CHECK(calls == 10);
     CHECK(same_bits(x0, previous));
     CHECK(same_bits(x_T, copy));
     struct Stop {};
-    CHECK_THROWS_AS(
-        sampler(process, process.denoiser(bent_noise), x_T, rng, 10, [](const SampleStep&) { throw Stop{}; }), Stop);
+    CHECK_THROWS_AS(sampler(process, process.denoiser(bent_noise), x_T, rng, 10,
+                            [](const SampleStep&) { throw Stop{}; }),
+                    Stop);
   }
 }
 
@@ -202,17 +212,26 @@ TEST_CASE("samplers: wrong options and inputs are refused") {
   CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), x, process.walk(101), rng), ValueError);
   CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), x, process.walk(-1), rng), ValueError);
   CHECK_THROWS_AS(process.walk(101), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = -0.1}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = std::nan("")}), ValueError);
-  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), x, process.walk(100), rng, {.eta = 50.0}),
-                  ValueError);
-  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), Tensor::zeros({2}, DType::u8), process.walk(50), rng), DTypeError);
+  CHECK_THROWS_AS(
+      sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = -0.1}),
+      ValueError);
+  CHECK_THROWS_AS(
+      sample_ddim(process.denoiser(bent_noise), x, process.walk(50), rng, {.eta = std::nan("")}),
+      ValueError);
+  CHECK_THROWS_AS(
+      sample_ddim(process.denoiser(bent_noise), x, process.walk(100), rng, {.eta = 50.0}),
+      ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(bent_noise), Tensor::zeros({2}, DType::u8),
+                              process.walk(50), rng),
+                  DTypeError);
   CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), Tensor{}, process.walk(), rng), Error);
-  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), Tensor::zeros({}), process.walk(), rng), ShapeError);
+  CHECK_THROWS_AS(sample_ddpm(process.denoiser(bent_noise), Tensor::zeros({}), process.walk(), rng),
+                  ShapeError);
 }
 
 TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with any few steps") {
-  // N(0, s2): each reverse step of the true process is normal, and its variance is the analytic one.
+  // N(0, s2): each reverse step of the true process is normal, and its variance is the analytic
+  // one.
   const Chain process{NoiseSchedule::linear()};
   const NoiseSchedule& schedule = process.schedule;
   const double s2 = 0.25;
@@ -257,12 +276,13 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
   }
   const Tensor x_T = Tensor::full({1, 1}, 0.5, DType::f64);
   const auto refused = [&](const DdpmOptions& options) {
-    CHECK_THROWS_AS(sample_ddpm(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(), Rng(1), options),
+    CHECK_THROWS_AS(sample_ddpm(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(),
+                                Rng(1), options),
                     ValueError);
   };
   refused({.variance = ReverseVariance::analytic});
   refused({.mean_squared_eps = mean_squared_eps(1000)});
-  CHECK_THROWS_AS(
-      sample_ddim(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(50), Rng(1), {.mean_squared_eps = {0.5}}),
-      ValueError);
+  CHECK_THROWS_AS(sample_ddim(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(50),
+                              Rng(1), {.mean_squared_eps = {0.5}}),
+                  ValueError);
 }

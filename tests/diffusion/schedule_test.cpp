@@ -158,7 +158,8 @@ TEST_CASE("schedule: jsd forgets the same share of the start at every step") {
 TEST_CASE("schedule: karras has the levels of EDM, and a wrong exponent has not") {
   CHECK(distance_from_edm(NoiseSchedule::karras(18)) < 3e-5);  // the list has six decimals
   CHECK(distance_from_edm(NoiseSchedule::karras(18, 0.002, 80.0, 6.0)) > 0.1);
-  CHECK(NoiseSchedule::karras(1).level(0).noise_to_signal() == doctest::Approx(80.0).epsilon(1e-14));
+  CHECK(NoiseSchedule::karras(1).level(0).noise_to_signal() ==
+        doctest::Approx(80.0).epsilon(1e-14));
 }
 
 TEST_CASE("schedule: a table of sigmas or of alpha_bars comes back, with all its digits") {
@@ -273,8 +274,8 @@ TEST_CASE("schedule: respaced, the steps composed reproduce alpha_bar of those v
       CHECK(few.one_minus_alpha_bar(t) == s.one_minus_alpha_bar(visited[i]));
       CHECK(few.level(t) == s.level(visited[i]));  // its time too
       const Level before = i == 0 ? Level::clean() : s.level(visited[i - 1]);
-      CHECK(few.beta(t) == doctest::Approx(transition(before, s.level(visited[i])).variance)
-                               .epsilon(1e-12));
+      CHECK(few.beta(t) ==
+            doctest::Approx(transition(before, s.level(visited[i])).variance).epsilon(1e-12));
     }
   }
 }

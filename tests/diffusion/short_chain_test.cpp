@@ -51,11 +51,15 @@ TEST_CASE("short chains: DDPM over some timesteps uses their noise, not that of 
   const Tensor x_T = randn(rng, {3, 2}, DType::f64);
   double worst = 0.0, worst_single = 0.0;
   const std::vector<std::int64_t> visited = visited_timesteps(1000, 5);
-  sample_ddpm(process.denoiser(network), x_T, process.walk(5), rng, {.loop = {.observer = [&](const SampleStep& step) {
+  sample_ddpm(
+      process.denoiser(network), x_T, process.walk(5), rng,
+      {.loop = {.observer = [&](const SampleStep& step) {
          const auto t = static_cast<std::int64_t>(step.from.time);
          const bool last = step.to.is_clean();
          const double a_t = step.from.alpha * step.from.alpha, a_s = step.to.alpha * step.to.alpha;
-         if (!last) CHECK(step.to.time == static_cast<double>(visited[4 - static_cast<std::size_t>(step.step)]));
+         if (!last)
+           CHECK(step.to.time ==
+                 static_cast<double>(visited[4 - static_cast<std::size_t>(step.step)]));
          const Tensor z = noise_of(rng, t, {3, 2});
          // q(x_s | x_t, x_0) times what is left of it, for a given beta of the step.
          const auto step_with = [&](double beta) {
@@ -77,12 +81,13 @@ TEST_CASE(
   const Tensor x_T = randn(rng, {4, 6}, DType::f64);
   const Denoiser exact = test::exact_denoiser(process, 0.25);
   std::vector<Tensor> estimates;
-  const Tensor image =
-      sample_ddpm(process.denoiser(exact), x_T, process.walk(), rng, {.loop = {.observer = [&](const SampleStep& step) {
-                    const Tensor wanted = exact(step.x_t, same_level(step.from, step.x_t)).x0;
-                    CHECK(max_difference(step.x0, wanted) < 1e-14);
-                    estimates.push_back(step.x0.clone());
-                  }}});
+  const Tensor image = sample_ddpm(process.denoiser(exact), x_T, process.walk(), rng,
+                                   {.loop = {.observer = [&](const SampleStep& step) {
+                                      const Tensor wanted =
+                                          exact(step.x_t, same_level(step.from, step.x_t)).x0;
+                                      CHECK(max_difference(step.x0, wanted) < 1e-14);
+                                      estimates.push_back(step.x0.clone());
+                                    }}});
   REQUIRE(estimates.size() == 1000);
   CHECK(max_difference(estimates.back(), image) < 1e-13);
   // From noise alone nothing can be told; then the image is known in part, and at last in full.
@@ -94,7 +99,8 @@ TEST_CASE(
 }
 
 TEST_CASE("zero terminal SNR: the mean of the samples is that of the data, under every sampler") {
-  // Bright images: N(0.7, 0.25). From x_T = 0, the mean of the noise, each sampler follows the mean.
+  // Bright images: N(0.7, 0.25). From x_T = 0, the mean of the noise, each sampler follows the
+  // mean.
   const auto bias = [](const NoiseSchedule& schedule, const auto& sample) {
     const Chain bright{schedule, Prediction::v};
     const Denoiser model = [&](const Tensor& x_t, const Levels& level) {

@@ -69,10 +69,12 @@ TEST_CASE("spacing: karras and log-snr meet their levels exactly, between the ti
         const Level& level = levels[i];
         CHECK(level.noise_to_signal() == doctest::Approx(wanted).epsilon(1e-12));
         CHECK(std::hypot(level.alpha, level.sigma) == doctest::Approx(1.0).epsilon(1e-14));
-        // Its time lies between those of its neighbours, and where it is a timestep it is that level.
+        // Its time lies between those of its neighbours, and where it is a timestep it is that
+        // level.
         const auto below = static_cast<std::int64_t>(std::floor(level.time));
         CHECK(schedule.level(below).noise_to_signal() <= level.noise_to_signal() * (1 + 1e-12));
-        if (below < 999) CHECK(schedule.level(below + 1).noise_to_signal() > level.noise_to_signal());
+        if (below < 999)
+          CHECK(schedule.level(below + 1).noise_to_signal() > level.noise_to_signal());
         between += level.time != std::floor(level.time);
       }
       CHECK(between >= 15);
@@ -87,8 +89,8 @@ TEST_CASE("spacing: karras and log-snr meet their levels exactly, between the ti
 }
 
 TEST_CASE("spacing: levels of a path go from its noisiest to its least noisy one") {
-  for (const Path& path : {Path::vp(), Path::sub_vp(), Path::ve(), Path::edm(),
-                           Path::rectified_flow()}) {
+  for (const Path& path :
+       {Path::vp(), Path::sub_vp(), Path::ve(), Path::edm(), Path::rectified_flow()}) {
     for (const Spacing spacing : all_spacings) {
       const std::vector<Level> levels = sampling_levels(path, 12, spacing);
       REQUIRE(levels.size() == 13);

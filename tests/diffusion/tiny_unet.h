@@ -46,8 +46,9 @@ inline Tensor timesteps(const std::vector<std::int64_t>& t) {
   return Tensor::from(t, {static_cast<std::int64_t>(t.size())});
 }
 
-/// Of each input's gradient, in f64: |got - wanted| / (1 + |wanted|) of the derivative of `loss` along a
-/// random direction, wanted from central differences. One number sees all elements of a tensor.
+/// Of each input's gradient, in f64: |got - wanted| / (1 + |wanted|) of the derivative of `loss`
+/// along a random direction, wanted from central differences. One number sees all elements of a
+/// tensor.
 inline std::vector<double> gradient_errors(const std::function<Tensor()>& loss,
                                            const std::vector<Tensor>& inputs) {
   const std::vector<Tensor> gradients = grad(loss(), inputs);

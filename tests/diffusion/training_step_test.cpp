@@ -1,5 +1,5 @@
-// A whole step of training as the programs make it, on every device: recorded or not it has the same
-// bits, and once recorded it asks for no memory and waits for nothing.
+// A whole step of training as the programs make it, on every device: recorded or not it has the
+// same bits, and once recorded it asks for no memory and waits for nothing.
 #include <doctest/doctest.h>
 
 #include <vector>
@@ -7,12 +7,12 @@
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
-#include "tests/oracles/chain.h"
 #include "nn/adam.h"
 #include "nn/step_history.h"
 #include "tensor/graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
+#include "tests/oracles/chain.h"
 
 #if ITO_EMULATED_DEVICE
 #include "cuda/emulate/emulate.h"

@@ -9,9 +9,9 @@
 #include "diffusion/models/time_embedding.h"
 #include "diffusion/sampling/samplers.h"
 #include "tensor/graph.h"
-#include "tests/oracles/chain.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
 using test::Chain;

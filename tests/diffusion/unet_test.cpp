@@ -14,8 +14,8 @@
 #include "diffusion/sampling/samplers.h"
 #include "nn/init.h"
 #include "nn/module.h"
-#include "tests/oracles/chain.h"
 #include "tests/diffusion/tiny_unet.h"
+#include "tests/oracles/chain.h"
 
 using namespace ito;
 using test::Chain;

@@ -1,5 +1,5 @@
-// The example of docs/adding_an_op.md, checked like every row of the op table. Built twice: with the
-// composite op, and with the fused one.
+// The example of docs/adding_an_op.md, checked like every row of the op table. Built twice: with
+// the composite op, and with the fused one.
 #include <doctest/doctest.h>
 
 #include "autograd/engine.h"

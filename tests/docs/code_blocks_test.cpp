@@ -42,9 +42,14 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("documents: the code of README.md and adding_an_op.md is the code that is compiled") {
+TEST_CASE(
+    "documents: the code of README.md and of the pages on adding things is the code that is "
+    "compiled") {
   auto blocks = blocks_of(read("docs/adding_an_op.md"));
   CHECK(blocks.size() >= 6);
+  const auto more = blocks_of(read("docs/adding_to_diffusion.md"));
+  CHECK(more.size() == 4);
+  blocks.insert(blocks.end(), more.begin(), more.end());
   const auto readme = blocks_of(read("README.md"));
   CHECK(readme.size() == 1);
   blocks.insert(blocks.end(), readme.begin(), readme.end());

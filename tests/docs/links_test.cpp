@@ -1,6 +1,6 @@
-// Links from documents to lines of code. [`snippet`](../path#L12) promises that line 12 of the file contains
-// the snippet. After an edit that moved lines, ITO_UPDATE_LINKS=1 build/release/bin/test_docs
-// writes the new numbers into the documents.
+// Links from documents to lines of code. [`snippet`](../path#L12) promises that line 12 of the file
+// contains the snippet. After an edit that moved lines, ITO_UPDATE_LINKS=1
+// build/release/bin/test_docs writes the new numbers into the documents.
 #include <doctest/doctest.h>
 
 #include <cstdlib>

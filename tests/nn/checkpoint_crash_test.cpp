@@ -1,5 +1,5 @@
-// Saving a checkpoint while it is stopped, killed, refused space or written to slowly, at every call that
-// it makes to the system.
+// Saving a checkpoint while it is stopped, killed, refused space or written to slowly, at every
+// call that it makes to the system.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>

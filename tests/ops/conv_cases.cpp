@@ -96,9 +96,9 @@ struct Geometry {
   std::vector<std::pair<Shape, Shape>> sizes;
 };
 
-// The three members of the family on one geometry. `wide` rows have many channels, so that blocks of
-// channels and tiles of pixels are full and partly filled; they are too large for differences, but
-// all three members are compared with their definition.
+// The three members of the family on one geometry. `wide` rows have many channels, so that blocks
+// of channels and tiles of pixels are full and partly filled; they are too large for differences,
+// but all three members are compared with their definition.
 void add_family(Rows& rows, const Geometry& g, bool wide) {
   std::vector<std::vector<Shape>> forward, input_grad, weight_grad;
   for (const auto& [x, w] : g.sizes) {

@@ -1,5 +1,5 @@
-// Convolutions whose image, channels or batch are empty, by every algorithm: the sums are empty, so y
-// is the bias and the gradients are zero. Kernels that cut their work by sizes must not divide by
+// Convolutions whose image, channels or batch are empty, by every algorithm: the sums are empty, so
+// y is the bias and the gradients are zero. Kernels that cut their work by sizes must not divide by
 // these.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -22,7 +22,8 @@ struct Layer {
   Conv2dOptions options = {};
 };
 
-// The largest difference of y from the bias, and the largest element of the gradients to x and weight.
+// The largest difference of y from the bias, and the largest element of the gradients to x and
+// weight.
 double error_of(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& b) {
   const std::vector<Tensor> gradients =
       grad(y, std::vector<Tensor>{x, w, b}, {}, Tensor::full(y.shape(), 1.0, y.dtype()));

@@ -6,7 +6,8 @@
 namespace ito::optable {
 namespace {
 
-// in: x, weight, [bias]. Each output pixel walks over the upsampled image, which is x at a quotient.
+// in: x, weight, [bias]. Each output pixel walks over the upsampled image, which is x at a
+// quotient.
 Array upsample_conv2d_of(const Arrays& in, int factor, const Padding& pad) {
   const Array &x = in[0], &weight = in[1];
   const std::int64_t h = x.shape[1] * factor, w = x.shape[2] * factor;

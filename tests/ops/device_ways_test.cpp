@@ -1,6 +1,6 @@
-// Kernels that choose among several ways by size and alignment: shapes for each of them, through the
-// device checks of the op table. The table's own rows hold the mathematics; these are compared with
-// the CPU only.
+// Kernels that choose among several ways by size and alignment: shapes for each of them, through
+// the device checks of the op table. The table's own rows hold the mathematics; these are compared
+// with the CPU only.
 #include <doctest/doctest.h>
 
 #include "autograd/engine.h"

@@ -58,11 +58,12 @@ void add_reshape(Rows& rows) {
 void add_append_dims(Rows& rows) {
   rows.push_back({
       .name = "append_dims",
-      .inputs = {any_x},
+      .inputs = {{"v", uniform(-2, 2), Input::Kind::differentiable, /*any_dtype=*/true}},
       .shapes = {{{3}}, {{1}}},
-      .op = [](const Tensors& in) {
-        return append_dims(in[0], Tensor::zeros({in[0].size(0), 4, 5}));
-      },
+      .op =
+          [](const Tensors& in) {
+            return append_dims(in[0], Tensor::zeros({in[0].defined() ? in[0].size(0) : 1, 4, 5}));
+          },
       .reference =
           [](const Arrays& in) {
             Array y(Shape{in[0].shape[0], 1, 1});
@@ -70,7 +71,9 @@ void add_append_dims(Rows& rows) {
             return y;
           },
       .errors = {throws<ShapeError>("append_dims: v must be [3]",
-                                    [] { append_dims(Tensor::zeros({2}), Tensor::zeros({3, 4})); }),
+                                    [] {
+                                      append_dims(Tensor::zeros({2}), Tensor::zeros({3, 4}));
+                                    }),
                  throws<ShapeError>("append_dims: x must be [N, ...]",
                                     [] { append_dims(Tensor::zeros({1}), Tensor::zeros({})); })},
   });

@@ -18,8 +18,8 @@
 //
 // The row is then checked (op_checks.h): forward equals `reference`; gradient and second gradient
 // equal central differences; f32 agrees with f64, forward and backward; 1, 2, 3 and 8 threads give
-// equal bits; every device agrees with the CPU in f32 and in bf16, misaligned or not, and gives equal
-// bits in any order of its threads; an undefined tensor, an integer tensor and each
+// equal bits; every device agrees with the CPU in f32 and in bf16, misaligned or not, and gives
+// equal bits in any order of its threads; an undefined tensor, an integer tensor and each
 // entry of `errors` are refused. The reference is written in plain loops on f64, without ito's ops.
 #pragma once
 

@@ -63,8 +63,8 @@ std::vector<DType> device_dtypes(const OpCase& row) {
   return {DType::f32, DType::bf16};
 }
 
-// Calls f("...") once more, and on the emulated device in other orders of blocks and threads. f must
-// wait for its results.
+// Calls f("...") once more, and on the emulated device in other orders of blocks and threads. f
+// must wait for its results.
 struct OrderScope {
   explicit OrderScope(emulate::Order order) { emulate::set_order(order, 7); }
   ~OrderScope() { emulate::set_order(emulate::Order::forward); }

@@ -124,8 +124,8 @@ void add_reduce_cases(Rows& rows) {
   add(rows, "max", max, max_of, false);
   const std::size_t before = rows.size();
   add(rows, "logsumexp", logsumexp, logsumexp_of, false);
-  // The gradient takes e^(x - y) of the rounded y, and x - y is rounded again: for 8 <= |y| < 16 each
-  // is off by up to 2^-5, together (2 / 32)^2 of the square.
+  // The gradient takes e^(x - y) of the rounded y, and x - y is rounded again: for 8 <= |y| < 16
+  // each is off by up to 2^-5, together (2 / 32)^2 of the square.
   for (std::size_t i = before; i < rows.size(); ++i) rows[i].bf16_tolerance = 4e-3;
 }
 

@@ -90,8 +90,7 @@ Tensor GaussianMixture::responsibilities(const Tensor& x_t, const Levels& level)
   return softmax(log_joint(x_t, level), 1);
 }
 
-Tensor GaussianMixture::mean_given(std::size_t k, const Tensor& x_t,
-                                   const Levels& level) const {
+Tensor GaussianMixture::mean_given(std::size_t k, const Tensor& x_t, const Levels& level) const {
   const Tensor m = row(means[k]), v = row(variances[k]);
   const Tensor of_x_t = square(level.alpha) * v + square(level.sigma);
   return m + level.alpha * v / of_x_t * (x_t - level.alpha * m);
@@ -103,8 +102,7 @@ Tensor GaussianMixture::variance_given(std::size_t k, const Levels& level) const
 }
 
 template <class F>
-Tensor GaussianMixture::expected(const Tensor& x_t, const Levels& level,
-                                 const F& of_each) const {
+Tensor GaussianMixture::expected(const Tensor& x_t, const Levels& level, const F& of_each) const {
   const Tensor r = responsibilities(x_t, level);
   Tensor total;
   for (std::size_t k = 0; k < weights.size(); ++k) {

@@ -5,9 +5,9 @@
 //   const Tensor log_p = data.log_density(x_t, alpha, sigma);    // of x_t = alpha x_0 + sigma eps
 //
 // Component k is N(mean_k, diag(variance_k)), in d dimensions; one component is a Gaussian. Points
-// are f64 [N, d]; images work through flatten(). x_t is again a mixture, with the same weights, means
-// alpha m_k and variances alpha^2 v_k + sigma^2; the posterior of x_0 given x_t is a mixture too, with
-// weights r_k(x_t) (the responsibilities). From these two facts follows all of this file.
+// are f64 [N, d]; images work through flatten(). x_t is again a mixture, with the same weights,
+// means alpha m_k and variances alpha^2 v_k + sigma^2; the posterior of x_0 given x_t is a mixture
+// too, with weights r_k(x_t) (the responsibilities). From these two facts follows all of this file.
 #pragma once
 
 #include <cmath>

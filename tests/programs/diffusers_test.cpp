@@ -1,5 +1,5 @@
-// Networks of diffusers: tests/fixtures/make_diffusers_fixture.py let it write two small ones, and what
-// they compute.
+// Networks of diffusers: tests/fixtures/make_diffusers_fixture.py let it write two small ones, and
+// what they compute.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -10,7 +10,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
-#include "examples/app/diffusers_format.h"
+#include "diffusion/models/diffusers_format.h"
 #include "examples/app/files.h"
 #include "nn/safetensors.h"
 #include "tests/nn/temp_directory.h"
@@ -21,7 +21,7 @@ namespace {
 
 const std::string fixtures = ITO_FIXTURES "/diffusers/";
 
-UNet network_of(const app::DiffusersModel& model) {
+UNet network_of(const DiffusersModel& model) {
   Rng init(0, Purpose::init);
   UNet unet(model.card.network, init);
   nn::assign_parameters(nn::named_parameters(unet), {model.source, model.tensors, {}});
@@ -32,7 +32,7 @@ UNet network_of(const app::DiffusersModel& model) {
 double error_of(const UNet& unet, const std::string& folder) {
   const nn::SafeTensors expected = nn::load_safetensors(folder + "/expected.safetensors");
   const Tensor labels = expected.contains("labels") ? expected.at("labels") : Tensor{};
-  const Tensor y = unet(expected.at("x_t"), expected.at("t"), nullptr, labels);
+  const Tensor y = unet(expected.at("x_t"), expected.at("t"), {labels});
   const Tensor& wanted = expected.at("output");
   return std::sqrt(sum(square(y - wanted)).item() / sum(square(wanted)).item());
 }
@@ -49,7 +49,7 @@ std::string message_of(const std::function<void()>& f) {
 std::string refusal(std::string text, const std::string& from, const std::string& to) {
   REQUIRE(text.find(from) != text.npos);
   text.replace(text.find(from), from.size(), to);
-  return message_of([&] { app::unet_of_diffusers(text, "config.json"); });
+  return message_of([&] { unet_of_diffusers(text, "config.json"); });
 }
 
 // As published with google/ddpm-cifar10-32.
@@ -67,7 +67,7 @@ const char* const cifar10_config = R"({
 
 TEST_CASE("diffusers: its networks give in ito what they gave there") {
   for (const char* name : {"adagn", "hub"}) {
-    const app::DiffusersModel model = app::load_diffusers(fixtures + name);
+    const DiffusersModel model = load_diffusers(fixtures + name);
     UNet unet = network_of(model);
     const double error = error_of(unet, fixtures + name);
     MESSAGE(std::string(name), ": relative error ", error);
@@ -98,30 +98,30 @@ TEST_CASE("diffusers: its networks give in ito what they gave there") {
 }
 
 TEST_CASE("diffusers: what its files say of the network and the process") {
-  const app::ModelCard adagn = app::load_diffusers(fixtures + "adagn").card;
+  const ModelCard adagn = load_diffusers(fixtures + "adagn").card;
   CHECK(adagn.network.conditioning == Conditioning::adagn);
   CHECK(adagn.network.time_features == TimeFeatures::cos_sin);
   CHECK(adagn.network.num_classes == 3);
   CHECK(adagn.network.out_channels == 2 * adagn.network.in_channels);
   CHECK(adagn.network.symmetric_padding);
   CHECK(adagn.schedule == "cosine");
-  CHECK(adagn.predict == "v");
+  CHECK(adagn.parametrization.prediction == Prediction::v);
   CHECK(adagn.dataset == "adagn");
-  const app::ModelCard hub = app::load_diffusers(fixtures + "hub").card;
+  const ModelCard hub = load_diffusers(fixtures + "hub").card;
   CHECK(hub.schedule == "linear");
   CHECK(hub.timesteps == 1000);
-  CHECK(hub.predict == "epsilon");
+  CHECK(hub.parametrization.prediction == Prediction::epsilon);
   CHECK(hub.network.num_classes == 0);
 }
 
 TEST_CASE("diffusers: to ito and back nothing is lost") {
   for (const char* name : {"adagn", "hub"}) {
     test::TempDirectory temp;
-    app::DiffusersModel model = app::load_diffusers(fixtures + name);
+    DiffusersModel model = load_diffusers(fixtures + name);
     model.card.dataset = "shapes";
     model.card.class_names = {"disc", "ring", "square"};
-    app::save_diffusers(temp.path() / "again", model.card, model.tensors);
-    const app::DiffusersModel again = app::load_diffusers(temp.path() / "again");
+    save_diffusers(temp.path() / "again", model.card, model.tensors);
+    const DiffusersModel again = load_diffusers(temp.path() / "again");
     CHECK(again.card.to_json() == model.card.to_json());
     REQUIRE(again.tensors.size() == model.tensors.size());
     UNet a = network_of(model), b = network_of(again);
@@ -135,8 +135,8 @@ TEST_CASE("diffusers: to ito and back nothing is lost") {
 TEST_CASE("diffusers: the published configuration of ddpm-cifar10-32 is the preset, and back") {
   UNetConfig wanted = UNetConfig::cifar10();
   wanted.dropout = 0.0;  // not written there
-  CHECK(app::unet_of_diffusers(cifar10_config, "config.json") == wanted);
-  CHECK(app::unet_of_diffusers(app::diffusers_unet_config(wanted), "config.json") == wanted);
+  CHECK(unet_of_diffusers(cifar10_config, "config.json") == wanted);
+  CHECK(unet_of_diffusers(diffusers_unet_config(wanted), "config.json") == wanted);
   // Its 328 tensors by their older names are those of the network.
   std::ifstream golden(ITO_FIXTURES "/ddpm_cifar10_tensors.txt");
   REQUIRE(golden);
@@ -152,8 +152,8 @@ TEST_CASE("diffusers: the published configuration of ddpm-cifar10-32 is the pres
       if (older.find(part) != older.npos) older.replace(older.find(part), part.size(), then);
     }
     attention += older != name;
-    CHECK(app::name_of_diffusers(older) == name);
-    CHECK(app::name_of_diffusers(name) == name);
+    CHECK(name_of_diffusers(older) == name);
+    CHECK(name_of_diffusers(name) == name);
   }
   CHECK(attention == 6 * 8);
 }
@@ -168,40 +168,48 @@ TEST_CASE("diffusers: configurations of every kind survive the way there and bac
   c.time_features = TimeFeatures::cos_sin;
   c.attention_resolutions = {28, 14};
   c.dropout = 0.1;
-  CHECK(app::unet_of_diffusers(app::diffusers_unet_config(c), "f") == c);
+  CHECK(unet_of_diffusers(diffusers_unet_config(c), "f") == c);
   // Four heads where all attention has 64 channels are heads of 16.
   c = UNetConfig::mnist();
   c.heads = 4;
-  const UNetConfig back = app::unet_of_diffusers(app::diffusers_unet_config(c), "f");
+  const UNetConfig back = unet_of_diffusers(diffusers_unet_config(c), "f");
   CHECK(back.heads_of(64) == 4);
   c.attention_resolutions = {28, 14};
-  CHECK(message_of([&] { app::diffusers_unet_config(c); }) ==
+  CHECK(message_of([&] { diffusers_unet_config(c); }) ==
         "diffusers has as many channels in every head of a network; got heads = 4 where there are "
         "32 and 64 channels; train with one head");
   c = UNetConfig::mnist();
   c.fine_details = {7, 8};
-  CHECK_THROWS_AS(app::diffusers_unet_config(c), ValueError);
+  CHECK_THROWS_AS(diffusers_unet_config(c), ValueError);
 }
 
 TEST_CASE("diffusers: every schedule survives the way there and back") {
   for (const std::string& name : NoiseSchedule::names()) {
-    for (const char* predict : {"epsilon", "x0", "v"}) {
-      app::ModelCard card, back;
+    for (const Prediction predict : {Prediction::epsilon, Prediction::x0, Prediction::v}) {
+      ModelCard card, back;
       card.schedule = name;
       card.timesteps = 100;
-      card.predict = predict;
-      app::read_diffusers_scheduler(app::diffusers_scheduler_config(card), "f", back);
+      card.parametrization.prediction = predict;
+      read_diffusers_scheduler(diffusers_scheduler_config(card), "f", back);
       CHECK(back.schedule == name);
       CHECK(back.timesteps == 100);
-      CHECK(back.predict == predict);
+      CHECK(back.parametrization.prediction == predict);
     }
   }
-  app::ModelCard card;
+  ModelCard card;
+  // One that ito has no name for is kept by its betas, and survives the card's text too.
+  read_diffusers_scheduler("{\"beta_start\": 0.00085, \"beta_end\": 0.012}", "f", card);
+  CHECK(card.schedule == "custom");
+  CHECK(card.noise_schedule() == NoiseSchedule::linear(1000, 0.00085, 0.012));
+  const ModelCard again = ModelCard::from_json(card.to_json(), "card");
+  CHECK(again.noise_schedule() == card.noise_schedule());
+  ModelCard back;
+  read_diffusers_scheduler(diffusers_scheduler_config(again), "f", back);
+  CHECK(back.betas == card.betas);
   CHECK(message_of([&] {
-          app::read_diffusers_scheduler("{\"beta_start\": 0.00085, \"beta_end\": 0.012}", "f",
-                                        card);
-        }).starts_with("f: its betas, from 0.00085 to 0.012"));
-  CHECK(message_of([&] { app::read_diffusers_scheduler("{\"beta_schedule\": 3}", "f", card); }) ==
+          read_diffusers_scheduler("{\"trained_betas\": [0.5, 1.5]}", "f", card);
+        }).find("betas[1] = 1.5") != std::string::npos);
+  CHECK(message_of([&] { read_diffusers_scheduler("{\"beta_schedule\": 3}", "f", card); }) ==
         "f: beta_schedule cannot be read; got 3");
 }
 
@@ -234,13 +242,13 @@ TEST_CASE("diffusers: what ito has no counterpart for is refused, by name") {
 TEST_CASE("diffusers: a folder with missing files") {
   test::TempDirectory temp;
   CHECK(message_of([&] {
-          app::load_diffusers(temp.path());
+          load_diffusers(temp.path());
         }).ends_with("no config.json in it, nor in its folder unet"));
   std::filesystem::copy(fixtures + "hub/config.json", temp.path() / "config.json");
   CHECK(message_of([&] {
-          app::load_diffusers(temp.path());
+          load_diffusers(temp.path());
         }).ends_with("diffusion_pytorch_model.safetensors: no such file"));
   std::ofstream(temp.path() / "diffusion_pytorch_model.bin") << "pickle";
-  CHECK(message_of([&] { app::load_diffusers(temp.path()); }).find("only PyTorch reads") !=
+  CHECK(message_of([&] { load_diffusers(temp.path()); }).find("only PyTorch reads") !=
         std::string::npos);
 }

@@ -1,5 +1,5 @@
-// Input for predict_noise, and what the library says about it when it is called directly: the network is
-// built and filled from the file here, without the programs' own loader.
+// Input for predict_noise, and what the library says about it when it is called directly: the
+// network is built and filled from the file here, without the programs' own loader.
 // usage: make_noise_input RUN INPUT EXPECTED
 #include <nlohmann/json.hpp>
 

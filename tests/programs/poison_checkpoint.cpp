@@ -1,5 +1,5 @@
-// Puts a NaN into one parameter of the newest checkpoint and saves it again, complete and with correct
-// checksums. usage: poison_checkpoint CHECKPOINTS PARAMETER
+// Puts a NaN into one parameter of the newest checkpoint and saves it again, complete and with
+// correct checksums. usage: poison_checkpoint CHECKPOINTS PARAMETER
 #include <cstdio>
 #include <limits>
 

@@ -1,5 +1,5 @@
-// The gradient to the weight of a convolution by Winograd's algorithm against its definition, and as
-// the adjoint of convolution.
+// The gradient to the weight of a convolution by Winograd's algorithm against its definition, and
+// as the adjoint of convolution.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -89,8 +89,8 @@ Tensor definition(const GradCase& c, const Operands& operands) {
   return result;
 }
 
-// Images of all sizes modulo m, fewer tiles than a slab and many slabs, several chunks and groups of
-// outputs, channels with and without a rest behind whole vectors, every padding, two arrays.
+// Images of all sizes modulo m, fewer tiles than a slab and many slabs, several chunks and groups
+// of outputs, channels with and without a rest behind whole vectors, every padding, two arrays.
 const std::vector<GradCase> grad_cases = {
     {.n = 9, .h = 14, .w = 14, .in = 32, .out = 64},
     {.n = 33, .h = 7, .w = 7, .in = 17, .out = 33},

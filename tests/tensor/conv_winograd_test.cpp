@@ -1,5 +1,5 @@
-// Convolution by Winograd's algorithm against direct convolution, which the op table checks against the
-// definition.
+// Convolution by Winograd's algorithm against direct convolution, which the op table checks against
+// the definition.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -81,8 +81,8 @@ Tensor input_grad(const Case& c, DType dtype, ConvAlgorithm algorithm) {
   return convert(dx, DType::f64);
 }
 
-// Images of all sizes modulo m, smaller than a tile, larger than a task; channels with and without a
-// rest behind whole vectors; every padding.
+// Images of all sizes modulo m, smaller than a tile, larger than a task; channels with and without
+// a rest behind whole vectors; every padding.
 const std::vector<Case> cases = {
     {2, 28, 28, 32, 32, 1, 1, 1, 1},
     {3, 14, 14, 32, 64, 1, 1, 1, 1, 0, true, Addend::pixel},

@@ -43,8 +43,8 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void* workspace, std::s
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode);
 cublasStatus_t cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode_t mode);
 
-// C = alpha op(A) op(B) + beta C with op(A) m x k, op(B) k x n, C m x n. A and B have the same type;
-// C that type or f32. `alpha` and `beta` are f32 on the host, read when called.
+// C = alpha op(A) op(B) + beta C with op(A) m x k, op(B) k x n, C m x n. A and B have the same
+// type; C that type or f32. `alpha` and `beta` are f32 on the host, read when called.
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
                             int m, int n, int k, const void* alpha, const void* a,
                             cudaDataType type_a, int lda, const void* b, cudaDataType type_b,

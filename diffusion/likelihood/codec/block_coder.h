@@ -1,8 +1,10 @@
 // Samples of many elements, sent in blocks: candidates for all of an image at once would have to be
 // 2^KL, so an image is cut into blocks of a few bits each, and each sends one number.
 //
-//   BlockCoder<RangeEncoder> send(out, seed, elements, 12.0);     BlockCoder<RangeDecoder> receive(...);
-//   z = send.sample(place, count, &target);               z = receive.sample(place, count);   // equal
+//   BlockCoder<RangeEncoder> send(out, seed, elements, 12.0);     BlockCoder<RangeDecoder>
+//   receive(...);
+//   z = send.sample(place, count, &target);               z = receive.sample(place, count);   //
+//   equal
 //
 // Blocks are equal runs in a random order of the elements that both sides know, so that they share
 // the divergence fairly. How many there are is sent too.
@@ -35,8 +37,8 @@ class BlockCoder {
   ImageTarget target(const float* shift, const float* scale) const;
 
   /// z ~ q for one image in its own order, f32 [elements], in `blocks` blocks: before the call how
-  /// many the image took the last time, or 1. The candidates are those at `place` and the `elements`
-  /// places from there on. `target` is null when receiving.
+  /// many the image took the last time, or 1. The candidates are those at `place` and the
+  /// `elements` places from there on. `target` is null when receiving.
   std::vector<float> sample(std::uint64_t place, std::uint32_t& blocks,
                             const ImageTarget* target = nullptr);
 

@@ -1,9 +1,10 @@
-// The .ito file: a Message of diffusion_codec.h with what a receiver needs to read it, and checksums.
+// The .ito file: a Message of diffusion_codec.h with what a receiver needs to read it, and
+// checksums.
 //
 // All numbers are unsigned LEB128 (seven bits a byte, the low ones first) unless a size is given:
-//   "ITOC", version (1 byte), count, height, width, channels, timesteps visited, last + 1, variance,
-//   group, seed, fingerprint of the network (8 bytes), probe (4), CRC-32 of the images (4), the
-//   message, CRC-32 of all before it (4). Fixed sizes are big-endian.
+//   "ITOC", version (1 byte), count, height, width, channels, timesteps visited, last + 1,
+//   variance, group, seed, fingerprint of the network (8 bytes), probe (4), CRC-32 of the images
+//   (4), the message, CRC-32 of all before it (4). Fixed sizes are big-endian.
 #pragma once
 
 #include <cstdint>

@@ -69,8 +69,7 @@ struct Chain {
   // level / most_level of the way from log beta_tilde to log beta.
   double log_variance(std::int64_t t, int level) const {
     const double share = static_cast<double>(level) / most_level;
-    return share * std::log(schedule.beta(t)) +
-           (1.0 - share) * std::log(schedule.beta_tilde(t));
+    return share * std::log(schedule.beta(t)) + (1.0 - share) * std::log(schedule.beta_tilde(t));
   }
   // q(x_{t-1} | x_t, x_0).
   Normal q(const Tensor& x0, const Tensor& x_t, std::int64_t t) const {
@@ -128,8 +127,8 @@ struct End {
   }
 };
 
-// The level of each image whose variance v minimises KL(q || p): v = beta_tilde + the mean square of
-// the distance between the means of q and p (Bao et al. 2022, arXiv 2201.06503).
+// The level of each image whose variance v minimises KL(q || p): v = beta_tilde + the mean square
+// of the distance between the means of q and p (Bao et al. 2022, arXiv 2201.06503).
 std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Tensor& p_mean,
                              std::int64_t t) {
   const double low = chain.log_variance(t, 0), high = chain.log_variance(t, most_level);

@@ -2,10 +2,10 @@
 // coding with the Poisson functional representation (Li & El Gamal 2018, arXiv 1701.02827;
 // Maddison 2016, arXiv 1604.00044).
 //
-// Both sides draw the same candidates z_1, z_2, ... from p, by shared random numbers. The sender lets
-// them arrive at the times s_1 < s_2 < ... of a Poisson process and takes the k that minimises
-// s_k p(z_k) / q(z_k). Then z_k is an exact sample of q, and the number k, which is all that is sent,
-// is small when p is near q: E[log2 k] <= KL + 1 bit, and a code for numbers makes that
+// Both sides draw the same candidates z_1, z_2, ... from p, by shared random numbers. The sender
+// lets them arrive at the times s_1 < s_2 < ... of a Poisson process and takes the k that minimises
+// s_k p(z_k) / q(z_k). Then z_k is an exact sample of q, and the number k, which is all that is
+// sent, is small when p is near q: E[log2 k] <= KL + 1 bit, and a code for numbers makes that
 // KL + log2(KL + 1) + 4 bits.
 //
 //   const std::uint32_t k = choose_candidate(shared, place, target, limit);    // the sender
@@ -34,9 +34,10 @@ double divergence(float shift, float scale);
 /// independent candidates. The step of `shared` is not used.
 Tensor candidate(Rng shared, std::uint64_t place, std::uint32_t k, std::int64_t n);
 
-/// The k in [1, limit] whose candidate is sent, after about 2^KL of them. Where q is narrower than p
-/// everywhere, q / p has a maximum, and the search ends when no later candidate can win: the sample
-/// has the law of q. When `limit` ends it, values with q / p above about `limit` come out too rarely.
+/// The k in [1, limit] whose candidate is sent, after about 2^KL of them. Where q is narrower than
+/// p everywhere, q / p has a maximum, and the search ends when no later candidate can win: the
+/// sample has the law of q. When `limit` ends it, values with q / p above about `limit` come out
+/// too rarely.
 std::uint32_t choose_candidate(Rng shared, std::uint64_t place, const Target& q,
                                std::uint32_t limit);
 

@@ -1,0 +1,86 @@
+// The worked examples of docs/adding_to_diffusion.md: the documents show this code letter by letter.
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/layout.h"
+#include "autograd/ops/linalg.h"
+#include "diffusion/diffusion.h"
+#include "nn/layers.h"
+
+namespace ito::example {
+
+// A sampler: the implicit midpoint of two estimates, of second order.
+inline Tensor sample_midpoint(const Denoiser& model, const Tensor& x_T,
+                              std::span<const Level> levels, const SamplingOptions& options = {}) {
+  SamplingLoop loop("sample_midpoint", model, x_T, levels, Rng(0), options);
+  // Half way in log sigma; a VP level by its ratio of noise to signal.
+  const auto half = [](const SamplingStep& s) {
+    const double r = std::sqrt(s.from.noise_to_signal() * s.to.noise_to_signal());
+    const double norm = std::hypot(1.0, r);
+    return Level{0.5 * (s.from.time + s.to.time), 1.0 / norm, r / norm};
+  };
+  const Levels at_half = loop.level(half);
+  const Tensor half_sigma =
+      loop.number([half](const SamplingStep& s) { return half(s).noise_to_signal(); });
+  const Tensor per_alpha = loop.number([](const SamplingStep& s) { return 1.0 / s.from.alpha; });
+  const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
+  const Tensor step = loop.number([](const SamplingStep& s) {
+    return s.to.noise_to_signal() - s.from.noise_to_signal();
+  });
+  const auto update = [&](const Tensor& x) {
+    const Denoised d = loop.denoise(x);
+    const Tensor middle = at_half.alpha * (d.x0 + half_sigma * d.eps);
+    return alpha * (per_alpha * x + step * loop.denoise(middle, at_half).eps);
+  };
+  const auto to_x0 = [&](const Tensor& x) { return loop.denoise(x).x0; };
+  return loop.run(update, to_x0);
+}
+
+// A path: alpha = cos(pi t / 2), sigma = sin(pi t / 2), as a list of levels.
+inline std::vector<Level> trigonometric_levels(std::int64_t steps) {
+  std::vector<Level> levels;
+  for (std::int64_t i = steps; i >= 1; --i) {
+    const double t = static_cast<double>(i) / static_cast<double>(steps + 1);
+    levels.push_back({t, std::cos(std::acos(0.0) * t), std::sin(std::acos(0.0) * t)});
+  }
+  levels.push_back(Level::clean());
+  return levels;
+}
+
+// A prediction: the network puts out alpha x0, the signal at the strength that it has in x.
+inline Denoiser signal_denoiser(const Network& network) {
+  return [network](const Tensor& x, const Levels& levels) {
+    const Tensor signal = network(x, levels.time);
+    return Denoised{signal / levels.alpha, (x - signal) / levels.sigma, {}};
+  };
+}
+
+// A network with a condition: a linear map of the points, the time and the class.
+struct TinyNetwork {
+  nn::Linear from_x, from_class;
+
+  explicit TinyNetwork(Rng& init) : from_x(3, 2, init), from_class(4, 2, init) {}
+
+  Tensor operator()(const Tensor& x, const Tensor& time, const Condition& condition = {}) const {
+    const Tensor t = reshape(cast_time(time, x), Shape{x.size(0), 1});
+    Tensor y = from_x(concat({x, 0.001 * t}, 1));
+    if (condition.labels.defined()) y = y + from_class(one_hot(condition.labels, 4, x.dtype()));
+    return y;
+  }
+
+  template <class V>
+  void visit(V&& v) {
+    v("from_x", from_x);
+    v("from_class", from_class);
+  }
+
+ private:
+  static Tensor cast_time(const Tensor& time, const Tensor& x) {
+    return convert(time, x.dtype());
+  }
+};
+
+}  // namespace ito::example
