@@ -172,7 +172,7 @@ app::ExitCode run(const CompressOptions& o) {
   settings.seed = static_cast<std::uint64_t>(o.seed);
   settings.group = std::min(o.group, images.size(0));
   settings.last = o.leave_out - 1;
-  settings.variance = reverse_variance_from_name(o.variance);
+  settings.variance = enum_from_name<ReverseVariance>(o.variance);
   const std::int64_t left = o.leave_out == 0 ? -1 : settings.last;
   app::catch_signals();
   app::Progress progress(images.size(0) * (o.steps - left), 0, 0, o.quiet);

@@ -12,12 +12,12 @@
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/output.h"
 #include "examples/app/progress.h"
 #include "examples/app/signals.h"
 #include "examples/app/time_budget.h"
-#include "examples/app/train_options.h"
 #include "ito.h"
 
 namespace {

@@ -10,6 +10,7 @@
 // The page below is the whole of the training. What it does not show (flags, the run directory,
 // progress, sample grids, checkpoints, the report) is in examples/app/.
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/step_profile.h"
 #include "examples/app/train_options.h"
@@ -68,7 +69,7 @@ app::ExitCode train(const app::TrainOptions& options) {
 
         // Clean images, a timestep and noise for each, and x_t between them.
         const Tensor x0 =
-            data::gather_batch(on_device, images, options.flip == "on" ? &flips : nullptr);
+            data::gather_batch(on_device, images, options.flip ? &flips : nullptr);
         const Tensor t = timesteps.draw(times);
         const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
         const Levels levels = schedule.levels(t, x0);

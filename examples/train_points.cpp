@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "examples/app/command_line.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/output.h"
@@ -86,7 +87,7 @@ void train(const Options& o, const app::PointModel& model) {
   const NoiseSchedule schedule = model.schedule();
   const Path path = Path::edm();
   const Parametrization parametrization = model.parametrization();
-  const data::PointSet set = data::point_set_from_name(o.card.points);
+  const data::PointSet set = enum_from_name<data::PointSet>(o.card.points);
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(*model.network);
   nn::Adam adam(flat);
@@ -193,7 +194,7 @@ class Judge {
 
 // A panel for data, noise and each sampler; a line of the table for each.
 std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& model) {
-  const Judge judge(data::point_set_from_name(model.card.points), o);
+  const Judge judge(enum_from_name<data::PointSet>(model.card.points), o);
   const auto line = [&](const std::string& name, const std::string& evaluations,
                         const Distances& d) {
     if (o.quiet) return;

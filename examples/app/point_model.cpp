@@ -47,7 +47,7 @@ PointModelCard PointModelCard::from_json(const std::string& text, const std::str
     card.schedule = j.at("schedule").get<std::string>();
     card.timesteps = j.at("timesteps").get<std::int64_t>();
     card.predict = j.at("predict").get<std::string>();
-    data::point_set_from_name(card.points);
+    enum_from_name<data::PointSet>(card.points);
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its description cannot be read: {}", file, e.what());
   } catch (const Error& e) {
@@ -62,7 +62,7 @@ PointModelCard PointModelCard::from_json(const std::string& text, const std::str
 Parametrization PointModel::parametrization() const {
   constexpr double sigma_data = 1.0;  // what data::PointSet has
   return is_edm() ? Parametrization::edm(sigma_data)
-                  : Parametrization{.prediction = prediction_from_name(card.predict)};
+                  : Parametrization{.prediction = enum_from_name<Prediction>(card.predict)};
 }
 
 Denoiser PointModel::denoiser() const {

@@ -33,6 +33,14 @@ void remove_temporaries(const fs::path& folder) {
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:06}", step); }
 
+std::string run_of(const std::string& checkpoint) {
+  const fs::path path = fs::path(checkpoint + "/").lexically_normal().parent_path();
+  if (path.filename() == "checkpoints") return path.parent_path().string();
+  if (path.parent_path().filename() == "checkpoints")
+    return path.parent_path().parent_path().string();
+  return path.string();
+}
+
 RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   std::error_code error;
   fs::create_directories(path, error);

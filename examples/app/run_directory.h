@@ -49,4 +49,8 @@ class RunDirectory {
 /// "step_000500"
 std::string step_name(std::int64_t step);
 
+/// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
+/// RUN/checkpoints/step_000500.
+std::string run_of(const std::string& checkpoint);
+
 }  // namespace ito::app

@@ -16,7 +16,7 @@ TrainingLoss::TrainingLoss(const TrainOptions& options, const NoiseSchedule& sch
     bound_.emplace(schedule, BoundOptions{.variance = variance}, DType::f32, device);
   }
   if (bound_alone_ || options.loss_weight == "simple") return;
-  weights_ = loss_weights(schedule, parametrization, loss_weight_from_name(options.loss_weight),
+  weights_ = loss_weights(schedule, parametrization, enum_from_name<LossWeight>(options.loss_weight),
                           DType::f32, device);
 }
 
@@ -35,7 +35,7 @@ Timesteps::Timesteps(const TrainOptions& options, Device device)
       timesteps_(options.timesteps),
       device_(device),
       batch_{options.batch} {
-  if (options.t_sampling == "uniform") return;
+  if (options.t_sampling == TimestepSampling::uniform) return;
   sampler_.emplace(timesteps_);
   t_ = Tensor::zeros(batch_, DType::i64, device);
   weight_ = Tensor::zeros(batch_, DType::f32, device);

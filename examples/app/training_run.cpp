@@ -32,7 +32,7 @@ namespace fs = std::filesystem;
 // Rows of the history: how many steps a device makes before they are looked at.
 // Timesteps by importance depend on the losses of the step before.
 std::int64_t steps_between_looks(const TrainOptions& o, Device device) {
-  const bool every = device.is_cpu() || o.t_sampling == "importance";
+  const bool every = device.is_cpu() || o.t_sampling == TimestepSampling::importance;
   return every ? 1 : std::min<std::int64_t>(o.log_every, 100);
 }
 
@@ -164,7 +164,7 @@ void TrainingRun::Impl::start_table() const {
         "  training  {} steps of {} images, lr {}, seed {}\n"
         "  output    {}\n",
         options.program, dataset.name, images.size(0), images.size(1), images.size(2),
-        images.size(3), options.schedule, options.timesteps, options.predict, flat.count(),
+        images.size(3), options.schedule, options.timesteps, name_of(options.predict), flat.count(),
         size(flat.values), size(flat.grads),
         human_bytes(static_cast<double>(learner.adam.m.bytes() + learner.adam.v.bytes())),
         size(learner.ema.values), size(images), device.str(), name_of(flat.working.dtype()),
