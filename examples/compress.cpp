@@ -141,13 +141,13 @@ void write_curve(const CompressOptions& o, const Curve& curve, std::int64_t imag
     sent.x.push_back(point.bits / elements);
     ideal.x.push_back(point.divergence / elements);
   }
-  if (!o.curve.empty()) app::write_text_atomic(o.curve, csv);
+  if (!o.curve.empty()) app::write_text(o.curve, csv);
   if (!o.plot.empty()) {
     app::PlotOptions plot;
     plot.title = fmt::format("Rate and distortion, {} images in {} steps", images, o.steps);
     plot.x_label = "bits per dimension";
     plot.y_label = "RMSE on 0 to 255";
-    app::write_text_atomic(o.plot, app::line_plot({sent, ideal}, plot));
+    app::write_text(o.plot, app::line_plot({sent, ideal}, plot));
   }
 }
 

@@ -304,7 +304,7 @@ app::ExitCode run(const Options& o) {
   app::print(stdout, "{}", report.to_text());
   if (!o.json.empty()) {
     app::with_exit_code(app::ExitCode::resource,
-                        [&] { app::write_text_atomic(o.json, report.to_json()); });
+                        [&] { app::write_text(o.json, report.to_json()); });
   }
   return app::ExitCode::success;
 }

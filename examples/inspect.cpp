@@ -12,7 +12,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "examples/app/metrics.h"
+#include "diffusion/training/metrics.h"
 #include "examples/app/output.h"
 #include "nn/checkpoint.h"
 #include "nn/safetensors.h"

@@ -15,7 +15,7 @@
 #include "examples/app/step_profile.h"
 #include "examples/app/train_options.h"
 #include "examples/app/training_loss.h"
-#include "examples/app/training_run.h"
+#include "diffusion/training/training_run.h"
 #include "ito.h"
 
 namespace {

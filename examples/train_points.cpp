@@ -241,7 +241,7 @@ app::ExitCode run(const Options& o) {
   if (o.load.empty()) train(o, model);
   app::with_exit_code(app::ExitCode::resource, [&] {
     if (!o.save.empty()) app::save_point_model(o.save, model);
-    app::write_text_atomic(o.out, app::scatter_plot(compare(o, model)));
+    app::write_text(o.out, app::scatter_plot(compare(o, model)));
   });
   return app::ExitCode::success;
 }

@@ -6,7 +6,6 @@
 #include "diffusion/objective/loss_weight.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
-#include "examples/app/run_directory.h"
 
 namespace ito::app {
 namespace {
@@ -107,7 +106,7 @@ void visit(Options& o, Visitor& v) {
     "of all random numbers; equal seeds give equal bits", learned);
 
   v.heading("Run");
-  v("--out", o.out, Text{"DIR"}, "where everything is written", of_run);
+  v("--out", o.run, Text{"DIR"}, "where everything is written", of_run);
   v("--resume", o.resume, Text{"auto|DIR"},
     "go on from the newest good checkpoint in --out (auto; from step 0 when there is none), "
     "or from this run or checkpoint",
@@ -122,13 +121,6 @@ void visit(Options& o, Visitor& v) {
     "images in a grid, once with averaged and once with raw weights; with --class-conditional "
     "rounded up to whole rows, one column for each class. 0: no grids",
     of_run);
-  v("--checkpoint-every", o.checkpoint_every, IntRange{0, billion},
-    "steps between checkpoints; 0: only at the end", of_run);
-  v("--keep-last", o.keep_last, IntRange{1, 1'000'000}, "checkpoints to keep", of_run);
-  v("--log-every", o.log_every, IntRange{1, billion}, "steps averaged in one line of metrics.jsonl",
-    of_run);
-  v("--threads", o.threads, IntRange{0, 1024},
-    "threads, 0: one per core. Results do not depend on it", of_run);
   v("--device", o.device, Choices{{"auto", "cpu", "cuda"}}, "where to compute", of_run);
   v("--dtype", o.dtype, Choices{{"f32", "bf16"}},
     "what the network computes in; the weights that are trained and saved are f32. bf16 needs cuda",
@@ -143,16 +135,12 @@ void visit(Options& o, Visitor& v) {
     "write into --out where the time of five steps goes: profile.txt, by kernel and by layer, and "
     "profile.json for chrome://tracing or ui.perfetto.dev",
     not_kept);
-  v("--quiet", o.quiet, Switch{}, "print errors only", not_kept);
+  visit_run_flags(o, v);
 }
 
 // --minutes: neither the number of steps is known yet nor what follows from it.
-void check_length(const CommandLine& line, TrainOptions& o) {
-  if (line.given("--minutes")) {
-    if (line.given("--steps")) {
-      stop(ExitCode::usage, "--minutes and --steps exclude each other: one follows from the other");
-    }
-    o.steps = 0;
+void check_rate(const CommandLine& line, TrainOptions& o) {
+  if (o.minutes > 0) {
     o.warmup_follows = !line.given("--warmup");
     o.decay_follows = !line.given("--lr-decay");
   }
@@ -181,8 +169,9 @@ TrainOptions mnist_recipe() {
   o.lr = 1e-3;
   o.warmup = 100;
   o.ema = 0.995;
-  o.out = "out/train_mnist";
+  o.run = "out/train_mnist";
   o.sample_every = 500;
+  o.sample_count = 16;
   o.checkpoint_every = 500;
   return o;
 }
@@ -206,8 +195,9 @@ TrainOptions cifar10_recipe() {
   o.lr = 2e-4;
   o.warmup = 5000;
   o.ema = 0.9999;
-  o.out = "out/train_cifar10";
+  o.run = "out/train_cifar10";
   o.sample_every = 1000;
+  o.sample_count = 16;
   o.checkpoint_every = 1000;
   return o;
 }
@@ -236,6 +226,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
     stop(ExitCode::usage, "--drop-class belongs to --class-conditional");
   }
   check_length(line, o);
+  check_rate(line, o);
   if (o.overfit > 0 && o.t_sampling == TimestepSampling::importance) {
     stop(ExitCode::usage,
          "--t-sampling importance changes the timesteps, which --overfit keeps; use uniform");
@@ -247,7 +238,7 @@ std::optional<TrainOptions> parse_train_options(TrainOptions o, int argc, const 
     if (!std::filesystem::exists(o.resume)) {
       stop(ExitCode::checkpoint, "--resume {}: no such directory", o.resume);
     }
-    if (!line.given("--out")) o.out = run_of(o.resume);
+    if (!line.given("--out")) o.run = training::run_of(o.resume);
   }
   if (o.overfit > 0) o.batch = o.overfit;
   return o;
@@ -274,32 +265,6 @@ void expect_signal(const std::string& schedule, std::int64_t timesteps, Predicti
 
 nn::EmaDecay ema_decay(const TrainOptions& o) {
   return {.decay = o.ema, .warmup = o.ema_warmup, .every = o.ema_every};
-}
-
-nn::LrSchedule learning_rate(const TrainOptions& o) {
-  if (o.lr_decay == 0) return nn::LrSchedule::constant(o.lr, o.warmup);
-  return nn::LrSchedule::cosine(o.lr, o.warmup, o.lr_decay);
-}
-
-Device choose_device(const std::string& name, std::int64_t threads, bool quiet) {
-  if (threads > 0) set_num_threads(static_cast<int>(threads));
-  if (name == "cpu") return Device::cpu();
-  if (available(Device::cuda())) return Device::cuda();
-  if (name == "cuda") {
-    stop(ExitCode::resource, "--device cuda: {}", why_unavailable(Device::cuda()));
-  }
-  if (build::cuda && !quiet) {
-    print(stderr, "device auto: using the CPU ({})\n", why_unavailable(Device::cuda()));
-  }
-  return Device::cpu();
-}
-
-DType choose_dtype(const std::string& name, Device device) {
-  if (name == "f32") return DType::f32;
-  if (device.is_cpu()) {
-    stop(ExitCode::usage, "--dtype {} needs --device cuda: the CPU computes in f32", name);
-  }
-  return DType::bf16;
 }
 
 }  // namespace ito::app

@@ -11,9 +11,8 @@
 
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/models/unet_config.h"
-#include "examples/app/option_list.h"
+#include "examples/app/run_flags.h"
 #include "nn/ema.h"
-#include "nn/lr_schedule.h"
 
 namespace ito::app {
 
@@ -24,10 +23,7 @@ constexpr EnumNames<TimestepSampling, 2> enum_names(TimestepSampling) {
           {{TimestepSampling::uniform, "uniform"}, {TimestepSampling::importance, "importance"}}};
 }
 
-struct TrainOptions {
-  std::string program;      ///< "train_mnist"
-  std::string description;  ///< for --help
-
+struct TrainOptions : RunFlags {
   // What is learnt from.
   std::string dataset;
   std::string data;             ///< folder of the data set; empty: where its package puts it
@@ -59,37 +55,16 @@ struct TrainOptions {
   TimestepSampling t_sampling = TimestepSampling::uniform;
 
   // The optimiser.
-  std::int64_t steps = 0;
-  double minutes = 0;  ///< > 0: steps follow from the time of one (time_budget.h); 0 until then
-  bool warmup_follows = false, decay_follows = false;  ///< and these from the number of steps
-  std::int64_t batch = 0;
-  double lr = 2e-4;
-  std::int64_t warmup = 0;
-  std::int64_t lr_decay = 0;  ///< step at which the rate has fallen to 0; 0: it stays
   double clip = 1.0;
   double ema = 0.9999;
   nn::EmaWarmup ema_warmup = nn::EmaWarmup::ratio;
   std::int64_t ema_every = 1;
-  std::int64_t seed = 0;
 
   // The run. Nothing here changes what is learnt.
-  std::string out;
-  std::string resume;  ///< "", "auto", or a run or checkpoint directory
-  bool overwrite = false;
-  std::int64_t sample_every = 0;
-  std::int64_t sample_steps = 50;
   double sample_eta = 1.0;
-  std::int64_t sample_count = 16;
-  std::int64_t checkpoint_every = 0;
-  std::int64_t keep_last = 3;
-  std::int64_t log_every = 10;
-  std::int64_t threads = 0;  ///< 0: as many as the machine has
-  std::string device = "auto";
   std::string dtype = "f32";
   bool recompute = false;  ///< blocks are computed again for the gradients, for less memory
-  bool graph = true;       ///< record a step and replay it, on CUDA
   bool profile = false;    ///< say where the time of five steps goes
-  bool quiet = false;
 };
 
 /// Fashion-MNIST on a CPU: a 1.6-million-parameter network that shows garments after minutes.
@@ -115,7 +90,5 @@ void expect_signal(const std::string& schedule, std::int64_t timesteps, Predicti
 
 /// The average that --ema, --ema-warmup and --ema-every describe.
 nn::EmaDecay ema_decay(const TrainOptions& options);
-/// The rate that --lr, --warmup and --lr-decay describe.
-nn::LrSchedule learning_rate(const TrainOptions& options);
 
 }  // namespace ito::app

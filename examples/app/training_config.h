@@ -19,10 +19,6 @@ std::string learning_json(const TrainOptions& options, const data::Dataset& data
 std::string config_json(const TrainOptions& options, const data::Dataset& dataset,
                         const std::string& learning);
 
-/// One line for each difference of two learning_json texts: "lr: 0.001 in the checkpoint, 0.002
-/// now". Throws FormatError when `stored` is not such a text.
-std::vector<std::string> differences(const std::string& stored, const std::string& now);
-
 ModelCard model_card(const TrainOptions& options, const UNetConfig& network,
                      const data::Dataset& dataset);
 

@@ -8,7 +8,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "examples/app/metrics.h"
+#include "diffusion/training/metrics.h"
 #include "examples/app/progress.h"
 #include "examples/app/report.h"
 #include "examples/app/svg_plot.h"
