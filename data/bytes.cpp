@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <sstream>
-#include <fstream>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <system_error>
 
 #include "tensor/error.h"

@@ -9,10 +9,10 @@
 #include <filesystem>
 
 #include "data/describe.h"
+#include "diffusion/training/metrics.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "diffusion/training/metrics.h"
 #include "examples/app/output.h"
 #include "nn/checkpoint.h"
 #include "nn/safetensors.h"

@@ -31,7 +31,9 @@ struct EnumNames {
 
 /// An enum for which there is a table `enum_names(Enum)` in its namespace.
 template <class Enum>
-concept NamedEnum = requires { enum_names(Enum{}).entries; };
+concept NamedEnum = requires {
+  enum_names(Enum{}).entries;
+};
 
 template <NamedEnum Enum>
 const char* name_of(Enum value) {

@@ -30,7 +30,13 @@ namespace ito {
 /// What a network's output means. Values are part of the checkpoint format by their names.
 enum class Prediction { epsilon, x0, v, score, edm, flow };
 constexpr EnumNames<Prediction, 6> enum_names(Prediction) {
-  return {"prediction", {{Prediction::epsilon, "epsilon"}, {Prediction::x0, "x0"}, {Prediction::v, "v"}, {Prediction::score, "score"}, {Prediction::edm, "edm"}, {Prediction::flow, "flow"}}};
+  return {"prediction",
+          {{Prediction::epsilon, "epsilon"},
+           {Prediction::x0, "x0"},
+           {Prediction::v, "v"},
+           {Prediction::score, "score"},
+           {Prediction::edm, "edm"},
+           {Prediction::flow, "flow"}}};
 }
 /// Whether it says nothing about x_0 where alpha is 0: true of epsilon and score.
 bool needs_signal(Prediction prediction);

@@ -30,7 +30,10 @@ enum class TimeFeatures : std::uint8_t {
   fourier,  ///< of random frequencies, for a continuous number such as log sigma
 };
 constexpr EnumNames<TimeFeatures, 3> enum_names(TimeFeatures) {
-  return {"time features", {{TimeFeatures::sin_cos, "sin_cos"}, {TimeFeatures::cos_sin, "cos_sin"}, {TimeFeatures::fourier, "fourier"}}};
+  return {"time features",
+          {{TimeFeatures::sin_cos, "sin_cos"},
+           {TimeFeatures::cos_sin, "cos_sin"},
+           {TimeFeatures::fourier, "fourier"}}};
 }
 
 struct UNetConfig {

@@ -24,7 +24,13 @@ namespace ito {
 ///                 for many small steps (Song et al. 2021, arXiv 2101.09258)
 enum class LossWeight { simple, vlb_beta, vlb_beta_tilde, snr, min_snr, likelihood };
 constexpr EnumNames<LossWeight, 6> enum_names(LossWeight) {
-  return {"loss weight", {{LossWeight::simple, "simple"}, {LossWeight::vlb_beta, "vlb-beta"}, {LossWeight::vlb_beta_tilde, "vlb-beta-tilde"}, {LossWeight::snr, "snr"}, {LossWeight::min_snr, "min-snr"}, {LossWeight::likelihood, "likelihood"}}};
+  return {"loss weight",
+          {{LossWeight::simple, "simple"},
+           {LossWeight::vlb_beta, "vlb-beta"},
+           {LossWeight::vlb_beta_tilde, "vlb-beta-tilde"},
+           {LossWeight::snr, "snr"},
+           {LossWeight::min_snr, "min-snr"},
+           {LossWeight::likelihood, "likelihood"}}};
 }
 
 /// The weight at every timestep, [T], for the error of what is predicted. All but `simple`

@@ -26,7 +26,11 @@ namespace ito {
 /// analytic      the best one that is the same for all elements (Bao et al. 2022)
 enum class ReverseVariance { beta, beta_tilde, learned, analytic };
 constexpr EnumNames<ReverseVariance, 4> enum_names(ReverseVariance) {
-  return {"variance", {{ReverseVariance::beta, "beta"}, {ReverseVariance::beta_tilde, "beta-tilde"}, {ReverseVariance::learned, "learned"}, {ReverseVariance::analytic, "analytic"}}};
+  return {"variance",
+          {{ReverseVariance::beta, "beta"},
+           {ReverseVariance::beta_tilde, "beta-tilde"},
+           {ReverseVariance::learned, "learned"},
+           {ReverseVariance::analytic, "analytic"}}};
 }
 
 /// q(x_s | x_t, x_0) = N(weight_x0 x_0 + weight_x_t x_t, variance I) (Ho et al. 2020, eq. 6 and 7,

@@ -29,7 +29,11 @@ namespace ito {
 /// (NoiseSchedule::level_at).
 enum class Spacing { even, quadratic, karras, log_snr };
 constexpr EnumNames<Spacing, 4> enum_names(Spacing) {
-  return {"spacing", {{Spacing::even, "even"}, {Spacing::quadratic, "quadratic"}, {Spacing::karras, "karras"}, {Spacing::log_snr, "log-snr"}}};
+  return {"spacing",
+          {{Spacing::even, "even"},
+           {Spacing::quadratic, "quadratic"},
+           {Spacing::karras, "karras"},
+           {Spacing::log_snr, "log-snr"}}};
 }
 
 /// The levels of a sampler of `steps` steps: from the noisiest down, then the clean images. For one

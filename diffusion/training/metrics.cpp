@@ -137,7 +137,8 @@ AppendFile::AppendFile(std::string path, std::uint64_t keep) : path_(std::move(p
   open();
   if (size_ > keep) {
     if (::ftruncate(file_, static_cast<off_t>(keep)) != 0) {
-      fail<IoError>("{}: cannot cut to {} bytes: {}", path_, keep, std::generic_category().message(errno));
+      fail<IoError>("{}: cannot cut to {} bytes: {}", path_, keep,
+                    std::generic_category().message(errno));
     }
     size_ = keep;
   }
@@ -150,9 +151,11 @@ AppendFile::~AppendFile() {
 void AppendFile::open() {
   if (file_ >= 0) ::close(file_);
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file_ < 0) fail<IoError>("{}: cannot open: {}", path_, std::generic_category().message(errno));
+  if (file_ < 0)
+    fail<IoError>("{}: cannot open: {}", path_, std::generic_category().message(errno));
   struct stat info = {};
-  if (::fstat(file_, &info) != 0) fail<IoError>("{}: {}", path_, std::generic_category().message(errno));
+  if (::fstat(file_, &info) != 0)
+    fail<IoError>("{}: {}", path_, std::generic_category().message(errno));
   size_ = static_cast<std::uint64_t>(info.st_size);
 }
 
@@ -164,7 +167,8 @@ void AppendFile::append(const std::string& line) {
   while (done < text.size()) {
     const ssize_t written = ::write(file_, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) fail<IoError>("{}: cannot write: {}", path_, std::generic_category().message(errno));
+    if (written <= 0)
+      fail<IoError>("{}: cannot write: {}", path_, std::generic_category().message(errno));
     done += static_cast<std::size_t>(written);
   }
   size_ += text.size();

@@ -67,7 +67,8 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   fs::create_directories(file("samples"), error);
   if (!error) fs::create_directories(checkpoints(), error);
   if (error) {
-    stop(RunError::Kind::resource, "--out {}: cannot create folders in it: {}", path, error.message());
+    stop(RunError::Kind::resource, "--out {}: cannot create folders in it: {}", path,
+         error.message());
   }
   remove_temporaries(path_);
   remove_temporaries(file("samples"));
@@ -81,14 +82,16 @@ void RunDirectory::lock() {
   const std::string name = file(".lock");
   lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (lock_ < 0) {
-    stop(RunError::Kind::resource, "--out {}: cannot write in it: {}", path_, std::generic_category().message(errno));
+    stop(RunError::Kind::resource, "--out {}: cannot write in it: {}", path_,
+         std::generic_category().message(errno));
   }
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     std::string holder = data::read_text(name);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
     ::close(lock_);
-    stop(RunError::Kind::usage, "--out {}: in use by another process ({}); choose another directory",
-         path_, holder.empty() ? "unknown" : holder);
+    stop(RunError::Kind::usage,
+         "--out {}: in use by another process ({}); choose another directory", path_,
+         holder.empty() ? "unknown" : holder);
   }
   char host[256] = {};
   ::gethostname(host, sizeof host - 1);

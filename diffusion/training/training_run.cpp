@@ -226,8 +226,7 @@ void TrainingRun::Impl::handle_skipped(std::int64_t step, const nn::StepHistory:
   note(fmt::format("{}: {}", skipped, found.first_bad));
   if (state.bad_in_a_row < max_consecutive_skips) return;
   data::write_text(directory.file("nan_report.json"), found.json);
-  call(hooks.report,
-       fmt::format("stopped at step {}: not finite: {}", step + 1, found.first_bad));
+  call(hooks.report, fmt::format("stopped at step {}: not finite: {}", step + 1, found.first_bad));
   stop(Kind::non_finite,
        "{} steps in a row were not finite, the last one step {}: {}. Details in {}; the weights "
        "are those before. A lower --lr or --clip, or a longer --warmup, often helps",

@@ -37,8 +37,8 @@ inline constexpr std::int64_t max_consecutive_skips = 5;
 
 /// What one step of the loop computed, on its device.
 struct StepTensors {
-  Tensor losses;                           ///< f32 [RunOptions::losses]
-  Tensor t = {};                           ///< i64 of the same shape: their timesteps, if any
+  Tensor losses;                             ///< f32 [RunOptions::losses]
+  Tensor t = {};                             ///< i64 of the same shape: their timesteps, if any
   std::vector<nn::NamedTensor> inputs = {};  ///< to be named when something is not finite
 };
 
@@ -78,8 +78,8 @@ struct RunPlan {
   std::int64_t steps = 0;
   /// JSON object of what decides the bits that are learnt: must agree when a run is continued.
   std::string learning = "{}";
-  std::string config = "{}\n";     ///< becomes config.json
-  std::string before = "{}";       ///< see differences()
+  std::string config = "{}\n";                        ///< becomes config.json
+  std::string before = "{}";                          ///< see differences()
   std::string advice = "give the flags of that run";  ///< where they do not agree
 };
 

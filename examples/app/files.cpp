@@ -1,6 +1,5 @@
 #include "examples/app/files.h"
 
-
 #include <fmt/format.h>
 
 namespace ito::app {

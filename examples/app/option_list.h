@@ -30,8 +30,8 @@
 
 namespace ito::app {
 
-using OptionValue =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>>;
+using OptionValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
+                                 std::vector<std::string>>;
 
 /// What an option is part of.
 struct OptionRole {

@@ -50,10 +50,8 @@ ProgramRun::ProgramRun(RunFlags& options, const training::RunOptions& run,
   training::RunHooks hooks = {
       .note = [this](const std::string& text) { say(text); },
       .warning = [](const std::string& text) { print(stderr, "WARNING: {}\n", text); },
-      .step =
-          [this](std::int64_t done, double loss, double grad_norm, double lr) {
-            progress_->update(done, loss, grad_norm, lr);
-          },
+      .step = [this](std::int64_t done, double loss, double grad_norm,
+                     double lr) { progress_->update(done, loss, grad_norm, lr); },
       .learned = about_.learned,
       .preview = {},
       .report = [this](const std::string& status) { write_report(status); },
@@ -74,16 +72,19 @@ nn::LrSchedule ProgramRun::begin(const std::function<void(std::int64_t)>& step) 
   RunFlags& o = options_;
   catch_signals();
   if (o.minutes > 0) {
-    BudgetTrial trial = {.step = step,
-                         .wait = [this] { run_->discard(); },
-                         .most_between = run_->capacity()};
+    BudgetTrial trial = {
+        .step = step, .wait = [this] { run_->discard(); }, .most_between = run_->capacity()};
     // No graph of a grid: on a GPU its second step is recorded, which tells nothing of later ones.
     if (about_.grid) trial.grid = [this](std::int64_t steps) { about_.grid(steps, false); };
     plan_ = fix_steps(o, learner_, trial, about_.unit);
   }
-  training::RunPlan plan = {
-      .steps = o.steps, .learning = about_.learning(), .before = about_.before};
-  plan.config = config_ = about_.config(plan.learning);
+  const std::vector<OptionRow> rows = about_.rows();
+  const std::string learning = learning_json(o, rows);
+  config_ = config_json(o, rows, learning);
+  training::RunPlan plan = {.steps = o.steps,
+                            .learning = learning,
+                            .config = config_,
+                            .before = defaults_of_older_files(rows)};
   if (const double minutes = begun_with_minutes(o); minutes > 0 && o.minutes == 0) {
     plan.advice = fmt::format(
         "it was begun with --minutes {}: give that, or the --steps, --warmup and --lr-decay of its "
@@ -92,8 +93,8 @@ nn::LrSchedule ProgramRun::begin(const std::function<void(std::int64_t)>& step) 
   }
   if (!o.quiet) print_table();
   run_->begin(plan);
-  progress_ = std::make_unique<Progress>(o.steps, run_->first_step(), o.batch, o.quiet,
-                                         about_.unit);
+  progress_ =
+      std::make_unique<Progress>(o.steps, run_->first_step(), o.batch, o.quiet, about_.unit);
   return learning_rate(o);
 }
 
@@ -106,10 +107,9 @@ void ProgramRun::print_table() const {
   print(stderr, "{}\n", o.program);
   for (const auto& [name, text] : about_.facts) row(name.c_str(), text);
   row("network", fmt::format("{} parameters", flat.count()));
-  std::string memory =
-      fmt::format("weights {}, gradients {}, optimiser {}", size_text(flat.values.bytes()),
-                  size_text(flat.grads.bytes()),
-                  size_text(learner_.adam.m.bytes() + learner_.adam.v.bytes()));
+  std::string memory = fmt::format("weights {}, gradients {}, optimiser {}",
+                                   size_text(flat.values.bytes()), size_text(flat.grads.bytes()),
+                                   size_text(learner_.adam.m.bytes() + learner_.adam.v.bytes()));
   if (learner_.ema != nullptr) memory += ", average " + size_text(learner_.ema->values.bytes());
   if (about_.data_bytes > 0) memory += ", data " + size_text(about_.data_bytes);
   row("memory", memory);
@@ -157,7 +157,8 @@ void ProgramRun::write_report(const std::string& status) {
       for (std::size_t i = r.metrics.size() - tail; i < r.metrics.size(); ++i) {
         loss += r.metrics[i].loss / static_cast<double>(tail);
       }
-      r.facts.emplace_back("loss", fmt::format("{:.4g} (mean over the last tenth of the run)", loss));
+      r.facts.emplace_back("loss",
+                           fmt::format("{:.4g} (mean over the last tenth of the run)", loss));
     }
     r.facts.emplace_back("device", flat.values.device().str());
     r.facts.emplace_back("dtype", name_of(flat.working.dtype()));

@@ -26,13 +26,13 @@ namespace ito::app {
 
 /// What a program tells of its run.
 struct RunDescription {
-  std::string subject;          ///< what is learnt: "Fashion-MNIST"
-  const char* unit = "images";  ///< of a batch
+  std::string subject;                                     ///< what is learnt: "Fashion-MNIST"
+  const char* unit = "images";                             ///< of a batch
   std::vector<std::pair<std::string, std::string>> facts;  ///< for table and report
   std::vector<std::string> remarks = {};                   ///< lines below the table
-  std::function<std::string()> learning;  ///< JSON, asked for when the number of steps is known;
-  std::function<std::string(const std::string& learning)> config;  ///< and config.json
-  std::string before = "{}";                                       ///< see training::differences()
+  /// The options and what else decides the bits that are learnt, for config.json and for a run
+  /// that is continued. Asked for when the number of steps is known.
+  std::function<std::vector<OptionRow>()> rows;
   std::size_t data_bytes = 0;
   /// Draws a grid in so many steps of the sampler, u8 [H, W, C]. Throws PreviewStopped.
   std::function<Tensor(std::int64_t steps, bool graph)> grid = {};

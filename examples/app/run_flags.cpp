@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/app/exit_codes.h"
+#include "tensor/version.h"
 
 namespace ito::app {
 namespace {
@@ -14,14 +15,33 @@ Json to_json(const OptionValue& value) {
   return std::visit([](const auto& v) { return Json(v); }, value);
 }
 
-}  // namespace
-
-std::string to_json(const std::vector<OptionRow>& rows, OptionRole::Kind kind) {
+Json to_json(const std::vector<OptionRow>& rows, OptionRole::Kind kind) {
   Json json = Json::object();
   for (const OptionRow& row : rows) {
     if (row.role.kind == kind) json[row.key] = to_json(row.value);
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);  // a path may be any bytes
+  return json;
+}
+
+}  // namespace
+
+std::string learning_json(const RunFlags& o, const std::vector<OptionRow>& rows) {
+  Json json = to_json(rows, OptionRole::learning);
+  json["warmup"] = o.warmup;
+  json["lr_decay"] = o.lr_decay;
+  return json.dump();
+}
+
+std::string config_json(const RunFlags& o, const std::vector<OptionRow>& rows,
+                        const std::string& learning) {
+  Json run = to_json(rows, OptionRole::run);
+  if (o.minutes == 0) run["minutes"] = nullptr;
+  const Json all = {{"program", o.program},
+                    {"ito", build::version()},
+                    {"learning", Json::parse(learning)},
+                    {"run", run}};
+  // A path may be any bytes; JSON must be UTF-8.
+  return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string defaults_of_older_files(const std::vector<OptionRow>& rows) {

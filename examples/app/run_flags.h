@@ -50,15 +50,19 @@ void visit_run_flags(Options& o, Visitor& v) {
   v("--checkpoint-every", o.checkpoint_every, IntRange{0, billion},
     "steps between checkpoints; 0: only at the end", of_run);
   v("--keep-last", o.keep_last, IntRange{1, 1'000'000}, "checkpoints to keep", of_run);
-  v("--log-every", o.log_every, IntRange{1, billion},
-    "steps averaged in one line of metrics.jsonl", of_run);
+  v("--log-every", o.log_every, IntRange{1, billion}, "steps averaged in one line of metrics.jsonl",
+    of_run);
   v("--threads", o.threads, IntRange{0, 1024},
     "threads, 0: one per core. Results do not depend on it", of_run);
   v("--quiet", o.quiet, Switch{}, "print errors only", not_kept);
 }
 
-/// The options of this kind as a JSON object.
-std::string to_json(const std::vector<OptionRow>& rows, OptionRole::Kind kind);
+/// What decides the bits that are learnt, as one line of JSON: the rows of OptionRole::learning,
+/// with warmup and lr_decay, which may follow from the number of steps.
+std::string learning_json(const RunFlags& options, const std::vector<OptionRow>& rows);
+/// config.json, indented: the program, the above, and the rows of OptionRole::run.
+std::string config_json(const RunFlags& options, const std::vector<OptionRow>& rows,
+                        const std::string& learning);
 /// What files meant that lack an option.
 std::string defaults_of_older_files(const std::vector<OptionRow>& rows);
 

@@ -45,8 +45,8 @@ void visit(Options& o, Visitor& v) {
   v("--attention", o.attention, IntList{{1, 1024}, 0},
     "resolutions (sides, in pixels) with attention, or none", learned);
   v("--heads", o.heads, IntRange{1, 64}, "attention heads", learned);
-  v("--groups", o.groups, IntRange{1, 1024},
-    "groups of group normalisation; divides every width", learned);
+  v("--groups", o.groups, IntRange{1, 1024}, "groups of group normalisation; divides every width",
+    learned);
   v("--dropout", o.dropout, RealRange{0, 1, false, true}, "probability of dropping an activation",
     learned);
   v("--class-conditional", o.class_conditional, Switch{},
@@ -77,8 +77,8 @@ void visit(Options& o, Visitor& v) {
     learned_since("uniform"));
 
   v.heading("Optimiser");
-  v("--steps", o.steps, IntRange{1, billion},
-    "optimiser steps in all, counted from the beginning", of_run);
+  v("--steps", o.steps, IntRange{1, billion}, "optimiser steps in all, counted from the beginning",
+    of_run);
   v("--minutes", o.minutes, RealRange{0, 1e6, true},
     "in place of --steps, of which no --config may speak then: as many steps as this machine makes "
     "in so many minutes, sample grids and checkpoints included. A few steps are timed first, then "
@@ -87,8 +87,8 @@ void visit(Options& o, Visitor& v) {
     of_run);
   v("--batch", o.batch, IntRange{1, 1 << 20}, "images per step", learned);
   v("--lr", o.lr, RealRange{0, 1, true}, "learning rate of Adam", learned);
-  v("--warmup", o.warmup, IntRange{0, billion},
-    "steps over which the learning rate rises from 0", learned);
+  v("--warmup", o.warmup, IntRange{0, billion}, "steps over which the learning rate rises from 0",
+    learned);
   v("--lr-decay", o.lr_decay, IntRange{0, billion},
     "step at which the learning rate, from --warmup on, has fallen to 0 along half a cosine; "
     "0: it stays",
@@ -102,8 +102,8 @@ void visit(Options& o, Visitor& v) {
     learned_since("ratio"));
   v("--ema-every", o.ema_every, IntRange{1, billion}, "steps between changes of the average",
     learned_since(std::int64_t{1}));
-  v("--seed", o.seed, IntRange{0, INT64_MAX},
-    "of all random numbers; equal seeds give equal bits", learned);
+  v("--seed", o.seed, IntRange{0, INT64_MAX}, "of all random numbers; equal seeds give equal bits",
+    learned);
 
   v.heading("Run");
   v("--out", o.run, Text{"DIR"}, "where everything is written", of_run);

@@ -29,8 +29,8 @@ struct TrainOptions : RunFlags {
   std::string data;             ///< folder of the data set; empty: where its package puts it
   std::int64_t image_size = 0;  ///< of synthetic images and of a folder's, pixels
   std::int64_t image_channels = 0;
-  bool strict = false;       ///< a folder's unreadable file ends the program
-  bool flip = false;         ///< mirror half of the images
+  bool strict = false;  ///< a folder's unreadable file ends the program
+  bool flip = false;    ///< mirror half of the images
   std::int64_t overfit =
       0;  ///< > 0: train on this many images and on the same noise, over and over
 

@@ -37,7 +37,11 @@ enum class EmaWarmup : std::uint8_t {
   half_life,  ///< 2^(-1 / (ramp n)): the half-life is at most the fraction `ramp` of what was seen
 };
 constexpr EnumNames<EmaWarmup, 4> enum_names(EmaWarmup) {
-  return {"EMA warm-up", {{EmaWarmup::none, "none"}, {EmaWarmup::ratio, "ratio"}, {EmaWarmup::power, "power"}, {EmaWarmup::half_life, "half-life"}}};
+  return {"EMA warm-up",
+          {{EmaWarmup::none, "none"},
+           {EmaWarmup::ratio, "ratio"},
+           {EmaWarmup::power, "power"},
+           {EmaWarmup::half_life, "half-life"}}};
 }
 
 /// average = d average + (1 - d) values after each step, with d = min(decay, what `warmup` allows).

@@ -129,6 +129,7 @@ TEST_CASE("spacing: timesteps rise, are inside, and with all steps are all") {
 }
 
 TEST_CASE("spacing: names") {
-  for (const Spacing spacing : all_spacings) CHECK(enum_from_name<Spacing>(name_of(spacing)) == spacing);
+  for (const Spacing spacing : all_spacings)
+    CHECK(enum_from_name<Spacing>(name_of(spacing)) == spacing);
   CHECK_THROWS_AS(enum_from_name<Spacing>("uniform"), ValueError);
 }

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "diffusion/training/metrics.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "diffusion/training/metrics.h"
 #include "examples/app/progress.h"
 #include "examples/app/report.h"
 #include "examples/app/svg_plot.h"
