@@ -15,6 +15,7 @@
 #include "examples/app/codec_model.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/load_model.h"

@@ -64,8 +64,7 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   if (mode == Mode::overwrite) {
     for (const char* name : run_files) fs::remove_all(file(name), error);
   }
-  fs::create_directories(file("samples"), error);
-  if (!error) fs::create_directories(checkpoints(), error);
+  fs::create_directories(checkpoints(), error);
   if (error) {
     stop(RunError::Kind::resource, "--out {}: cannot create folders in it: {}", path,
          error.message());

@@ -129,8 +129,12 @@ void ProgramRun::draw(std::int64_t done) {
                           {"step", std::to_string(done)},
                           {"seed", std::to_string(options_.seed)}};
     text.insert(text.end(), about_.grid_text.begin(), about_.grid_text.end());
-    with_exit_code(ExitCode::resource,
-                   [&] { data::write_png(run_->directory().samples(done), grid, text); });
+    with_exit_code(ExitCode::resource, [&] {
+      const std::string path = run_->directory().samples(done);
+      std::error_code ignored;  // writing the file says what is wrong
+      fs::create_directories(fs::path(path).parent_path(), ignored);
+      data::write_png(path, grid, text);
+    });
   } catch (const PreviewStopped&) {
     return;  // drawn when the run is continued
   }
