@@ -5,6 +5,7 @@
 #include <span>
 
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/linalg.h"
 #include "diffusion/diffusion.h"
