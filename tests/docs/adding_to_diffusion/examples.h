@@ -1,10 +1,11 @@
-// The worked examples of docs/adding_to_diffusion.md: the documents show this code letter by letter.
+// The worked examples of docs/adding_to_diffusion.md, which shows this code letter by letter.
 #pragma once
 
 #include <cmath>
 #include <span>
 
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/linalg.h"
 #include "diffusion/diffusion.h"
