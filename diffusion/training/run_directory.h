@@ -26,9 +26,9 @@ class RunDirectory {
   };
 
   /// Creates `path` and locks it (flock on `path`/.lock, released by the kernel however the process
-  /// ends). Throws RunError: usage when another process has the lock, or with Mode::fresh when a run is
-  /// there already; resource when it cannot be written. Its texts call the path --out, and speak of
-  /// --resume and --overwrite, the flags that programs give the modes.
+  /// ends). Throws RunError: usage when another process has the lock, or with Mode::fresh when a
+  /// run is there already; resource when it cannot be written. Its texts call the path --out, and
+  /// speak of --resume and --overwrite, the flags that programs give the modes.
   RunDirectory(const std::string& path, Mode mode);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
