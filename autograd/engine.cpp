@@ -26,7 +26,7 @@ Tensor attach(Tensor y, std::shared_ptr<Node> node) {
 
 // The output of a recorded op under another handle, with history.
 Tensor with_history(const Tensor& y, Node& node) {
-  return attach(y.alias(), node.shared_from_this());
+  return attach(y.view(), node.shared_from_this());
 }
 
 // dx summed over the axes along which the input was broadcast.
@@ -48,7 +48,7 @@ Tensor sum_to_shape(const char* op, Tensor dx, const Shape& shape) {
 // Identity with history: a fresh input for a reference, so that one input reached through another
 // is not counted twice.
 Tensor identity(const Tensor& x) {
-  return record("identity", x.alias(), {{x, [](const Tensor& dy) { return dy; }}});
+  return record("identity", x.view(), {{x, [](const Tensor& dy) { return dy; }}});
 }
 
 // Gradients of a fused op that can be differentiated again: those of its reference.
@@ -138,8 +138,8 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
     sum_so_far = std::move(dx);
     return;
   }
-  if (!sum_so_far.only_owner()) std::swap(sum_so_far, dx);
-  if (recording() || !sum_so_far.only_owner()) {
+  if (!sum_so_far.is_unique()) std::swap(sum_so_far, dx);
+  if (grad_enabled() || !sum_so_far.is_unique()) {
     sum_so_far = add(sum_so_far, dx);
   } else {
     expect_same_kind("backward", {{"gradient", sum_so_far}, {"its increment", dx}});
@@ -151,7 +151,7 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
 // first one that a rule may have handed to several inputs is copied.
 void accumulate_grad(Tensor& slot, Tensor g) {
   if (!slot.defined()) {
-    slot = g.only_owner() ? std::move(g) : g.clone();
+    slot = g.is_unique() ? std::move(g) : g.clone();
     return;
   }
   expect_same_kind("backward", {{"gradient", slot}, {"its increment", g}});
@@ -255,13 +255,13 @@ Tensor seed_of(const Tensor& loss, const Tensor& seed) {
 
 }  // namespace
 
-Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs) {
-  if (!recording()) return y;
+Tensor record(const char* op, Tensor y, std::vector<InputVjp> inputs) {
+  if (!grad_enabled()) return y;
   std::vector<Seen> seen;
-  for (const InputRule& i : inputs) {
+  for (const InputVjp& i : inputs) {
     if (i.input.defined()) seen.push_back(Seen(i.input));
   }
-  std::erase_if(inputs, [](const InputRule& i) { return !wants_record(i.input); });
+  std::erase_if(inputs, [](const InputVjp& i) { return !wants_record(i.input); });
   if (inputs.empty()) return y;
   auto node = std::make_shared<Node>();
   node->op = op;
@@ -271,7 +271,7 @@ Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs) {
     node->edges.push_back({input.node(), input.shape(), std::move(rule)});
   }
   if (needs_y) {
-    node->y = y.alias();
+    node->y = y.view();
     seen.push_back(Seen(y));
   }
   node->seen = std::move(seen);
@@ -280,7 +280,7 @@ Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs) {
 
 Tensor record_fused(const char* op, Tensor y, const std::vector<Tensor>& inputs,
                     Reference reference, Pullback pullback) {
-  if (!recording()) return y;
+  if (!grad_enabled()) return y;
   auto node = std::make_shared<Node>();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) node->seen.push_back(Seen(inputs[i]));
@@ -307,7 +307,7 @@ Tensor parameter(Tensor t) {
 
 bool requires_grad(const Tensor& t) { return t.node() != nullptr; }
 
-Tensor detach(const Tensor& t) { return t.alias(); }
+Tensor detach(const Tensor& t) { return t.view(); }
 
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs, GradOptions options,
                          const Tensor& seed) {

@@ -32,10 +32,10 @@
 namespace ito {
 
 /// The formula of one input's gradient: `(dy) -> dx` or `(y, dy) -> dx`.
-class Rule {
+class VjpRule {
  public:
   template <class F>
-  requires(!std::is_same_v<std::decay_t<F>, Rule>) Rule(F f) {
+  requires(!std::is_same_v<std::decay_t<F>, VjpRule>) VjpRule(F f) {
     if constexpr (std::is_invocable_v<F, const Tensor&, const Tensor&>) {
       call_ = std::move(f);
       needs_y_ = true;
@@ -51,15 +51,15 @@ class Rule {
   bool needs_y_ = false;
 };
 
-struct InputRule {
+struct InputVjp {
   Tensor input;
-  Rule rule;
+  VjpRule rule;
 };
 
 /// Marks `y` as computed by `op` from the inputs and returns it. Does nothing when recording is off
 /// or no input needs a gradient. Inputs that are undefined or need no gradient are dropped with
 /// their rule.
-Tensor record(const char* op, Tensor y, std::vector<InputRule> inputs);
+Tensor record(const char* op, Tensor y, std::vector<InputVjp> inputs);
 
 /// For ops whose gradients come out of one kernel.
 ///   reference  the same function composed of plain ops, of the same inputs: the documentation, the
@@ -122,12 +122,12 @@ class NoGrad : EnableGrad {
  public:
   NoGrad() : EnableGrad(false) {}
 };
-bool recording();
+bool grad_enabled();
 
 /// f(inputs) without keeping its intermediate results: they are computed again for the gradient.
 /// `inputs` must hold every tensor with a gradient that f uses, parameters included; a forgotten
 /// one is a GradError when the gradient is computed. f must be repeatable (seek its Rng inside f).
-Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs);
+Tensor recompute(const Reference& f, const std::vector<Tensor>& inputs);
 
 /// Number of live recorded operations, for tests of leaks.
 std::int64_t live_nodes();

@@ -52,7 +52,7 @@ void Node::dismantle() {
 
 EnableGrad::EnableGrad(bool on) : previous_(std::exchange(recording_on, on)) {}
 EnableGrad::~EnableGrad() { recording_on = previous_; }
-bool recording() { return recording_on; }
+bool grad_enabled() { return recording_on; }
 
 std::int64_t live_nodes() { return node_count; }
 

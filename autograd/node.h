@@ -31,7 +31,7 @@ struct Node : std::enable_shared_from_this<Node> {
   struct Edge {
     std::shared_ptr<Node> from;  // how the input was made
     Shape shape;
-    std::optional<Rule> rule;  // none for fused ops
+    std::optional<VjpRule> rule;  // none for fused ops
   };
 
   const char* op = nullptr;

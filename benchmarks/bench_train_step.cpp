@@ -33,7 +33,7 @@
 #include "nn/flat.h"
 #include "nn/name_layers.h"
 #include "tensor/build.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/memory.h"
 #include "tensor/parallel.h"
 #include "tensor/version.h"
@@ -128,7 +128,7 @@ class Training {
   const NoiseSchedule schedule_ = NoiseSchedule::linear();
   data::Dataset images_;
   Tensor number_, loss_;
-  Graph graph_;
+  CudaGraph graph_;
 };
 
 Result measure(const Options& options, bench::ProfileOption& profile) {

@@ -11,14 +11,14 @@ std::string KernelCase::name() const {
 
 void* Buffers::keep(const Shape& shape, DType dtype, bool random) {
   // Never zeros: products of zeros run faster, and hide what was not written.
-  Tensor t = random ? convert(randn(rng_, shape, DType::f32, Device::cuda()), dtype)
+  Tensor t = random ? cast(randn(rng_, shape, DType::f32, Device::cuda()), dtype)
                     : Tensor::empty(shape, dtype, Device::cuda());
   return tensors_.emplace_back(t).mutable_raw();
 }
 
 const void* Buffers::integers(const Shape& shape, std::int64_t low, std::int64_t high,
                               DType dtype) {
-  const Tensor t = convert(randint(rng_, low, high, shape, Device::cuda()), dtype);
+  const Tensor t = cast(randint(rng_, low, high, shape, Device::cuda()), dtype);
   return tensors_.emplace_back(t).raw();
 }
 

@@ -165,9 +165,9 @@ void add_rest(std::vector<KernelCase>& cases, std::int64_t n) {
     a.dtype = DType::f32;
     return a;
   });
-  add<kernel::Convert>(cases, DType::bf16, shape + " from f32", 1.5 * bytes, [n](Buffers& b) {
-    return kernel::Convert::Args{b.input({n}, DType::f32), b.output({n}, DType::bf16), n,
-                                 DType::f32, DType::bf16};
+  add<kernel::Cast>(cases, DType::bf16, shape + " from f32", 1.5 * bytes, [n](Buffers& b) {
+    return kernel::Cast::Args{b.input({n}, DType::f32), b.output({n}, DType::bf16), n, DType::f32,
+                              DType::bf16};
   });
   add<kernel::Fill>(cases, DType::f32, shape, bytes, [n](Buffers& b) {
     return kernel::Fill::Args{b.output({n}, DType::f32), n, 1.5, DType::f32};

@@ -14,8 +14,8 @@ void ProfileOption::add_to(CLI::App& app) {
                 ->expected(0, 1);
 }
 
-std::unique_ptr<profile::Recording> ProfileOption::record() {
-  return on() ? std::make_unique<profile::Recording>(profile) : nullptr;
+std::unique_ptr<profile::Profiling> ProfileOption::record() {
+  return on() ? std::make_unique<profile::Profiling>(profile) : nullptr;
 }
 
 void ProfileOption::print(int steps, Device device) const {

@@ -27,7 +27,7 @@ class ProfileOption {
   /// Whether the option was given. Then work must not be replayed from graphs.
   bool on() const { return option_->count() > 0; }
   /// Records while the result lives, when the option was given.
-  std::unique_ptr<profile::Recording> record();
+  std::unique_ptr<profile::Profiling> record();
   /// Tables of the mean of so many steps; on the CPU with shares of what this machine can do, which
   /// is measured now. Writes the trace when a file was named. Throws IoError. Nothing when the
   /// option was not given.

@@ -61,7 +61,7 @@ void Allocator::put(Block* block) noexcept {
 // recording may use: it is the graph's from now on (and cudaFree would spoil the recording).
 void Allocator::settle(Block* block) noexcept {
   const bool common = block->owner == &cache_;
-  if (active_ != nullptr && recording() && (common || block->owner == active_)) {
+  if (active_ != nullptr && capturing() && (common || block->owner == active_)) {
     block->owner = active_;
     block->recorded = true;
   }
@@ -91,7 +91,7 @@ void Allocator::free_cache() noexcept {
 }
 
 Allocator::Block* Allocator::from_system(std::size_t size, std::size_t asked) {
-  if (recording()) {
+  if (capturing()) {
     throw DeviceError(
         "cuda: a graph that is being recorded cannot get new memory: it asked for " +
         std::to_string(asked) +
@@ -140,7 +140,7 @@ void* Allocator::allocate(std::size_t bytes) {
   if (block == nullptr && owner != &cache_) block = take(cache_, size);
   if (block == nullptr) block = from_system(size, bytes);
   block->owner = owner;
-  block->recorded = recording();
+  block->recorded = capturing();
   emulate::piece_taken(block->address, bytes, stream());
   usage_.current += bytes;
   if (usage_.current > usage_.peak) usage_.peak = usage_.current;
@@ -168,7 +168,7 @@ void Allocator::reset_peak() {
 
 void Allocator::empty_cache() {
   const std::lock_guard lock(mutex_);
-  if (recording()) throw DeviceError("cuda: memory cannot be given back while a graph is recorded");
+  if (capturing()) throw DeviceError("cuda: memory cannot be given back while a graph is recorded");
   free_cache();
 }
 

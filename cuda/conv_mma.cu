@@ -196,7 +196,7 @@ std::span<const Cut> tensor_core_cuts() { return cuts; }
 void tensor_core(const kernel::Conv2d::Args& a, Cut wanted) {
   expect_bf16(kernel::Conv2d::name, a.dtype);
   const kernel::ConvShape& s = a.shape;
-  const PaddedChannels x(a.x, s.n * s.h * s.w, s.in - a.second, a.x2, a.second);
+  const PaddedChannels x(a.x, s.n * s.h * s.w, s.in - a.x2_channels, a.x2, a.x2_channels);
   const PaddedChannels weight(a.weight, s.out * s.kh * s.kw, s.in);
   Correlation c = forward_problem(a);
   c.x[0] = x.source(0), c.x[1] = x.source(1);

@@ -26,9 +26,10 @@ struct Position {
 };
 
 template <class T>
-__global__ void naive_forward(const T* x, const T* x2, Index second, const T* weight, const T* bias,
-                              const T* addend, T* y, ConvShape s, bool addend_per_image) {
-  const Index in = s.in - second;  // channels of x
+__global__ void naive_forward(const T* x, const T* x2, Index x2_channels, const T* weight,
+                              const T* bias, const T* addend, T* y, ConvShape s,
+                              bool addend_per_image) {
+  const Index in = s.in - x2_channels;  // channels of x
   for (Index i : grid_stride(s.n * s.p * s.q * s.out)) {
     const Position at(i, s.p, s.q, s.out);  // n, p, q, o
     float sum = 0.0f;
@@ -41,8 +42,8 @@ __global__ void naive_forward(const T* x, const T* x2, Index second, const T* we
         const Index pixel = (at.a * s.h + h) * s.w + w;
         const T* tap = weight + ((at.d * s.kh + r) * s.kw + c) * s.in;
         for (Index k = 0; k < in; ++k) sum += to_float(x[pixel * in + k]) * to_float(tap[k]);
-        for (Index k = 0; k < second; ++k) {
-          sum += to_float(x2[pixel * second + k]) * to_float(tap[in + k]);
+        for (Index k = 0; k < x2_channels; ++k) {
+          sum += to_float(x2[pixel * x2_channels + k]) * to_float(tap[in + k]);
         }
       }
     }
@@ -111,7 +112,7 @@ void naive(const kernel::Conv2d::Args& a) {
   const ConvShape& s = a.shape;
   with_element(kernel::Conv2d::name, a.dtype, [&]<class T>(T) {
     launch(naive_forward<T>, blocks_for(s.n * s.p * s.q * s.out, threads), threads, 0, as<T>(a.x),
-           as<T>(a.x2), a.second, as<T>(a.weight), as<T>(a.bias), as<T>(a.addend),
+           as<T>(a.x2), a.x2_channels, as<T>(a.weight), as<T>(a.bias), as<T>(a.addend),
            static_cast<T*>(a.y), s, a.addend_per_image);
   });
 }

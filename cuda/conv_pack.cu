@@ -164,15 +164,15 @@ PaddedChannels::PaddedChannels(const void* data, Index rows, Index channels, con
 Correlation forward_problem(const kernel::Conv2d::Args& a) {
   const ConvShape& s = a.shape;
   Correlation c;
-  c.x[0] = {a.x, narrow(s.in - a.second)};
-  c.x[1] = {a.x2, narrow(a.second)};
+  c.x[0] = {a.x, narrow(s.in - a.x2_channels)};
+  c.x[1] = {a.x2, narrow(a.x2_channels)};
   c.h = narrow(s.h), c.w = narrow(s.w), c.in = narrow(s.in);
   c.kh = narrow(s.kh), c.kw = narrow(s.kw), c.stride = narrow(s.stride);
   c.top = narrow(s.top), c.left = narrow(s.left);
   c.weight = a.weight;
   c.images = narrow(s.n), c.pixels = narrow(s.n * s.p * s.q), c.p = narrow(s.p), c.q = narrow(s.q),
   c.out = narrow(s.out);
-  c.per_image = Divisor(s.p * s.q), c.per_row = Divisor(s.q);
+  c.per_image = FastDivmod(s.p * s.q), c.per_row = FastDivmod(s.q);
   c.y = a.y, c.bias = a.bias, c.addend = a.addend, c.addend_per_image = a.addend_per_image;
   c.pixel_step = s.out, c.row_step = s.q * s.out, c.image_step = s.p * s.q * s.out;
   return c;
@@ -205,7 +205,7 @@ std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args
       c.q = w0 < s.w ? narrow((s.w - w0 - 1) / stride + 1) : 0;
       c.images = narrow(s.n), c.pixels = narrow(s.n) * c.p * c.q, c.out = narrow(s.in);
       if (c.pixels == 0) continue;
-      c.per_image = Divisor(Index{c.p} * c.q), c.per_row = Divisor(c.q);
+      c.per_image = FastDivmod(Index{c.p} * c.q), c.per_row = FastDivmod(c.q);
       c.y = static_cast<char*>(args.dx) + (h0 * s.w + w0) * s.in * size;
       c.bias = args.bias;
       c.image_step = s.h * s.w * s.in, c.row_step = stride * s.w * s.in;

@@ -17,11 +17,11 @@ namespace ito::cuda::conv {
 /// Division of numbers below 2^31 by a constant, as a multiplication (Granlund and Montgomery,
 /// "Division by invariant integers using multiplication", 1994): with 2^s >= d > 2^(s-1) and
 /// m = ceil(2^(31+s) / d), n / d = n m / 2^(31+s) rounded down.
-struct Divisor {
+struct FastDivmod {
   unsigned divisor = 1, multiplier = 1u << 31, shift = 0;
 
-  Divisor() = default;
-  explicit Divisor(std::int64_t d) : divisor(static_cast<unsigned>(d)) {
+  FastDivmod() = default;
+  explicit FastDivmod(std::int64_t d) : divisor(static_cast<unsigned>(d)) {
     while ((std::int64_t{1} << shift) < d) ++shift;
     multiplier =
         static_cast<unsigned>(((std::uint64_t{1} << (31 + shift)) + divisor - 1) / divisor);
@@ -45,7 +45,7 @@ struct Correlation {
   const void* weight = nullptr;  ///< [out, kh, kw, in]
 
   int images = 0, pixels = 0, p = 0, q = 0, out = 0;  ///< pixels = images p q
-  Divisor per_image, per_row;                         ///< p q and q
+  FastDivmod per_image, per_row;                      ///< p q and q
 
   void* y = nullptr;  ///< pixel (n, p, q) begins at n image_step + p row_step + q pixel_step
   std::int64_t image_step = 0, row_step = 0, pixel_step = 0;

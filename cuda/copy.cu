@@ -78,13 +78,13 @@ Staging& staging() {
 
 void copy_to_device(int index, void* destination, const void* source, std::size_t bytes) {
   require_device(index);
-  if (recording()) return record_copy(destination, source, bytes);
+  if (capturing()) return record_copy(destination, source, bytes);
   staging().copy(destination, source, bytes);
 }
 
 void copy_to_host(int index, void* destination, const void* source, std::size_t bytes) {
   require_device(index);
-  if (recording()) {
+  if (capturing()) {
     throw DeviceError(
         "cuda: a result cannot be read back while a graph is recorded: nothing has run yet; read "
         "it after run()");

@@ -108,7 +108,7 @@ void run(const Pointers<T, inputs>& x, T* y, const Broadcast& index, std::int64_
   space.rank = index.rank;
   for (int d = 0; d < index.rank; ++d) {
     const bool last = d == index.rank - 1;
-    space.size[d] = Divider(last ? (index.size[d] + V - 1) / V : index.size[d]);
+    space.size[d] = FastDivmod(last ? (index.size[d] + V - 1) / V : index.size[d]);
     for (int j = 0; j < inputs; ++j) space.step[j][d] = index.step[j][d] * (last ? V : 1);
   }
   for (int j = 0; j < inputs; ++j) dense.at[j] = index.step[j][index.rank - 1] != 0;

@@ -1,4 +1,4 @@
-// Fill and conversion. Both are bound by memory: Fill writes each byte once, Convert reads and
+// Fill and conversion. Both are bound by memory: Fill writes each byte once, Cast reads and
 // writes each once, in vectors of up to 16 bytes.
 #include <bit>
 #include <type_traits>
@@ -41,11 +41,11 @@ void fill_bits(void* to, std::int64_t n, U value) {
 
 // As the CPU converts. Arithmetic in between is f32 when one side is bf16.
 template <class To, class From>
-__host__ __device__ To convert(From x) {
+__host__ __device__ To cast(From x) {
   if constexpr (std::is_same_v<From, To>) {
     return x;
   } else if constexpr (std::is_same_v<From, bf16>) {
-    return convert<To>(static_cast<float>(x));
+    return cast<To>(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, bf16>) {
     return bf16(static_cast<float>(x));
   } else {
@@ -59,10 +59,10 @@ __global__ void convert_all(const From* x, To* y, std::int64_t n) {
     if ((i + 1) * V <= n) {
       const Vec<From, V> from = load<V>(x + i * V);
       Vec<To, V> to;
-      for (int k = 0; k < V; ++k) to[k] = convert<To>(from[k]);
+      for (int k = 0; k < V; ++k) to[k] = cast<To>(from[k]);
       store(y + i * V, to);
     } else {
-      for (std::int64_t e = i * V; e < n; ++e) y[e] = convert<To>(x[e]);
+      for (std::int64_t e = i * V; e < n; ++e) y[e] = cast<To>(x[e]);
     }
   }
 }
@@ -72,7 +72,7 @@ __global__ void convert_all(const From* x, To* y, std::int64_t n) {
 void Fill::cuda(const Args& a) {
   if (a.n == 0) return;
   with_any(a.dtype, [&]<class T>(T) {
-    const T value = convert<T>(a.value);
+    const T value = cast<T>(a.value);
     if constexpr (sizeof(T) == 1) {
       fill_bits(a.y, a.n, value);
     } else if constexpr (sizeof(T) == 2) {
@@ -85,7 +85,7 @@ void Fill::cuda(const Args& a) {
   });
 }
 
-void Convert::cuda(const Args& a) {
+void Cast::cuda(const Args& a) {
   if (a.n == 0) return;
   with_any(a.from, [&]<class From>(From) {
     with_any(a.to, [&]<class To>(To) {

@@ -1,4 +1,4 @@
-// ito::Graph on the device: CUDA graphs with memory of their own.
+// ito::CudaGraph on the device: CUDA graphs with memory of their own.
 #include <atomic>
 #include <cstring>
 
@@ -55,7 +55,7 @@ struct UsePool {
 
 }  // namespace
 
-bool recording() { return recorded_now != nullptr; }
+bool capturing() { return recorded_now != nullptr; }
 
 RecordedWork::~RecordedWork() {
   if (exec_ != nullptr) {

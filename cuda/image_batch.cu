@@ -10,7 +10,7 @@
 namespace ito::kernel {
 namespace {
 
-using cuda::Divider;
+using cuda::FastDivmod;
 using cuda::grid_stride;
 
 // The first uniform number of sample i.
@@ -42,7 +42,7 @@ __device__ void read_image(const ImageBatch::Args& a, std::int64_t i, unsigned e
 }
 
 template <bool whole>  // images of a multiple of four elements: one store for each four
-__global__ void image_batch(ImageBatch::Args a, unsigned pixels, Divider blocks) {
+__global__ void image_batch(ImageBatch::Args a, unsigned pixels, FastDivmod blocks) {
   for (const std::int64_t j : grid_stride(a.batch * blocks.divisor)) {
     const std::int64_t i = blocks.quotient(j), block = j - i * blocks.divisor;
     const auto e = static_cast<unsigned>(4 * block);
@@ -69,7 +69,7 @@ void ImageBatch::cuda(const Args& a) {
                      std::to_string(pixels));
   }
   const bool whole = pixels % 4 == 0 && cuda::is_aligned<cuda::Vec<float>>(a.x0);
-  const Divider blocks((pixels + 3) / 4);
+  const FastDivmod blocks((pixels + 3) / 4);
   cuda::launch(whole ? image_batch<true> : image_batch<false>,
                cuda::blocks_for(a.batch * blocks.divisor, 256), 256, 0, a,
                static_cast<unsigned>(pixels), blocks);

@@ -15,14 +15,14 @@ __extension__ using uint128 = unsigned __int128;
 /// reciprocal (Granlund & Montgomery 1994, "Division by invariant integers using multiplication",
 /// fig. 4.1, N = 64): about ten integer instructions, where a 64-bit division takes about a
 /// hundred.
-struct Divider {
+struct FastDivmod {
   std::int64_t divisor = 1;
   std::uint64_t reciprocal = 1;
   int shift = 0;
 
-  Divider() = default;
+  FastDivmod() = default;
   /// divisor >= 1
-  explicit Divider(std::int64_t d) : divisor(d) {
+  explicit FastDivmod(std::int64_t d) : divisor(d) {
     while ((uint128{1} << shift) < static_cast<uint128>(d)) ++shift;
     const uint128 above = (uint128{1} << shift) - static_cast<uint128>(d);
     reciprocal = static_cast<std::uint64_t>((above << 64) / static_cast<uint128>(d) + 1);
@@ -40,7 +40,7 @@ struct Divider {
 template <int inputs, int max_rank>
 struct IndexSpace {
   int rank = 1;
-  Divider size[max_rank];
+  FastDivmod size[max_rank];
   std::int64_t step[inputs][max_rank] = {};
 
   __device__ void offsets(std::int64_t i, std::int64_t (&at)[inputs]) const {

@@ -22,8 +22,8 @@ constexpr int threads = 256;
 
 // `width` counts units of U; `absent` stands in rows whose index is out of range.
 template <class U>
-__global__ void gather(const U* table, const std::int64_t* ids, U* y, std::int64_t n, Divider width,
-                       std::int64_t rows, U absent) {
+__global__ void gather(const U* table, const std::int64_t* ids, U* y, std::int64_t n,
+                       FastDivmod width, std::int64_t rows, U absent) {
   for (std::int64_t i : grid_stride(n * width.divisor)) {
     const std::int64_t row = width.quotient(i), id = ids[row];
     const bool known = id >= 0 && id < rows;
@@ -38,13 +38,13 @@ void gather_units(const Gather::Args& a, std::int64_t bytes) {
   const std::int64_t width = bytes / static_cast<std::int64_t>(sizeof(U));
   cuda::launch(gather<U>, blocks_for(a.n * width, threads), threads, 0,
                static_cast<const U*>(a.table), static_cast<const std::int64_t*>(a.ids),
-               static_cast<U*>(a.y), a.n, Divider(width), a.rows, absent);
+               static_cast<U*>(a.y), a.n, FastDivmod(width), a.rows, absent);
 }
 
 // Warp (row, strip of columns): y[row, columns] = sum of x[i, columns] with ids[i] = row, in order.
 template <class T>
 __global__ void scatter_add(const T* x, const std::int64_t* ids, T* y, std::int64_t n,
-                            std::int64_t width, std::int64_t rows, Divider strips) {
+                            std::int64_t width, std::int64_t rows, FastDivmod strips) {
   const std::int64_t warp = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
   const std::int64_t row = strips.quotient(warp);
   if (row >= rows) return;
@@ -63,7 +63,7 @@ __global__ void scatter_add(const T* x, const std::int64_t* ids, T* y, std::int6
 }
 
 template <class T>
-__global__ void one_hot(const std::int64_t* ids, T* y, std::int64_t n, Divider classes) {
+__global__ void one_hot(const std::int64_t* ids, T* y, std::int64_t n, FastDivmod classes) {
   for (std::int64_t i : grid_stride(n * classes.divisor)) {
     const std::int64_t row = classes.quotient(i), id = ids[row];
     const bool known = id >= 0 && id < classes.divisor;
@@ -99,7 +99,7 @@ void ScatterAdd::cuda(const Args& a) {
     const std::int64_t strips = (a.width + 31) / 32;
     cuda::launch(scatter_add<T>, blocks_for(a.rows * strips * 32, threads, 1LL << 31), threads, 0,
                  static_cast<const T*>(a.x), static_cast<const std::int64_t*>(a.ids),
-                 static_cast<T*>(a.y), a.n, a.width, a.rows, Divider(strips));
+                 static_cast<T*>(a.y), a.n, a.width, a.rows, FastDivmod(strips));
   });
 }
 
@@ -108,7 +108,7 @@ void OneHot::cuda(const Args& a) {
   with_element(name, a.dtype, [&]<class T>(T) {
     cuda::launch(one_hot<T>, blocks_for(a.n * a.classes, threads), threads, 0,
                  static_cast<const std::int64_t*>(a.ids), static_cast<T*>(a.y), a.n,
-                 Divider(a.classes));
+                 FastDivmod(a.classes));
   });
 }
 

@@ -29,7 +29,7 @@ Space space_of(const CopyIndex& index, int rank) {
   Space space;
   space.rank = rank;
   for (int d = 0; d < rank; ++d) {
-    space.size[d] = Divider(index.size[d]);
+    space.size[d] = FastDivmod(index.size[d]);
     space.step[0][d] = index.x_step[d];
     space.step[1][d] = index.y_step[d];
   }
@@ -61,8 +61,8 @@ __global__ void repeat_elements(const U* x, U* y, Space space, std::int64_t n) {
 // Tiles of `columns` (dense in y) by `rows` (dense in x); `outer` numbers the transpositions.
 struct Tiles {
   std::int64_t rows, columns, x_step, y_step;
-  Divider down, across;  // tiles in a column and in a row of tiles
-  std::int64_t count;    // in all
+  FastDivmod down, across;  // tiles in a column and in a row of tiles
+  std::int64_t count;       // in all
 };
 template <class U>
 __global__ void copy_tiles(const U* x, U* y, Space outer, Tiles tiles) {
@@ -111,8 +111,8 @@ void transpose(const CopyIndex& index, const U* x, U* y, std::int64_t n) {
   const int last = index.rank - 1, other = last - 1;
   Tiles tiles{
       index.size[other], index.size[last], index.x_step[last], index.y_step[other], {}, {}, 0};
-  tiles.down = Divider((tiles.rows + tile - 1) / tile);
-  tiles.across = Divider((tiles.columns + tile - 1) / tile);
+  tiles.down = FastDivmod((tiles.rows + tile - 1) / tile);
+  tiles.across = FastDivmod((tiles.columns + tile - 1) / tile);
   tiles.count = n / (tiles.rows * tiles.columns) * tiles.down.divisor * tiles.across.divisor;
   cuda::launch(copy_tiles<U>, blocks_for(tiles.count, 1), threads, 0, x, y, space_of(index, other),
                tiles);

@@ -13,7 +13,7 @@ namespace {
 using namespace cuda;
 
 constexpr int threads = 256;
-constexpr std::int64_t most_blocks = 1024;
+constexpr std::int64_t max_blocks = 1024;
 
 // partial[block] = sum of (a[i] - b[i])^2 over the block's share
 template <int V, class T>
@@ -74,7 +74,7 @@ void Mse::cuda(const Args& s) {
     const T* b = static_cast<const T*>(s.b);
     constexpr int V = in_16_bytes<T>;
     const bool vectors = all_aligned(a, b);
-    const unsigned blocks = blocks_for(s.n, 4 * threads * (vectors ? V : 1), most_blocks);
+    const unsigned blocks = blocks_for(s.n, 4 * threads * (vectors ? V : 1), max_blocks);
     Scratch<float> partial(blocks);
     cuda::launch(vectors ? squared_distance<V, T> : squared_distance<1, T>, blocks, threads, 0, a,
                  b, partial.data(), s.n);

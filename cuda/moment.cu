@@ -19,7 +19,7 @@ class Moment {
 
 std::shared_ptr<Moment> mark(int index) {
   require_device(index);
-  if (recording()) throw DeviceError("mark: a graph is being recorded");
+  if (capturing()) throw DeviceError("mark: a graph is being recorded");
   auto moment = std::make_shared<Moment>();
   check(cudaEventRecord(moment->event(), stream()), "cudaEventRecord");
   return moment;

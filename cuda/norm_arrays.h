@@ -12,12 +12,12 @@ using Index = std::int64_t;
 using Shape = kernel::GroupNormShape;
 
 /// [n, positions, channels] in one or two arrays: `a` has the first channels, `b` the last
-/// `second`.
+/// `x2_channels`.
 template <class T>
 struct Channels {
   T* a;
   T* b = nullptr;
-  Index second = 0;
+  Index x2_channels = 0;
 
   /// The positions of one channel: element p is at[p * stride].
   struct Column {
@@ -25,9 +25,9 @@ struct Channels {
     Index stride;
   };
   __device__ Column column(const Shape& s, Index image, Index channel) const {
-    const Index first = s.channels - second;
+    const Index first = s.channels - x2_channels;
     if (channel < first) return {a + image * s.positions * first + channel, first};
-    return {b + image * s.positions * second + channel - first, second};
+    return {b + image * s.positions * x2_channels + channel - first, x2_channels};
   }
 };
 

@@ -145,7 +145,7 @@ unsigned blocks_of(const Shape& s) { return static_cast<unsigned>(s.n * s.groups
 void naive(const Forward& a) {
   with_element("group_norm", a.dtype, [&]<class T>(T) {
     const Channels<const T> x{static_cast<const T*>(a.x), static_cast<const T*>(a.x2),
-                              a.shape.second};
+                              a.shape.x2_channels};
     launch(forward<T>, blocks_of(a.shape), threads, 0, x, static_cast<const T*>(a.weight),
            static_cast<const T*>(a.bias), Channels<T>{static_cast<T*>(a.y)},
            static_cast<float*>(a.statistics), a.shape, static_cast<float>(a.eps), a.silu);
@@ -155,8 +155,8 @@ void naive(const Forward& a) {
 void naive(const Gradient& a) {
   with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
     const Channels<const T> x{static_cast<const T*>(a.x), static_cast<const T*>(a.x2),
-                              a.shape.second};
-    const Channels<T> dx{static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.second};
+                              a.shape.x2_channels};
+    const Channels<T> dx{static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.x2_channels};
     launch(gradient<T>, blocks_of(a.shape), threads, 0, x,
            Channels<const T>{static_cast<const T*>(a.dy)}, static_cast<const T*>(a.weight),
            static_cast<const T*>(a.bias), static_cast<const float*>(a.statistics), dx,

@@ -128,7 +128,7 @@ void run(const Forward& a) {
     const int vector = vector_of<T>(a);
     const Cut cut = cut_for(a.shape, vector, sizeof(T), kept ? 1 : 0);
     const Arrays<T> arrays{
-        {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.second},
+        {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.x2_channels},
         static_cast<const T*>(a.weight),
         static_cast<const T*>(a.bias),
         {static_cast<T*>(a.y)},

@@ -52,7 +52,7 @@ inline Cut cut_for(const Shape& s, int vector, int element, int arrays) {
 template <class T, class... P>
 int vector_for(const Shape& s, P... arrays) {
   constexpr int size = Vec<T>::size;
-  const bool whole = s.channels % size == 0 && s.second % size == 0;
+  const bool whole = s.channels % size == 0 && s.x2_channels % size == 0;
   return whole && (is_aligned<Vec<T>>(arrays) && ...) ? size : 1;
 }
 

@@ -199,12 +199,12 @@ void run(const Gradient& a) {
     const int vector = vector_of<T>(a);
     const Cut cut = cut_for(a.shape, vector, sizeof(T), kept ? 2 : 0);
     const Arrays<T> arrays{
-        {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.second},
+        {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.x2_channels},
         {static_cast<const T*>(a.dy)},
         static_cast<const T*>(a.weight),
         static_cast<const T*>(a.bias),
         static_cast<const float*>(a.statistics),
-        {static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.second},
+        {static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.x2_channels},
         static_cast<float*>(a.partial)};
     launch(vector == 1 ? gradient<T, 1, kept> : gradient<T, Vec<T>::size, kept>,
            static_cast<unsigned>(a.shape.n * cut.slabs), cut.threads,

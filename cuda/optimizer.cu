@@ -6,7 +6,7 @@
 //     Scale: grad *= clipping factor               4 / 2  4 / 2
 //     AdamStep: p, m, v from grad                 16 / 14   12
 //     EmaStep: average from p                        8       4
-//     Convert: bf16 copy of p                        4       2      54 / 48 bytes
+//     Cast: bf16 copy of p                        4       2      54 / 48 bytes
 //   rung 2, one kernel: p, grad, m, v, average are
 //     read once, p, m, v, average and copy written 20 / 18  18      38 / 36 bytes
 //   rung 3, the same bytes as vectors: a thread moves 16 bytes of p, m, v and the average with one
@@ -199,7 +199,7 @@ __global__ void record_step(const float* losses, const std::int64_t* t,
 // A first sum per block, over a number of blocks that depends on n alone; then one block adds those
 // in order. In f64: squares of large f32 numbers would overflow, and the pass waits for memory
 // anyway.
-constexpr std::int64_t most_partial_sums = 1024;
+constexpr std::int64_t max_partial_sums = 1024;
 
 template <class T>
 __global__ void squared_norm_of_blocks(const T* x, std::int64_t n, bool vectors, double* partial) {
@@ -309,7 +309,7 @@ void SquaredNorm::cuda(const Args& a) {
   with_element(name, a.dtype, [&](auto element) {
     using T = decltype(element);
     const T* x = static_cast<const T*>(a.x);
-    const unsigned blocks = blocks_for(a.n, block * 4 * Vec<T>::size, most_partial_sums);
+    const unsigned blocks = blocks_for(a.n, block * 4 * Vec<T>::size, max_partial_sums);
     Scratch<double> partial(blocks);
     cuda::launch(squared_norm_of_blocks<T>, blocks, block, 0, x, a.n, is_aligned<Vec<T>>(x),
                  partial.data());
@@ -328,7 +328,7 @@ void Scale::cuda(const Args& a) {
 void FirstNonFinite::cuda(const Args& a) {
   with_element(name, a.dtype, [&](auto element) {
     using T = decltype(element);
-    const unsigned blocks = blocks_for(a.n, block, most_partial_sums);
+    const unsigned blocks = blocks_for(a.n, block, max_partial_sums);
     Scratch<long long> first(blocks);
     cuda::launch(first_bad_of_blocks<T>, blocks, block, 0, static_cast<const T*>(a.x), a.n,
                  first.data());

@@ -10,7 +10,7 @@
 namespace ito::kernel {
 namespace {
 
-using cuda::Divider;
+using cuda::FastDivmod;
 using cuda::grid_stride;
 
 __device__ PhiloxCounter block_of(const Random::Args& a, std::int64_t sample, std::int64_t block) {
@@ -27,7 +27,7 @@ __device__ bf16 stored(float x, bf16) { return cuda::from_float<bf16>(x); }
 // T: the type the numbers are made in; Y: the type they are stored in. `whole`: rows are a multiple
 // of a block and aligned, so that a block is stored as one vector.
 template <class T, class Y, bool whole>
-__global__ void fill_real(Random::Args a, Divider blocks) {
+__global__ void fill_real(Random::Args a, FastDivmod blocks) {
   constexpr int width = random_width<T>;
   const bool normal = a.distribution == Distribution::normal;
   for (std::int64_t i : grid_stride(a.samples * blocks.divisor)) {
@@ -47,7 +47,7 @@ __global__ void fill_real(Random::Args a, Divider blocks) {
   }
 }
 
-__global__ void fill_integer(Random::Args a, Divider per_sample) {
+__global__ void fill_integer(Random::Args a, FastDivmod per_sample) {
   const auto range = static_cast<std::uint64_t>(a.high) - static_cast<std::uint64_t>(a.low);
   for (std::int64_t i : grid_stride(a.samples * a.per_sample)) {
     const std::int64_t sample = per_sample.quotient(i);
@@ -62,7 +62,7 @@ void launch_real(const Random::Args& a) {
   const std::int64_t blocks = (a.per_sample + width - 1) / width;
   const bool whole = a.per_sample % width == 0 && cuda::is_aligned<cuda::Vec<Y, width>>(a.y);
   cuda::launch(whole ? fill_real<T, Y, true> : fill_real<T, Y, false>,
-               cuda::blocks_for(a.samples * blocks, 256), 256, 0, a, Divider(blocks));
+               cuda::blocks_for(a.samples * blocks, 256), 256, 0, a, FastDivmod(blocks));
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ void Random::cuda(const Args& a) {
   if (count == 0) return;
   if (a.distribution == Distribution::integer) {
     return cuda::launch(fill_integer, cuda::blocks_for(count, 256), 256, 0, a,
-                        Divider(a.per_sample));
+                        FastDivmod(a.per_sample));
   }
   switch (a.dtype) {
     case DType::f32:

@@ -58,7 +58,7 @@ __global__ void reduce_rows(const T* x, U* y, std::int64_t rows, std::int64_t n,
 // y[row, piece] = R over elements [piece * length, ...) of the row: one block each.
 template <class R, int V, class T, class U>
 __global__ void reduce_pieces(const T* x, U* y, std::int64_t n, std::int64_t length,
-                              Divider pieces) {
+                              FastDivmod pieces) {
   ITO_SHARED(float, scratch, [threads / 32]);
   const std::int64_t row = pieces.quotient(blockIdx.x);
   const std::int64_t begin = (blockIdx.x - row * pieces.divisor) * length;
@@ -79,7 +79,7 @@ __global__ void reduce_pieces(const T* x, U* y, std::int64_t n, std::int64_t len
 // A thread per vector of V results: [outer, reduced, inner V] to [outer, inner V].
 template <class R, int V, class T, class U>
 __global__ void reduce_columns(const T* x, U* y, std::int64_t outer, std::int64_t reduced,
-                               Divider inner) {
+                               FastDivmod inner) {
   for (std::int64_t i : grid_stride(outer * inner.divisor)) {
     const std::int64_t o = inner.quotient(i), column = i - o * inner.divisor;
     const T* from = x + (o * reduced * inner.divisor + column) * V;
@@ -99,7 +99,7 @@ __global__ void reduce_columns(const T* x, U* y, std::int64_t outer, std::int64_
 // [outer, reduced, inner V] to [outer, pieces, inner V]. One block per (outer, piece, strip).
 struct Strips {
   std::int64_t reduced, inner, length;
-  Divider pieces, strips;
+  FastDivmod pieces, strips;
   int width;
 };
 template <class R, int V, class T, class U>
@@ -154,33 +154,33 @@ void rows(const T* x, U* y, std::int64_t outer, std::int64_t n) {
   const std::int64_t length = ((n + pieces - 1) / pieces + V - 1) / V * V;
   const auto blocks = static_cast<unsigned>(outer * pieces);
   if (pieces == 1) {
-    cuda::launch(reduce_pieces<R, V, T, U>, blocks, threads, 0, x, y, n, length, Divider(1));
+    cuda::launch(reduce_pieces<R, V, T, U>, blocks, threads, 0, x, y, n, length, FastDivmod(1));
     return;
   }
   Scratch<float> partial(outer * pieces);
   cuda::launch(reduce_pieces<R, V, T, float>, blocks, threads, 0, x, partial.data(), n, length,
-               Divider(pieces));
+               FastDivmod(pieces));
   rows<R, 1, float, U>(partial.data(), y, outer, pieces);
 }
 
 template <class R, int V, class T, class U>
 void tall(const T* x, U* y, std::int64_t outer, std::int64_t reduced, std::int64_t inner,
           bool in_pieces) {
-  Strips s{reduced, inner, reduced, Divider(1), {}, 0};
+  Strips s{reduced, inner, reduced, FastDivmod(1), {}, 0};
   s.width = static_cast<int>(
       std::bit_ceil(static_cast<std::uint64_t>(std::min<std::int64_t>(inner, 32))));
   // The second launch has no pieces: narrow strips, down to the 32 bytes of a sector.
   while (!in_pieces && s.width * V > 8 && outer * ((inner + s.width - 1) / s.width) < 128) {
     s.width /= 2;
   }
-  s.strips = Divider((inner + s.width - 1) / s.width);
+  s.strips = FastDivmod((inner + s.width - 1) / s.width);
   const std::int64_t blocks = outer * s.strips.divisor;
   const std::int64_t pieces = in_pieces ? pieces_of(reduced, blocks, 4 * threads / s.width) : 1;
   if (pieces == 1) {
     cuda::launch(reduce_tall<R, V, T, U>, static_cast<unsigned>(blocks), threads, 0, x, y, s);
     return;
   }
-  s.pieces = Divider(pieces);
+  s.pieces = FastDivmod(pieces);
   s.length = (reduced + pieces - 1) / pieces;
   Scratch<float> partial(outer * pieces * inner * V);
   cuda::launch(reduce_tall<R, V, T, float>, static_cast<unsigned>(blocks * pieces), threads, 0, x,
@@ -200,7 +200,7 @@ void columns(const T* x, T* y, std::int64_t outer, std::int64_t reduced, std::in
     return;
   }
   cuda::launch(reduce_columns<R, V, T, T>, blocks_for(outer * inner, threads), threads, 0, x, y,
-               outer, reduced, Divider(inner));
+               outer, reduced, FastDivmod(inner));
 }
 
 template <class R>

@@ -17,7 +17,7 @@ constexpr int threads = 256;
 // The smaller image [rows, w, c], rows = n h and c in vectors; `factor` times larger is the other.
 struct Shapes {
   std::int64_t count;  // vectors of the smaller image
-  Divider w, c;
+  FastDivmod w, c;
   int factor;
 
   // Where the block of vector i starts in the larger image, and how far its next row is, in
@@ -62,7 +62,7 @@ __global__ void sum_pool(const T* x, T* y, Shapes s, float scale) {
 template <class Args>
 Shapes shapes_of(const Args& a, int vector) {
   const std::int64_t c = a.c / vector;
-  return {a.n * a.h * a.w * c, Divider(a.w), Divider(c), static_cast<int>(a.factor)};
+  return {a.n * a.h * a.w * c, FastDivmod(a.w), FastDivmod(c), static_cast<int>(a.factor)};
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ cudaStream_t stream() {
 }
 
 void synchronize() {
-  if (recording()) {
+  if (capturing()) {
     throw DeviceError(
         "cuda: the host cannot wait for the device while a graph is recorded: nothing runs yet");
   }

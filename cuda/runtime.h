@@ -29,7 +29,7 @@ cudaStream_t stream();
 void synchronize();
 
 /// Whether a graph is being recorded on the stream (cuda/graph.cu).
-bool recording();
+bool capturing();
 
 /// Throws DeviceError with the reason when device `index` cannot be used.
 void require_device(int index);

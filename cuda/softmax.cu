@@ -19,7 +19,7 @@ namespace {
 using namespace cuda;
 
 constexpr int threads = 256;
-constexpr int most_per_lane = 32;  // elements in registers; more would leave few warps at a time
+constexpr int max_per_lane = 32;  // elements in registers; more would leave few warps at a time
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 
 // One row in the registers of a warp: lane l holds vectors l, l + 32, ... of V elements.
@@ -140,7 +140,7 @@ void with_vectors(std::int64_t n, F f) {
   if (vectors == 1) return f(std::integral_constant<int, 1>{});
   if (vectors == 2) return f(std::integral_constant<int, 2>{});
   if (vectors <= 4) return f(std::integral_constant<int, 4>{});
-  if constexpr (8 * V <= most_per_lane) {
+  if constexpr (8 * V <= max_per_lane) {
     if (vectors <= 8) return f(std::integral_constant<int, 8>{});
   }
   return f(std::integral_constant<int, 0>{});

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "tensor/check.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/kernels/image_batch.h"
 #include "tensor/launch.h"
 #include "tensor/parallel.h"
@@ -26,7 +26,7 @@ void expect_integers(const char* op, const char* name, const Tensor& x, std::int
                      std::int64_t n) {
   expect_dtype(op, name, x, DType::i64);
   expect_shape(op, name, x, {batch});
-  if (!recording_graph()) check_range(op, name, x.to_vector<std::int64_t>(), n);
+  if (!capturing()) check_range(op, name, x.to_vector<std::int64_t>(), n);
 }
 
 // The next draw of a generator, for a kernel.

@@ -159,7 +159,7 @@ Dataset load_idx_dataset(const std::filesystem::path& folder, Split split,
   dataset.name = name;
   dataset.class_names = class_names(name);
   dataset.labels = to_labels(labels, dataset.class_names.size(), label_path.string());
-  dataset.images = images.alias(images.shape().inserted(3, 1));
+  dataset.images = images.view(images.shape().inserted(3, 1));
   return dataset;
 }
 

@@ -12,7 +12,7 @@
 namespace ito::data {
 namespace {
 
-constexpr std::size_t most_inflated_text = 1 << 20;
+constexpr std::size_t max_inflated_text = 1 << 20;
 
 std::string from_latin1(ByteSpan bytes) {
   return encode_utf8(std::u32string(bytes.begin(), bytes.end()));
@@ -34,19 +34,19 @@ std::optional<ByteSpan> take_field(ByteSpan& rest) {
 
 struct TextReader {
   const std::string& name;
-  std::size_t budget = most_inflated_text;
+  std::size_t budget = max_inflated_text;
 
   Bytes inflate_text(ByteSpan packed) {
     Bytes text(std::min<std::size_t>(budget + 1, packed.size() * 1032 + 64));
     uLongf length = static_cast<uLongf>(text.size());
     const int status = uncompress(text.data(), &length, packed.data(), packed.size());
     if (status == Z_BUF_ERROR && length > budget) {
-      fail<FormatError>("{}: more than {} bytes of compressed text", name, most_inflated_text);
+      fail<FormatError>("{}: more than {} bytes of compressed text", name, max_inflated_text);
     }
     if (status != Z_OK) fail<FormatError>("{}: a compressed text chunk is damaged", name);
     text.resize(length);
     if (text.size() > budget) {
-      fail<FormatError>("{}: more than {} bytes of compressed text", name, most_inflated_text);
+      fail<FormatError>("{}: more than {} bytes of compressed text", name, max_inflated_text);
     }
     budget -= text.size();
     return text;

@@ -91,7 +91,7 @@ Tensor read_image(const fs::path& path, const Shape& shape) {
               path.string(), shape[2], shape[1], shape[3], image.size(1), image.size(0),
               image.size(2));
   }
-  return image.alias(shape);
+  return image.view(shape);
 }
 
 // u8 [N, H, W, C]; `shape` is that of one of the model's images.
@@ -156,7 +156,7 @@ std::int64_t png_bytes(const Tensor& images) {
   std::size_t bytes = 0;
   for (std::int64_t n = 0; n < images.size(0); ++n) {
     const Shape one{images.size(1), images.size(2), images.size(3)};
-    bytes += data::encode_png(images.alias(one, n * one.numel())).size();
+    bytes += data::encode_png(images.view(one, n * one.numel())).size();
   }
   return static_cast<std::int64_t>(bytes);
 }

@@ -57,7 +57,7 @@ void write(const DecompressOptions& o, const Tensor& images) {
   const Shape one{images.size(1), images.size(2), images.size(3)};
   for (std::int64_t n = 0; n < images.size(0) && !o.out.empty(); ++n) {
     const fs::path path = file ? fs::path(o.out) : fs::path(o.out) / fmt::format("{:06}.png", n);
-    data::write_png(path, images.alias(one, n * one.numel()));
+    data::write_png(path, images.view(one, n * one.numel()));
   }
   if (!o.grid.empty()) {
     data::write_png(o.grid, data::upscale(data::image_grid(images), o.scale));

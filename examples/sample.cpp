@@ -218,7 +218,7 @@ Tensor read_image(const Job& job, const char* flag, const std::string& file) {
               "{} {}: this model draws {} x {} pixels; the file has {} x {}", flag, file, wanted[1],
               wanted[2], image.size(1), image.size(0));
   }
-  return data::from_bytes(image.alias(wanted));
+  return data::from_bytes(image.view(wanted));
 }
 
 // The noise that the sampler turns into this image.
@@ -315,7 +315,7 @@ Tensor picture(const SampleOptions& o, const Tensor& images) {
   const Tensor grid =
       images.size(0) > 1
           ? data::image_grid(images, o.columns)
-          : data::to_bytes(images.alias({images.size(1), images.size(2), images.size(3)}));
+          : data::to_bytes(images.view({images.size(1), images.size(2), images.size(3)}));
   return data::upscale(grid, o.scale);
 }
 
@@ -349,7 +349,7 @@ void write(const Job& job, const Drawn& drawn) {
     std::vector<Tensor> frames;
     for (const Tensor& frame : drawn.frames) {
       const Tensor p = picture(o, frame);
-      frames.push_back(p.alias({1, p.size(0), p.size(1), p.size(2)}));
+      frames.push_back(p.view({1, p.size(0), p.size(1), p.size(2)}));
     }
     data::write_apng(o.trajectory, concat(frames, 0), {}, text);
   }

@@ -172,7 +172,7 @@ app::ExitCode train(Options& o, Classifier& classifier, const data::Dataset& set
   run_options.metadata = {{"classifier", card}};
   app::ProgramRun run(o, run_options, {flat, adam}, describe(o, set));
 
-  Graph step_of_training(device, [&] {
+  CudaGraph step_of_training(device, [&] {
     for (Rng* rng : {&flips, &timesteps, &noise}) rng->seek(0);  // draw 0 of the step
     const Tensor x0 = data::gather_batch(on_device, images, &flips);
     Tensor loss;
@@ -187,8 +187,9 @@ app::ExitCode train(Options& o, Classifier& classifier, const data::Dataset& set
     flat.zero_grad();
     backward(loss);
     const Tensor losses = reshape(loss, Shape{1});
-    adam.step_if_finite(
-        {.max_norm = 1.0, .losses = losses, .most_skipped = training::max_consecutive_skips});
+    adam.step_if_finite({.max_norm = 1.0,
+                         .losses = losses,
+                         .max_consecutive_skips = training::max_consecutive_skips});
     run->record({.losses = losses, .inputs = {{"x0", x0}, {"images", images}}});
   });
 

@@ -58,7 +58,7 @@ ExitCode train(TrainOptions options) {
 
   // One step. On a GPU it is recorded once and then started as a whole: it must do the same every
   // time, and nothing in it may wait for a result.
-  Graph step_of_training(
+  CudaGraph step_of_training(
       device,
       [&] {
         for (Rng* rng : generators) rng->seek(0);  // draw 0 of the step
@@ -92,7 +92,7 @@ ExitCode train(TrainOptions options) {
         adam.step_if_finite({.max_norm = options.clip,
                              .average = &ema,
                              .losses = losses,
-                             .most_skipped = training::max_consecutive_skips});
+                             .max_consecutive_skips = training::max_consecutive_skips});
         run->record({losses, t, {{"x0", x0}, {"images", images}}});
       },
       options.graph);

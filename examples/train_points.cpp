@@ -156,8 +156,9 @@ app::ExitCode train(Options& o, const app::PointModel& model) {
     flat.zero_grad();
     backward(mean(losses));
     adam.set_lr(rate);
-    adam.step_if_finite(
-        {.average = &ema, .losses = losses, .most_skipped = training::max_consecutive_skips});
+    adam.step_if_finite({.average = &ema,
+                         .losses = losses,
+                         .max_consecutive_skips = training::max_consecutive_skips});
     run->record({.losses = losses, .t = t, .inputs = {{"x0", x0}}});
   };
 
@@ -166,7 +167,7 @@ app::ExitCode train(Options& o, const app::PointModel& model) {
     make_step(step, lr(step));
     step = run->end_of_step(step, lr(step));
   }
-  flat.values.assign(ema.values);
+  flat.master.assign(ema.values);
   return run.finish();
 }
 

@@ -28,14 +28,14 @@ void expect_beta(const char* name, double value) {
 }  // namespace
 
 Adam::Adam(const FlatParameters& flat, const AdamOptions& options)
-    : m(Tensor::zeros(flat.values.shape(), flat.values.dtype(), flat.values.device())),
-      v(Tensor::zeros(flat.values.shape(), flat.values.dtype(), flat.values.device())),
+    : m(Tensor::zeros(flat.master.shape(), flat.master.dtype(), flat.master.device())),
+      v(Tensor::zeros(flat.master.shape(), flat.master.dtype(), flat.master.device())),
       flat_(flat),
       options_(options),
-      lr_(Tensor::full({1}, options.lr, DType::f64, flat.values.device())),
-      squared_norm_(Tensor::zeros({1}, DType::f64, flat.values.device())),
-      counters_(Tensor::zeros({counters}, DType::i64, flat.values.device())),
-      scalars_(Tensor::zeros({scalar_count}, DType::f64, flat.values.device())) {
+      lr_(Tensor::full({1}, options.lr, DType::f64, flat.master.device())),
+      squared_norm_(Tensor::zeros({1}, DType::f64, flat.master.device())),
+      counters_(Tensor::zeros({counters}, DType::i64, flat.master.device())),
+      scalars_(Tensor::zeros({scalar_count}, DType::f64, flat.master.device())) {
   expect_not_negative("lr", options.lr);
   expect_beta("beta1", options.beta1);
   expect_beta("beta2", options.beta2);
@@ -66,7 +66,7 @@ void Adam::step_if_finite(const GuardedStep& guard) {
 }
 
 void Adam::update(const GuardedStep& guard, const double* squared_norm, double grad_scale) {
-  const Device device = flat_.values.device();
+  const Device device = flat_.master.device();
   Ema* average = guard.average;
   const Tensor& losses = guard.losses;
   auto* scalars = static_cast<kernel::AdamScalars*>(scalars_.mutable_raw());
@@ -76,31 +76,29 @@ void Adam::update(const GuardedStep& guard, const double* squared_norm, double g
                losses.defined() ? losses.dtype() : DType::f32, options_.beta1, options_.beta2,
                options_.weight_decay,
                average == nullptr ? nullptr : average->updates_.mutable_data<std::int64_t>(),
-               average == nullptr ? EmaDecay{} : average->decay_, guard.most_skipped,
+               average == nullptr ? EmaDecay{} : average->decay_, guard.max_consecutive_skips,
                static_cast<kernel::AdamCounters*>(counters_.mutable_raw()), scalars});
   launch<kernel::AdamStep>(
-      device, {flat_.values.mutable_raw(), flat_.grads.raw(), m.mutable_raw(), v.mutable_raw(),
+      device, {flat_.master.mutable_raw(), flat_.grads.raw(), m.mutable_raw(), v.mutable_raw(),
                average == nullptr ? nullptr : average->values.mutable_raw(),
-               flat_.mixed() ? flat_.working.mutable_data<bf16>() : nullptr, flat_.values.numel(),
-               options_.beta1, options_.beta2, options_.eps, scalars, flat_.values.dtype(),
+               flat_.mixed() ? flat_.model.mutable_data<bf16>() : nullptr, flat_.master.numel(),
+               options_.beta1, options_.beta2, options_.eps, scalars, flat_.master.dtype(),
                flat_.grads.dtype()});
 }
 
-std::int64_t Adam::steps() const {
-  return static_cast<std::int64_t>(counters_.alias({}, 0).item());
-}
+std::int64_t Adam::steps() const { return static_cast<std::int64_t>(counters_.view({}, 0).item()); }
 
 void Adam::set_steps(std::int64_t steps) {
   if (steps < 0) fail<ValueError>("Adam: steps must be >= 0; got {}", steps);
-  counters_.alias({}, 0).fill(static_cast<double>(steps));
+  counters_.view({}, 0).fill(static_cast<double>(steps));
 }
 
 std::int64_t Adam::skipped_in_a_row() const {
-  return static_cast<std::int64_t>(counters_.alias({}, 1).item());
+  return static_cast<std::int64_t>(counters_.view({}, 1).item());
 }
 
 void Adam::set_skipped_in_a_row(std::int64_t steps) {
-  counters_.alias({}, 1).fill(static_cast<double>(steps));
+  counters_.view({}, 1).fill(static_cast<double>(steps));
 }
 
 double Adam::grad_norm() const { return std::sqrt(squared_norm_.item()); }

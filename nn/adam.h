@@ -5,7 +5,7 @@
 //   if (!std::isfinite(norm)) ...                         // skip this update
 //   adam.step(lr, nn::clip_factor(norm, 1.0));            // clipping costs no pass of its own
 //
-// The same without waiting for the device, so that it can be recorded (tensor/graph.h):
+// The same without waiting for the device, so that it can be recorded (tensor/cuda_graph.h):
 //
 //   adam.set_lr(lr);
 //   adam.step_if_finite({.max_norm = 1.0, .average = &ema});
@@ -31,10 +31,11 @@ struct AdamOptions {
 /// Of a step that looks at the gradients before it uses them.
 struct GuardedStep {
   double max_norm = std::numeric_limits<double>::infinity();  ///< clips the gradients to this norm
-  Ema* average = nullptr;         ///< updated in the same pass; must outlive recorded steps
-  Tensor losses = {};             ///< [n] or undefined; must be finite too
-  std::int64_t most_skipped = 0;  ///< after so many steps in a row without an update there is no
-                                  ///< further one; 0 for no limit
+  Ema* average = nullptr;  ///< updated in the same pass; must outlive recorded steps
+  Tensor losses = {};      ///< [n] or undefined; must be finite too
+  std::int64_t max_consecutive_skips =
+      0;  ///< after so many steps in a row without an update there is no
+          ///< further one; 0 for no limit
 };
 
 /// Kingma & Ba 2014 (arXiv 1412.6980), algorithm 1. At step t = 1, 2, ... with gradient g:
@@ -65,7 +66,7 @@ class Adam {
   void step_if_finite(const GuardedStep& guard);
 
   const AdamOptions& options() const { return options_; }
-  /// Number of updates made. With `m` and `v` (laid out like flat.values) the whole state. This and
+  /// Number of updates made. With `m` and `v` (laid out like flat.master) the whole state. This and
   /// the other results of steps wait for the device.
   std::int64_t steps() const;
   /// Continues after `steps` updates, when m and v have been loaded. Throws ValueError below 0.

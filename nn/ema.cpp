@@ -9,10 +9,10 @@ namespace ito::nn {
 Ema::Ema(const FlatParameters& flat, double decay) : Ema(flat, EmaDecay{.decay = decay}) {}
 
 Ema::Ema(const FlatParameters& flat, const EmaDecay& decay)
-    : values(flat.values.clone()),
+    : values(flat.master.clone()),
       flat_(flat),
       decay_(decay),
-      updates_(Tensor::zeros({1}, DType::i64, flat.values.device())) {
+      updates_(Tensor::zeros({1}, DType::i64, flat.master.device())) {
   if (!(decay.decay >= 0.0 && decay.decay < 1.0)) {
     fail<ValueError>("Ema: decay must be in [0, 1); got {}", decay.decay);
   }
@@ -27,7 +27,7 @@ double Ema::decay_at(std::int64_t n) const { return decay_.at(n); }
 
 void Ema::update() {
   const std::int64_t n = updates();
-  launch<kernel::EmaStep>(values.device(), {values.mutable_raw(), flat_.values.raw(),
+  launch<kernel::EmaStep>(values.device(), {values.mutable_raw(), flat_.master.raw(),
                                             values.numel(), decay_at(n), values.dtype()});
   set_updates(n + 1);
 }
@@ -39,13 +39,13 @@ void Ema::set_updates(std::int64_t updates) {
   updates_.fill(static_cast<double>(updates));
 }
 
-// In mixed precision flat.values stay as they are: the model's own weights are rounded from them
+// In mixed precision flat.master stay as they are: the model's own weights are rounded from them
 // again.
 EmaScope::EmaScope(const Ema& ema)
-    : flat_(ema.flat_), own_(flat_.mixed() ? flat_.values : flat_.values.clone()) {
-  flat_.use(ema.values);
+    : flat_(ema.flat_), own_(flat_.mixed() ? flat_.master : flat_.master.clone()) {
+  flat_.load_model(ema.values);
 }
 
-EmaScope::~EmaScope() { flat_.use(own_); }
+EmaScope::~EmaScope() { flat_.load_model(own_); }
 
 }  // namespace ito::nn

@@ -27,7 +27,7 @@ inline double decay_of_half_life(double updates) { return std::exp2(-1.0 / updat
 /// (tensor/kernels/optimizer.h) says what d is at update n = 0, 1, ...: by default
 /// min(decay, (1 + n) / (10 + n)), at first a short memory, so that the untrained weights are
 /// forgotten. Parameters only: nothing else of a model is averaged. The average has the dtype of
-/// flat.values, also when the model computes in bf16.
+/// flat.master, also when the model computes in bf16.
 ///
 ///   Ema(flat, 0.9999)                                        DDPM's, with the warm-up above
 ///   Ema(flat, {.decay = 0.9999, .warmup = EmaWarmup::power}) of diffusers
@@ -37,7 +37,7 @@ inline double decay_of_half_life(double updates) { return std::exp2(-1.0 / updat
 ///   Ema(flat, {.decay = 0.995, .warmup = EmaWarmup::none, .every = 10})
 class Ema {
  public:
-  /// Starts as a copy of flat.values. Throws ValueError unless 0 <= decay < 1.
+  /// Starts as a copy of flat.master. Throws ValueError unless 0 <= decay < 1.
   explicit Ema(const FlatParameters& flat, double decay = 0.9999);
   Ema(const FlatParameters& flat, const EmaDecay& decay);
 
@@ -52,7 +52,7 @@ class Ema {
   /// Continues after `updates` updates, when `values` have been loaded. Throws ValueError below 0.
   void set_updates(std::int64_t updates);
 
-  Tensor values;  ///< the average, laid out like flat.values
+  Tensor values;  ///< the average, laid out like flat.master
 
  private:
   friend class Adam;

@@ -18,7 +18,7 @@ std::optional<NonFinite> find_non_finite(const std::vector<NamedTensor>& tensors
     launch<kernel::FirstNonFinite>(
         t.device(), {t.raw(), index.mutable_data<std::int64_t>(), t.numel(), t.dtype()});
     const auto i = static_cast<std::int64_t>(index.item());
-    if (i >= 0) return NonFinite{name, i, t.alias({}, i).item(), t.str()};
+    if (i >= 0) return NonFinite{name, i, t.view({}, i).item(), t.str()};
   }
   return std::nullopt;
 }

@@ -36,10 +36,10 @@ void check(const std::vector<NamedTensor>& parameters) {
 }  // namespace
 
 FlatParameters::FlatParameters(std::vector<NamedTensor> parameters, Device device,
-                               std::optional<DType> working_dtype) {
+                               std::optional<DType> model_dtype) {
   check(parameters);
   const DType dtype = parameters.front().second.dtype();
-  const DType computed = working_dtype.value_or(dtype);
+  const DType computed = model_dtype.value_or(dtype);
   if (computed != dtype && !(dtype == DType::f32 && computed == DType::bf16)) {
     fail<DTypeError>(
         "FlatParameters: {} parameters cannot be worked with in {}; f32 ones in bf16 can",
@@ -50,25 +50,25 @@ FlatParameters::FlatParameters(std::vector<NamedTensor> parameters, Device devic
     entries.push_back({name, t.shape(), n});
     n = align(n + t.numel());
   }
-  values = Tensor::zeros({n}, dtype, device);
-  working = computed == dtype ? values : Tensor::zeros({n}, computed, device);
+  master = Tensor::zeros({n}, dtype, device);
+  model = computed == dtype ? master : Tensor::zeros({n}, computed, device);
   grads = Tensor::zeros({n}, computed, device);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     Tensor& t = parameters[i].second;
-    t.move_into(values, entries[i].offset);
-    if (mixed()) t.move_into(working, entries[i].offset);
-    t.set_grad(grads.alias(entries[i].shape, entries[i].offset));
+    t.move_into(master, entries[i].offset);
+    if (mixed()) t.move_into(model, entries[i].offset);
+    t.set_grad(grads.view(entries[i].shape, entries[i].offset));
   }
 }
 
-void FlatParameters::use(const Tensor& source) {
-  expect_shape("FlatParameters", "source", source, values.shape());
-  if (source.dtype() == working.dtype()) {
-    if (source.raw() != working.raw()) working.assign(source);
+void FlatParameters::load_model(const Tensor& source) {
+  expect_shape("FlatParameters", "source", source, master.shape());
+  if (source.dtype() == model.dtype()) {
+    if (source.raw() != model.raw()) model.assign(source);
     return;
   }
-  launch<kernel::Convert>(working.device(), {source.raw(), working.mutable_raw(), source.numel(),
-                                             source.dtype(), working.dtype()});
+  launch<kernel::Cast>(model.device(), {source.raw(), model.mutable_raw(), source.numel(),
+                                        source.dtype(), model.dtype()});
 }
 
 std::int64_t FlatParameters::count() const {
@@ -78,9 +78,9 @@ std::int64_t FlatParameters::count() const {
 }
 
 std::vector<NamedTensor> FlatParameters::views(const Tensor& buffer) const {
-  expect_shape("FlatParameters", "buffer", buffer, values.shape());
+  expect_shape("FlatParameters", "buffer", buffer, master.shape());
   std::vector<NamedTensor> list;
-  for (const Entry& e : entries) list.emplace_back(e.name, buffer.alias(e.shape, e.offset));
+  for (const Entry& e : entries) list.emplace_back(e.name, buffer.view(e.shape, e.offset));
   return list;
 }
 

@@ -20,7 +20,7 @@ void expect_positive(const char* layer, const char* name, std::int64_t value) {
 }  // namespace
 
 Tensor detail::converted_parameter(const Tensor& t, DType dtype) {
-  return parameter(ito::convert(detach(t), dtype));
+  return parameter(ito::cast(detach(t), dtype));
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out, Rng& init, double scale) {

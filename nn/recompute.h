@@ -17,7 +17,7 @@
 
 namespace ito::nn {
 
-/// f(module, inputs) by checkpoint() (autograd/engine.h), which is handed the module's parameters
+/// f(module, inputs) by ito::recompute() (autograd/engine.h), which is handed the module's parameters
 /// as well. f must be repeatable and must not use other tensors with a gradient.
 template <Module M, class F>
 Tensor recompute(M module, F f, std::vector<Tensor> inputs) {
@@ -31,7 +31,7 @@ Tensor recompute(M module, F f, std::vector<Tensor> inputs) {
     return f(std::as_const(with_these),
              std::vector<Tensor>(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(count)));
   };
-  return checkpoint(again, inputs);
+  return ito::recompute(again, inputs);
 }
 
 }  // namespace ito::nn

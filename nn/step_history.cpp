@@ -31,16 +31,16 @@ void StepHistory::add(const Tensor& losses, const Tensor& t, const Adam& adam) {
        position_.mutable_data<std::int64_t>(), batch_, capacity(), losses.dtype()});
 }
 
-std::vector<StepHistory::Row> StepHistory::take() {
+std::vector<StepHistory::Row> StepHistory::drain() {
   const auto added = static_cast<std::int64_t>(position_.item());
   if (added > capacity()) {
-    fail<Error>("StepHistory: {} steps since the last take() where {} have room", added,
+    fail<Error>("StepHistory: {} steps since the last drain() where {} have room", added,
                 capacity());
   }
   std::vector<Row> rows;
   if (added == 0) return rows;
   const std::int64_t width = 2 * batch_ + 2;
-  const auto numbers = rows_.alias({added, width}).to_vector<double>();
+  const auto numbers = rows_.view({added, width}).to_vector<double>();
   for (std::int64_t r = 0; r < added; ++r) {
     const double* row = numbers.data() + r * width;
     Row& result = rows.emplace_back();

@@ -5,7 +5,7 @@
 //   for (...) {
 //     ... adam.step_if_finite({.losses = losses});
 //     history.add(losses, t, adam);                       // can be recorded, waits for nothing
-//     if (step % 10 == 9) for (const auto& row : history.take()) print(row.losses);
+//     if (step % 10 == 9) for (const auto& row : history.drain()) print(row.losses);
 //   }
 #pragma once
 
@@ -31,9 +31,9 @@ class StepHistory {
   /// Appends the step that `adam` has just made with step_if_finite: losses f32 [batch], timesteps
   /// i64 [batch].
   void add(const Tensor& losses, const Tensor& t, const Adam& adam);
-  /// The steps since the last take(), oldest first; waits for the device. Throws Error when there
+  /// The steps since the last drain(), oldest first; waits for the device. Throws Error when there
   /// were more than `capacity`: the oldest are lost.
-  std::vector<Row> take();
+  std::vector<Row> drain();
 
   std::int64_t capacity() const { return rows_.size(0); }
   /// Bytes that it keeps.

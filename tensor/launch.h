@@ -46,7 +46,7 @@ void start_profiled(Device device, const typename Kernel::Args& args) {
 
 template <class Kernel>
 void launch(Device device, const typename Kernel::Args& args) {
-  if (profile::recording()) [[unlikely]]
+  if (profile::enabled()) [[unlikely]]
     return detail::start_profiled<Kernel>(device, args);
   detail::start<Kernel>(device, args);
 }

@@ -27,7 +27,7 @@ void* allocate(Device device, std::size_t bytes);
 void release(Device device, void* block, std::size_t bytes) noexcept;
 /// Copies between any two devices. On return `source` may be changed, and work that is queued later
 /// sees the copy. Copies to the host wait for all queued work. Throws DeviceError for these while
-/// a graph is recorded (tensor/graph.h).
+/// a graph is recorded (tensor/cuda_graph.h).
 void copy(Device to, void* destination, Device from, const void* source, std::size_t bytes);
 
 Usage usage(Device device = Device::cpu());

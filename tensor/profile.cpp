@@ -4,8 +4,8 @@
 #include <set>
 
 #include "tensor/build.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/error.h"
-#include "tensor/graph.h"
 #include "tensor/kernels/device_runtime.h"
 
 namespace ito::profile {
@@ -117,12 +117,12 @@ void Profile::close(std::size_t span) {
   --state.depth;
 }
 
-Recording::Recording(Profile& profile) : previous_(state), begin_(profile.now()) {
+Profiling::Profiling(Profile& profile) : previous_(state), begin_(profile.now()) {
   state = {};
   state.profile = &profile;
 }
 
-Recording::~Recording() {
+Profiling::~Profiling() {
   Profile& profile = *state.profile;
   if constexpr (build::cuda) profile.device_->wait();
   profile.seconds_ += 1e-9 * static_cast<double>(profile.now() - begin_);
@@ -151,7 +151,7 @@ void Scope::end() {
 
 // Not recorded: the kernels that another one is made of, and launches that a graph only notes down.
 KernelSpan::KernelSpan(const char* name, const kernel::Cost& cost, Device device)
-    : profile_(state.in_kernel || recording_graph() ? nullptr : state.profile), device_(device) {
+    : profile_(state.in_kernel || capturing() ? nullptr : state.profile), device_(device) {
   if (profile_ == nullptr) return;
   span_ = profile_->open(name, true, cost);
   state.in_kernel = true;

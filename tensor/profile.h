@@ -3,7 +3,7 @@
 //   profile::Profile profile;
 //   nn::name_layers(profile, unet);              // "down_blocks.0.resnets.1.conv2", ...
 //   {
-//     const profile::Recording on(profile);      // what this thread does from here on
+//     const profile::Profiling on(profile);      // what this thread does from here on
 //     training_step();
 //   }
 //   fmt::print("{}", profile::tables(profile));  // tensor/profile_report.h
@@ -11,11 +11,11 @@
 //
 // Kernels are timed in launch() (tensor/launch.h). Layers open a Scope where they begin; nodes of
 // the autograd graph remember it, so that the backward pass is counted for the layer whose gradient
-// it is. Nothing is recorded outside of a Recording: a launch then costs one branch that is always
+// it is. Nothing is recorded outside of a Profiling: a launch then costs one branch that is always
 // predicted, and a scope another.
 //
 // On the CPU a launch is timed from its call to its return, with all the threads it uses. On a
-// device it is timed by events in its queue; a recorded graph (tensor/graph.h) replays without
+// device it is timed by events in its queue; a recorded graph (tensor/cuda_graph.h) replays without
 // launches, so its steps must be run with graphs off to be seen.
 #pragma once
 
@@ -73,7 +73,7 @@ class Profile {
   void clear();
 
  private:
-  friend class Recording;
+  friend class Profiling;
   friend class Scope;
   friend class KernelSpan;
   struct DeviceTimes;
@@ -103,19 +103,19 @@ inline constinit thread_local State state;
 }  // namespace detail
 
 /// Whether this thread's launches are recorded.
-inline bool recording() { return detail::state.profile != nullptr; }
+inline bool enabled() { return detail::state.profile != nullptr; }
 /// The innermost scope of this thread, for what runs later on its behalf; null when nothing is
 /// recorded.
 inline const char* current_layer() { return detail::state.layer; }
 
 /// Records what this thread does while it lives. The profile must outlive it and every scope opened
 /// meanwhile; recordings nest, and the innermost one gets the spans.
-class Recording {
+class Profiling {
  public:
-  explicit Recording(Profile& profile);
-  ~Recording();
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
+  explicit Profiling(Profile& profile);
+  ~Profiling();
+  Profiling(const Profiling&) = delete;
+  Profiling& operator=(const Profiling&) = delete;
 
  private:
   detail::State previous_;
@@ -129,17 +129,17 @@ class Scope {
   /// A layer, named by Profile::name. Within the backward pass it is one that runs again.
   template <class Module>
   explicit Scope(const Module* module) {
-    if (recording()) [[unlikely]]
+    if (enabled()) [[unlikely]]
       begin(typeid(Module), module);
   }
   /// Part of a program, "loss". The text must live as long as the program.
   explicit Scope(const char* name) {
-    if (recording()) [[unlikely]]
+    if (enabled()) [[unlikely]]
       begin(name, detail::state.phase);
   }
   /// The gradient of a layer: current_layer() of when it ran; null stays in the scope around it.
   Scope(const char* layer, Phase phase) {
-    if (recording()) [[unlikely]]
+    if (enabled()) [[unlikely]]
       begin(layer, phase);
   }
   ~Scope() {

@@ -112,10 +112,10 @@ void Tensor::fill(double value) {
   launch<kernel::Fill>(device(), {mutable_raw(), numel(), value, dtype()});
 }
 
-Tensor Tensor::alias(const Shape& shape, std::int64_t offset) const {
+Tensor Tensor::view(const Shape& shape, std::int64_t offset) const {
   const Impl& i = impl();
   if (offset < 0 || offset > i.numel || shape.numel() > i.numel - offset) {
-    fail<ShapeError>("alias: {} at element {} does not fit; got {}", shape.str(), offset, str());
+    fail<ShapeError>("view: {} at element {} does not fit; got {}", shape.str(), offset, str());
   }
   return make(i.storage, shape, i.dtype, i.offset + offset);
 }
@@ -125,13 +125,13 @@ bool Tensor::shares_storage_with(const Tensor& other) const {
 }
 
 void Tensor::move_into(Tensor& home, std::int64_t offset) {
-  Tensor place = home.alias(shape(), offset);
+  Tensor place = home.view(shape(), offset);
   if (dtype() == place.dtype()) {
     place.assign(*this);
   } else {
     const Tensor here = to(home.device());
-    launch<kernel::Convert>(home.device(),
-                            {here.raw(), place.mutable_raw(), numel(), dtype(), place.dtype()});
+    launch<kernel::Cast>(home.device(),
+                         {here.raw(), place.mutable_raw(), numel(), dtype(), place.dtype()});
   }
   impl().storage = place.impl().storage;
   impl().offset = place.impl().offset;

@@ -108,11 +108,11 @@ class Tensor {
 
   /// The same elements under another shape, starting `offset` elements in; without history.
   /// In models use ito::reshape and ito::slice, which are differentiated.
-  Tensor alias(const Shape& shape, std::int64_t offset = 0) const;
-  Tensor alias() const { return alias(shape()); }
+  Tensor view(const Shape& shape, std::int64_t offset = 0) const;
+  Tensor view() const { return view(shape()); }
   bool shares_storage_with(const Tensor& other) const;
   /// Whether no other handle or tensor sees these elements, so that they may be overwritten.
-  bool only_owner() const { return impl_.use_count() == 1 && impl().storage.use_count() == 1; }
+  bool is_unique() const { return impl_.use_count() == 1 && impl().storage.use_count() == 1; }
 
   /// Makes this tensor (and every copy of the handle) live inside `home` at `offset`, keeping its
   /// elements, converted to the dtype of `home`. For flat parameter buffers (nn/flat.h).

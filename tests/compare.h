@@ -14,7 +14,7 @@ namespace ito::test {
 /// The largest |a - b|, in f64; the shapes may broadcast.
 inline double max_difference(const Tensor& a, const Tensor& b) {
   const NoGrad no_grad;
-  const auto in_f64 = [](const Tensor& x) { return convert(x.to(Device::cpu()), DType::f64); };
+  const auto in_f64 = [](const Tensor& x) { return cast(x.to(Device::cpu()), DType::f64); };
   return max(abs(in_f64(a) - in_f64(b))).item();
 }
 

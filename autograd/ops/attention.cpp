@@ -86,7 +86,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, c
       [heads, mask](const std::vector<Tensor>& in) {
         return reference(in[0], in[1], in[2], heads, mask);
       },
-      [=, result = y.alias()](const Tensor& dy, const std::vector<bool>&) {
+      [=, result = y.view()](const Tensor& dy, const std::vector<bool>&) {
         Tensor dq = Tensor::empty(q.shape(), q.dtype(), q.device());
         Tensor dk = Tensor::empty(k.shape(), q.dtype(), q.device());
         Tensor dv = Tensor::empty(v.shape(), q.dtype(), q.device());

@@ -3,9 +3,9 @@
 #include <limits>
 
 #include "autograd/engine.h"
-#include "autograd/kept_weights.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
+#include "autograd/packed_weights.h"
 #include "tensor/check.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/launch.h"
@@ -109,7 +109,7 @@ Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& bias, con
   launch<kernel::Conv2d>(x.device(),
                          {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr,
                           addend.defined() ? addend.raw() : nullptr, y.mutable_raw(), s, per_image,
-                          x.dtype(), nullptr, 0, forms_of(weight, s.n * s.p * s.q)});
+                          x.dtype(), nullptr, 0, packed_weights_of(weight, s.n * s.p * s.q)});
   // The gradients to bias and addend are dy; the engine sums it over the axes they were repeated
   // on.
   return record(
@@ -136,7 +136,7 @@ Tensor conv2d_concat(const Tensor& x, const Tensor& x2, const Tensor& weight, co
   Tensor y = Tensor::empty({s.n, s.p, s.q, s.out}, x.dtype(), x.device());
   launch<kernel::Conv2d>(x.device(), {x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr,
                                       nullptr, y.mutable_raw(), s, false, x.dtype(), x2.raw(), b[3],
-                                      forms_of(weight, s.n * s.p * s.q)});
+                                      packed_weights_of(weight, s.n * s.p * s.q)});
   const std::int64_t middle = a[3], end = s.in;
   return record(
       op, y,
@@ -163,9 +163,9 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_
   expect_dy(op, dy, s);
   if (bias.defined()) expect_shape(op, "bias", bias, {s.in});
   Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
-  launch<kernel::Conv2dInputGrad>(
-      dy.device(), {dy.raw(), weight.raw(), dx.mutable_raw(), s, dy.dtype(),
-                    bias.defined() ? bias.raw() : nullptr, forms_of(weight, s.n * s.p * s.q)});
+  launch<kernel::Conv2dInputGrad>(dy.device(), {dy.raw(), weight.raw(), dx.mutable_raw(), s,
+                                                dy.dtype(), bias.defined() ? bias.raw() : nullptr,
+                                                packed_weights_of(weight, s.n * s.p * s.q)});
   return record(
       op, dx,
       {{dy, [weight, options](const Tensor& ddx) { return conv2d(ddx, weight, {}, options); }},

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "autograd/engine.h"
-#include "autograd/kept_weights.h"
+#include "autograd/packed_weights.h"
 #include "tensor/check.h"
 #include "tensor/kernels/conv_upsample.h"
 #include "tensor/launch.h"
@@ -29,7 +29,7 @@ Tensor doubled(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                                               y.mutable_raw(),
                                               {s[0], s[1], s[2], s[3], weight.size(0)},
                                               x.dtype(),
-                                              forms_of(weight, s[0] * s[1] * s[2])});
+                                              packed_weights_of(weight, s[0] * s[1] * s[2])});
   return record("upsample_conv2d", y,
                 {{x, [weight](const Tensor& dy) { return doubled_input_grad(dy, weight); }},
                  {weight, [x](const Tensor& dy) { return doubled_weight_grad(x, dy); }},

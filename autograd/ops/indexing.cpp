@@ -2,7 +2,7 @@
 
 #include "autograd/engine.h"
 #include "tensor/check.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/kernels/indexing.h"
 #include "tensor/launch.h"
 
@@ -13,7 +13,7 @@ namespace {
 // a graph is recorded, when nothing can be read back: see tensor/kernels/indexing.h.
 void expect_ids(const char* op, const Tensor& ids, std::int64_t count) {
   expect_dtype(op, "ids", ids, DType::i64);
-  if (recording_graph()) return;
+  if (capturing()) return;
   const Tensor here = ids.to(Device::cpu());
   const std::int64_t* id = here.data<std::int64_t>();
   for (std::int64_t i = 0; i < ids.numel(); ++i) {

@@ -58,7 +58,7 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
     fail<ShapeError>("reshape: {} has {} elements; got {}", shape.str(), shape.numel(),
                      describe({{"x", x}}));
   }
-  return record("reshape", x.alias(shape),
+  return record("reshape", x.view(shape),
                 {{x, [from = x.shape()](const Tensor& dy) { return reshape(dy, from); }}});
 }
 
@@ -158,7 +158,7 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
   }
   Tensor y = Tensor::empty(first.shape().with(axis, total), first.dtype(), first.device());
   const auto steps = dense_steps(y.shape());
-  std::vector<InputRule> rules;
+  std::vector<InputVjp> rules;
   std::int64_t begin = 0;
   for (const Tensor& part : parts) {
     copy(part.shape(), part, {0, dense_steps(part.shape())}, y,
@@ -184,7 +184,7 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end) {
   const std::int64_t offset = b * steps[static_cast<std::size_t>(axis)];
   Tensor y;
   if (axis == 0) {
-    y = x.alias(shape, offset);
+    y = x.view(shape, offset);
   } else {
     y = Tensor::empty(shape, x.dtype(), x.device());
     copy(shape, x, {offset, steps}, y, {0, dense_steps(shape)});
@@ -213,14 +213,13 @@ Tensor pad(const Tensor& x, int axis, std::int64_t before, std::int64_t after, d
                 {{x, [=](const Tensor& dy) { return slice(dy, axis, before, before + size); }}});
 }
 
-Tensor convert(const Tensor& x, DType dtype) {
-  expect_defined("convert", "x", x);
+Tensor cast(const Tensor& x, DType dtype) {
+  expect_defined("cast", "x", x);
   if (x.dtype() == dtype) return x;
   Tensor y = Tensor::empty(x.shape(), dtype, x.device());
-  launch<kernel::Convert>(x.device(), {x.raw(), y.mutable_raw(), x.numel(), x.dtype(), dtype});
+  launch<kernel::Cast>(x.device(), {x.raw(), y.mutable_raw(), x.numel(), x.dtype(), dtype});
   if (!is_floating(dtype)) return y;
-  return record("convert", y,
-                {{x, [from = x.dtype()](const Tensor& dy) { return convert(dy, from); }}});
+  return record("cast", y, {{x, [from = x.dtype()](const Tensor& dy) { return cast(dy, from); }}});
 }
 
 }  // namespace ito

@@ -34,6 +34,6 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end);
 Tensor pad(const Tensor& x, int axis, std::int64_t before, std::int64_t after, double value = 0.0);
 
 /// The elements in another dtype. The gradient is converted back.
-Tensor convert(const Tensor& x, DType dtype);
+Tensor cast(const Tensor& x, DType dtype);
 
 }  // namespace ito

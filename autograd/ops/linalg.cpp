@@ -1,8 +1,8 @@
 #include "autograd/ops/linalg.h"
 
 #include "autograd/engine.h"
-#include "autograd/kept_weights.h"
 #include "autograd/ops/layout.h"
+#include "autograd/packed_weights.h"
 #include "tensor/check.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/launch.h"
@@ -45,11 +45,11 @@ Product check_matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool tr
 Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, const Product& p,
                bool transpose_a, bool transpose_b) {
   Tensor y = Tensor::empty(p.result(), a.dtype(), a.device());
-  launch<kernel::Matmul>(
-      a.device(),
-      {a.raw(), b.raw(), bias.defined() ? bias.raw() : nullptr, y.mutable_raw(), p.batch.numel(),
-       p.m, p.n, p.k, a.rank() == 2 ? 0 : p.m * p.k, b.rank() == 2 ? 0 : p.k * p.n, transpose_a,
-       transpose_b, a.dtype(), b.rank() == 2 ? forms_of(b, p.batch.numel() * p.m) : nullptr});
+  launch<kernel::Matmul>(a.device(),
+                         {a.raw(), b.raw(), bias.defined() ? bias.raw() : nullptr, y.mutable_raw(),
+                          p.batch.numel(), p.m, p.n, p.k, a.rank() == 2 ? 0 : p.m * p.k,
+                          b.rank() == 2 ? 0 : p.k * p.n, transpose_a, transpose_b, a.dtype(),
+                          b.rank() == 2 ? packed_weights_of(b, p.batch.numel() * p.m) : nullptr});
   return y;
 }
 

@@ -42,7 +42,7 @@ Tensor quantile(const Tensor& x, double q) {
     const NoGrad off;
     y = weight == 0.0 ? lower : (1.0 - weight) * lower + weight * upper;
   }
-  return record("quantile", y.alias(x.shape().removed(-1)),
+  return record("quantile", y.view(x.shape().removed(-1)),
                 {{x, [x, lower, upper, weight, kept](const Tensor& dy) {
                     const Tensor chosen = share(x, lower, 1.0 - weight) + share(x, upper, weight);
                     return reshape(dy, kept) * chosen;

@@ -13,7 +13,7 @@ Tensor dropout(const Tensor& x, double p, Rng& rng) {
   if (p == 0.0) return x;
   // Drawn in f32 for every dtype, so that f64 checks see the mask that f32 trains with.
   const Tensor kept = rand(rng, x.shape(), DType::f32, x.device()) >= p;
-  return x * convert(kept * (1.0 / (1.0 - p)), x.dtype());
+  return x * cast(kept * (1.0 / (1.0 - p)), x.dtype());
 }
 
 }  // namespace ito

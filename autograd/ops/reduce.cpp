@@ -84,7 +84,7 @@ Tensor sum(const Tensor& x, std::vector<int> axes, bool keep_dims) {
   axes = normalize_axes("sum", std::move(axes), x.rank());
   const Shape kept = with_ones(x.shape(), axes);
   const Tensor total = reduce_runs<kernel::Sum>(x, axes);
-  return record("sum", total.alias(result_shape(kept, axes, keep_dims)),
+  return record("sum", total.view(result_shape(kept, axes, keep_dims)),
                 {{x, [kept, shape = x.shape()](const Tensor& dy) {
                     return expand(reshape(dy, kept), shape);
                   }}});
@@ -104,7 +104,7 @@ Tensor max(const Tensor& x, std::vector<int> axes, bool keep_dims) {
   expect_not_empty("max", x, axes);
   const Shape kept = with_ones(x.shape(), axes);
   const Tensor highest = reduce_runs<kernel::Max>(x, axes);
-  return record("max", highest.alias(result_shape(kept, axes, keep_dims)),
+  return record("max", highest.view(result_shape(kept, axes, keep_dims)),
                 {{x, [x, highest, kept, axes](const Tensor& dy) {
                     const Tensor chosen = equal(x, highest);
                     return reshape(dy, kept) * (chosen / sum(chosen, axes, /*keep_dims=*/true));

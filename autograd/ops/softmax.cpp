@@ -27,7 +27,7 @@ Tensor last_axis(const Tensor& x) {
   launch<kernel::Softmax>(x.device(), {x.raw(), y.mutable_raw(), rows, n, x.dtype()});
   return record_fused(
       "softmax", y, {x}, [](const std::vector<Tensor>& in) { return reference(in[0]); },
-      [y = y.alias(), rows, n](const Tensor& dy, const std::vector<bool>&) {
+      [y = y.view(), rows, n](const Tensor& dy, const std::vector<bool>&) {
         Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
         launch<kernel::SoftmaxGrad>(y.device(),
                                     {y.raw(), dy.raw(), dx.mutable_raw(), rows, n, y.dtype()});

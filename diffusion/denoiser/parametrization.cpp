@@ -57,7 +57,7 @@ Tensor Parametrization::target(const Tensor& x0, const Tensor& eps, const Levels
 Tensor Parametrization::losses(const Tensor& output, const Tensor& x0, const Tensor& eps,
                                const Levels& levels) const {
   const profile::Scope scope("loss");
-  const Tensor predicted = convert(split_output(output, x0).prediction, x0.dtype());
+  const Tensor predicted = cast(split_output(output, x0).prediction, x0.dtype());
   return mean_flat(square(predicted - target(x0, eps, levels)));
 }
 

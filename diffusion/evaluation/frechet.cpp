@@ -50,7 +50,7 @@ FeatureStatistics feature_statistics(const Tensor& features) {
   expect_floating("feature_statistics", "features", features);
   const std::int64_t n = features.size(0);
   if (n < 2) fail<ValueError>("feature_statistics: a covariance needs 2 features; got {}", n);
-  const Tensor x = convert(features.to(Device::cpu()), DType::f64);
+  const Tensor x = cast(features.to(Device::cpu()), DType::f64);
   const Tensor average = mean(x, {0});
   const Tensor centred = x - average;
   return {average, matmul(centred, centred, true) / static_cast<double>(n - 1), n};

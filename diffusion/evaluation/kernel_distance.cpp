@@ -51,8 +51,8 @@ KernelDistance kernel_distance(const Tensor& a, const Tensor& b) {
     }
   }
   expect_shape("kernel_distance", "b", b, {b.size(0), a.size(1)});
-  const Tensor x = convert(a.to(Device::cpu()), DType::f64);
-  const Tensor y = convert(b.to(Device::cpu()), DType::f64);
+  const Tensor x = cast(a.to(Device::cpu()), DType::f64);
+  const Tensor y = cast(b.to(Device::cpu()), DType::f64);
   // How much nearer each feature is to its own set than to the other; the distance is the sum of
   // both means, a U-statistic with these as its projections.
   const Tensor of_x = mean_kernel_to_others(x) - mean_kernel(x, y);

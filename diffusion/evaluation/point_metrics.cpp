@@ -18,7 +18,7 @@ Tensor points(const char* op, const char* name, const Tensor& x) {
   expect_rank(op, name, x, 2);
   if (x.size(0) < 2)
     fail<ShapeError>("{}: {} needs two points at least; got {}", op, name, x.str());
-  return convert(x.to(Device::cpu()), DType::f64);
+  return cast(x.to(Device::cpu()), DType::f64);
 }
 
 // The sum of k over all pairs, a block of rows at a time to bound the memory.

@@ -51,8 +51,8 @@ PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, st
     }
   }
   expect_shape("precision_recall", "generated", generated, {generated.size(0), real.size(1)});
-  const Tensor x = convert(real.to(Device::cpu()), DType::f64);
-  const Tensor y = convert(generated.to(Device::cpu()), DType::f64);
+  const Tensor x = cast(real.to(Device::cpu()), DType::f64);
+  const Tensor y = cast(generated.to(Device::cpu()), DType::f64);
   return {part_inside(y, x, k), part_inside(x, y, k)};
 }
 

@@ -43,7 +43,7 @@ std::vector<double> explained_noise(const Denoiser& model, const Tensor& x0,
   });
 }
 
-double most_variance_of_last_noise() {
+double max_variance_of_last_noise() {
   const double sigma = 2.0 * (2.0 / 255.0) * std::sqrt(std::numbers::pi / 2.0);
   return sigma * sigma;
 }

@@ -37,6 +37,6 @@ std::vector<double> explained_noise(const Denoiser& model, const Tensor& x0,
 /// The last step of a sampler that adds noise should add none that is seen: the largest variance
 /// with which noise changes a pixel by less than two of its 256 levels on average (Bao et al. 2022,
 /// appendix A.5), (2 * 2/255 * sqrt(pi / 2))^2.
-double most_variance_of_last_noise();
+double max_variance_of_last_noise();
 
 }  // namespace ito

@@ -22,7 +22,7 @@ Tensor by_timestep(const NoiseSchedule& schedule, DType dtype, Device device,
                    const std::function<double(std::int64_t t)>& f) {
   std::vector<double> values;
   for (std::int64_t t = 0; t < schedule.timesteps(); ++t) values.push_back(f(t));
-  return convert(Tensor::from(values, {schedule.timesteps()}), dtype).to(device);
+  return cast(Tensor::from(values, {schedule.timesteps()}), dtype).to(device);
 }
 
 // The level that the step at timestep t leads to.
@@ -63,9 +63,7 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-std::vector<double> values_of(const Tensor& x) {
-  return convert(x, DType::f64).to_vector<double>();
-}
+std::vector<double> values_of(const Tensor& x) { return cast(x, DType::f64).to_vector<double>(); }
 
 Tensor to_tensor(const std::vector<std::int64_t>& t, Device device) {
   return Tensor::from(t, {std::ssize(t)}).to(device);
@@ -171,7 +169,7 @@ BoundTerms VariationalBound::terms_of(const Denoised& d, const Tensor& x_t, cons
           : at(variance_kl_, t, x_t);
   const Tensor of_means = 0.5 * square(at(weight_x0_, t, x_t)) * exp(-log_sigma2) * x0_error;
   const Tensor decoder = -decoder_log_probability(x0, d.x0, log_sigma2, options_.decoder);
-  const Tensor is_decoder = reshape(convert(t, x0.dtype()), at(weight_x0_, t, x_t).shape()) < 0.5;
+  const Tensor is_decoder = reshape(cast(t, x0.dtype()), at(weight_x0_, t, x_t).shape()) < 0.5;
   return {mean_flat(where(is_decoder, decoder, of_variances + of_means)), mean_flat(x0_error),
           mean_flat(square(eps - d.eps))};
 }

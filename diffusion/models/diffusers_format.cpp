@@ -388,7 +388,7 @@ DiffusersModel load_diffusers(const fs::path& folder) {
       fail<FormatError>("{}: {} must be floating; got {}", model.source, name, tensor.str());
     }
     model.tensors.emplace_back(name_of_diffusers(name),
-                               convert(permuted(tensor, {0, 2, 3, 1}), DType::f32));
+                               cast(permuted(tensor, {0, 2, 3, 1}), DType::f32));
   }
   return model;
 }

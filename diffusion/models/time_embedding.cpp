@@ -27,7 +27,7 @@ Tensor sinusoidal_embedding(const Tensor& t, std::int64_t dim, DType dtype, Sinu
   launch<kernel::Sinusoid>(t.device(),
                            {t.raw(), y.mutable_raw(), t.numel(), dim, ddpm ? dim / 2 - 1 : dim / 2,
                             /*cosines_first=*/!ddpm, t.dtype(), computed});
-  return convert(y, dtype);
+  return cast(y, dtype);
 }
 
 Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale) {
@@ -42,7 +42,7 @@ Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale) {
   Rng draws(0, Purpose::init);
   const Tensor w = randn(draws, {1, dim / 2}, DType::f32, t.device());
   const Tensor angle =
-      reshape(t, Shape{t.numel(), 1}) * (convert(w, t.dtype()) * (2.0 * std::numbers::pi * scale));
+      reshape(t, Shape{t.numel(), 1}) * (cast(w, t.dtype()) * (2.0 * std::numbers::pi * scale));
   return concat({sin(angle), cos(angle)});
 }
 

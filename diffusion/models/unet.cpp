@@ -43,7 +43,7 @@ Resample downsampler(std::int64_t channels, const UNetConfig& c, Rng& init) {
 
 Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
   if (c.time_features == TimeFeatures::fourier) {
-    return convert(fourier_embedding(t, c.base_channels), dtype);
+    return cast(fourier_embedding(t, c.base_channels), dtype);
   }
   const bool ddpm = c.time_features == TimeFeatures::sin_cos;
   return sinusoidal_embedding(t, c.base_channels, dtype, ddpm ? Sinusoids::ddpm : Sinusoids::iddpm);
@@ -193,8 +193,8 @@ Tensor UNet::embedding_of(const Tensor& t, const Tensor& labels, DType dtype) co
 
 Tensor UNet::block(const UNetLevel& level, std::size_t j, const Tensor& x, const Tensor& emb,
                    Rng* dropout, const Tensor& skip) const {
-  return recompute && recording() ? level.recomputed_block(j, x, emb, dropout, skip)
-                                  : level.block(j, x, emb, dropout, skip);
+  return recompute && grad_enabled() ? level.recomputed_block(j, x, emb, dropout, skip)
+                                     : level.block(j, x, emb, dropout, skip);
 }
 
 Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& condition,
@@ -213,7 +213,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& con
 
   const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
   const Tensor seen = with_fine_details(x_t, config.fine_details);
-  const Tensor x = rounds ? convert(seen, DType::bf16) : seen;
+  const Tensor x = rounds ? cast(seen, DType::bf16) : seen;
   const Tensor emb = embedding_of(t, condition.labels, x.dtype());
 
   Tensor h = conv_in(x);
@@ -243,7 +243,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& con
       h = upsample_conv2d(h, up.conv.weight, up.conv.bias, 2, up.conv.options.padding);
     }
   }
-  return convert(conv_out(conv_norm_out.silu(h)), x_t.dtype());
+  return cast(conv_out(conv_norm_out.silu(h)), x_t.dtype());
 }
 
 }  // namespace ito

@@ -14,7 +14,7 @@ Tensor drop_labels(const Tensor& labels, std::int64_t null_label, double probabi
   }
   const Tensor dropped = rand(rng, labels.shape(), DType::f32, labels.device()) < probability;
   const auto null = static_cast<double>(null_label);
-  return convert(where(dropped, null, convert(labels, DType::f32)), DType::i64);
+  return cast(where(dropped, null, cast(labels, DType::f32)), DType::i64);
 }
 
 }  // namespace ito

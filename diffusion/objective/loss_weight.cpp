@@ -71,7 +71,7 @@ Tensor loss_weights(const NoiseSchedule& schedule, const Parametrization& parame
                     LossWeight weight, DType dtype, Device device) {
   const Tensor weights =
       Tensor::from(loss_weights(schedule, parametrization, weight), {schedule.timesteps()});
-  return convert(weights, dtype).to(device);
+  return cast(weights, dtype).to(device);
 }
 
 }  // namespace ito

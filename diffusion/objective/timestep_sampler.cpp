@@ -60,7 +60,7 @@ TimestepSampler::Draw TimestepSampler::draw(Rng& rng, std::int64_t n) const {
 void TimestepSampler::update(const Tensor& t, const Tensor& losses) {
   expect_dtype("TimestepSampler", "t", t, DType::i64);
   expect_shape("TimestepSampler", "losses", losses, t.shape());
-  update(t.to_vector<std::int64_t>(), convert(losses, DType::f32).to_vector<float>());
+  update(t.to_vector<std::int64_t>(), cast(losses, DType::f32).to_vector<float>());
 }
 
 void TimestepSampler::update(const std::vector<std::int64_t>& t, const std::vector<float>& losses) {

@@ -22,7 +22,7 @@ Tensor at_timesteps(const NoiseSchedule& schedule, const Tensor& t, const Tensor
   expect_shape("binomial_diffusion", "t", t, {x.size(0)});
   std::vector<double> values;
   for (const std::int64_t step : t.to_vector<std::int64_t>()) values.push_back(f(schedule, step));
-  return append_dims(convert(Tensor::from(values, {x.size(0)}), x.dtype()), x);
+  return append_dims(cast(Tensor::from(values, {x.size(0)}), x.dtype()), x);
 }
 
 double alpha_bar(const NoiseSchedule& schedule, std::int64_t t) { return schedule.alpha_bar(t); }

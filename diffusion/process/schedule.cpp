@@ -13,7 +13,7 @@
 #include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "tensor/check.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 
 namespace ito {
 
@@ -380,7 +380,7 @@ Levels NoiseSchedule::tables(DType dtype, Device device) const {
     sigma.push_back(level.sigma);
   }
   const auto table = [&](const std::vector<double>& values) {
-    return convert(Tensor::from(values, {timesteps()}), dtype).to(device);
+    return cast(Tensor::from(values, {timesteps()}), dtype).to(device);
   };
   tables_->entries.push_back({dtype, device, {table(time), table(alpha), table(sigma)}});
   return tables_->entries.back().levels;
@@ -393,7 +393,7 @@ Levels NoiseSchedule::levels(const Tensor& t, const Tensor& x) const {
   expect_dtype("levels", "t", t, DType::i64);
   if (x.rank() < 1) fail<ShapeError>("levels: x must be [N, ...]; got {}", x.str());
   expect_shape("levels", "t", t, {x.size(0)});
-  if (!recording_graph()) {  // else nothing can be read back, and gather gives NaN for a bad t
+  if (!capturing()) {  // else nothing can be read back, and gather gives NaN for a bad t
     for (const std::int64_t step : t.to_vector<std::int64_t>()) index(step);
   }
   const NoGrad no_grad;  // constants

@@ -14,7 +14,7 @@ namespace {
 // Of each sample: [N] on the host.
 std::vector<double> inner_products(const Tensor& a, const Tensor& b) {
   const Tensor rows = reshape(a * b, Shape{a.size(0), a.numel() / a.size(0)});
-  return convert(sum(rows, {1}).to(Device::cpu()), DType::f64).to_vector<double>();
+  return cast(sum(rows, {1}).to(Device::cpu()), DType::f64).to_vector<double>();
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ Tensor slerp(const Tensor& a, const Tensor& b, double fraction) {
   }
   const auto N = static_cast<std::int64_t>(ab.size());
   const auto weights = [&](const std::vector<double>& values) {
-    return append_dims(convert(Tensor::from(values, {N}), a.dtype()).to(a.device()), a);
+    return append_dims(cast(Tensor::from(values, {N}), a.dtype()).to(a.device()), a);
   };
   return weights(of_a) * a + weights(of_b) * b;
 }

@@ -22,7 +22,7 @@
 // - Noise of a step: see SamplingLoop::noise. Sample i has that of rng.first_sample() + i: cutting
 // a
 //   batch in two changes no image.
-// - One step (network, update and noise) is a Graph (tensor/graph.h): on CUDA the first step runs
+// - One step (network, update and noise) is a CudaGraph (tensor/cuda_graph.h): on CUDA the first step runs
 // as
 //   it is, the second is recorded, and from then on a step is one launch. What differs between
 //   steps lies in device memory, and no step waits for the one before, unless an observer reads

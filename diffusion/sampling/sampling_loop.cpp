@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "tensor/check.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 
 namespace ito {
 namespace {
@@ -84,7 +84,7 @@ Tensor SamplingLoop::run(const Update& update, const Update& last) {
     x0_ = {};
     next_ = how(x_);
   };
-  Graph recorded(
+  CudaGraph recorded(
       x_.device(), [&] { take(update); }, options_.graph);
   const std::size_t steps = path_.size() - 1;
   for (std::size_t i = 0; i < steps; ++i) {

@@ -13,7 +13,7 @@
 //     });
 //   }
 //
-// The step is a Graph (tensor/graph.h): recorded once and replayed on CUDA. So whatever differs
+// The step is a CudaGraph (tensor/cuda_graph.h): recorded once and replayed on CUDA. So whatever differs
 // between steps must come from number(), level() or noise(), which lie in device memory and are
 // filled before each step; a C++ `if` on them would be frozen.
 #pragma once
@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "autograd/engine.h"
-#include "autograd/kept_weights.h"
+#include "autograd/packed_weights.h"
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/process/level.h"
 #include "tensor/rng.h"
@@ -95,7 +95,7 @@ class SamplingLoop {
   Rng rng_;
   const SamplingOptions options_;
   const NoGrad no_grad_;
-  const KeepWeights keep_weights_;
+  const KeepPackedWeights keep_weights_;
   bool at_timesteps_ = true;
   Tensor x_, x0_, next_;
   Levels from_;

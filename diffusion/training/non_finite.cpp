@@ -21,7 +21,7 @@ NonFiniteReport explain_non_finite(std::int64_t step, const StepTensors& r, doub
   std::reverse(gradients.begin(), gradients.end());
   const std::pair<const char*, std::vector<nn::NamedTensor>> stages[] = {
       {"input", r.inputs},
-      {"parameter", flat.views(flat.values)},
+      {"parameter", flat.views(flat.master)},
       {"loss", {{"losses", r.losses}}},
       {"gradient of", gradients}};
   NonFiniteReport report{"nothing that is kept: only the gradient's norm overflowed", ""};

@@ -38,7 +38,7 @@ struct TrainingRun::Impl {
       : options(o),
         learner(std::move(l)),
         hooks(std::move(h)),
-        device(learner.flat.values.device()),
+        device(learner.flat.master.device()),
         history(history_rows(o, device), o.losses, device),
         no_timesteps(Tensor::zeros({o.losses}, DType::i64, device)),
         directory(o.directory, o.mode) {}
@@ -132,7 +132,7 @@ TrainingRun::TrainingRun(const RunOptions& options, Learner learner, RunHooks ho
 TrainingRun::~TrainingRun() = default;
 
 std::int64_t TrainingRun::capacity() const { return impl_->history.capacity(); }
-void TrainingRun::discard() { impl_->history.take(); }
+void TrainingRun::discard() { impl_->history.drain(); }
 std::int64_t TrainingRun::first_step() const { return impl_->state.step; }
 std::int64_t TrainingRun::steps_made() const { return impl_->state.step; }
 const RunDirectory& TrainingRun::directory() const { return impl_->directory; }
@@ -198,7 +198,7 @@ std::int64_t TrainingRun::end_of_step(std::int64_t step, double lr) {
 std::optional<std::int64_t> TrainingRun::Impl::look_at_pending(std::int64_t newest, double lr) {
   pending = 0;
   look_now = false;
-  for (const nn::StepHistory::Row& row : history.take()) {
+  for (const nn::StepHistory::Row& row : history.drain()) {
     const std::int64_t step = state.step;
     if (!row.updated && step != newest && state.bad_in_a_row + 1 == max_consecutive_skips) {
       look_now = true;

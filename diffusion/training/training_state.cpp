@@ -31,7 +31,7 @@ nn::CheckpointContents checkpoint_contents(const Learner& learner, const Trainin
     return all;
   };
   nn::CheckpointContents contents;
-  contents.files["model.safetensors"] = {flat.views(flat.values), described("raw")};
+  contents.files["model.safetensors"] = {flat.views(flat.master), described("raw")};
   if (ema != nullptr) {
     nn::Metadata average = described("ema");
     average["updates"] = std::to_string(ema->updates());
@@ -76,7 +76,7 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint) {
 
 void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
   const auto& [flat, adam, ema, more] = learner;
-  nn::assign_parameters(flat.views(flat.values), checkpoint.load("model.safetensors"));
+  nn::assign_parameters(flat.views(flat.master), checkpoint.load("model.safetensors"));
   if (ema != nullptr) {
     const nn::SafeTensors average = checkpoint.load("ema.safetensors");
     nn::assign_parameters(flat.views(ema->values), average);
@@ -84,7 +84,7 @@ void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
   }
   adam.load_state(flat, checkpoint.load("optimizer.safetensors"));
   for (const NamedState& part : more) part.restore(checkpoint.load(part.file));
-  flat.use(flat.values);
+  flat.load_model(flat.master);
 }
 
 std::vector<std::string> differences(const std::string& stored, const std::string& now,

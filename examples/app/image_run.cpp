@@ -10,7 +10,7 @@ namespace {
 ReportPicture noising(const data::Dataset& dataset, const NoiseSchedule& schedule,
                       std::uint64_t seed) {
   const Tensor& images = dataset.images;
-  const Tensor first = images.alias({images.size(1), images.size(2), images.size(3)});
+  const Tensor first = images.view({images.size(1), images.size(2), images.size(3)});
   const data::Bytes png = data::encode_png(noising_strip(schedule, first, seed));
   const std::int64_t last = schedule.timesteps() - 1;
   return {fmt::format("t = 0 to {}, ten steps of equal length", last),

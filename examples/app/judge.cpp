@@ -26,7 +26,7 @@ Tensor Judge::cut(const Tensor& images, std::int64_t first) const {
   const std::int64_t count = std::min(batch_, images.size(0) - first);
   const std::int64_t size = images.numel() / images.size(0);
   const Tensor part =
-      images.alias({count, images.size(1), images.size(2), images.size(3)}, first * size);
+      images.view({count, images.size(1), images.size(2), images.size(3)}, first * size);
   return data::from_bytes(part).to(device_);
 }
 

@@ -61,7 +61,7 @@ Tensor noising_strip(const NoiseSchedule& schedule, const Tensor& image, std::ui
   for (std::int64_t i = 0; i < count; ++i) times.push_back(last * i / (count - 1));
   const Tensor x = data::from_bytes(image);
   Shape one{1, image.size(0), image.size(1), image.size(2)};
-  const Tensor x0 = concat(std::vector<Tensor>(count, x.alias(one)), 0);
+  const Tensor x0 = concat(std::vector<Tensor>(count, x.view(one)), 0);
   Rng rng(seed, Purpose::sample);
   const Tensor eps = randn(rng, x0.shape());
   const Levels levels = schedule.levels(Tensor::from(times, Shape{count}), x0);

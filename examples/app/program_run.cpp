@@ -73,7 +73,7 @@ nn::LrSchedule ProgramRun::begin(const std::function<void(std::int64_t)>& step) 
   catch_signals();
   if (o.minutes > 0) {
     BudgetTrial trial = {
-        .step = step, .wait = [this] { run_->discard(); }, .most_between = run_->capacity()};
+        .step = step, .wait = [this] { run_->discard(); }, .max_between = run_->capacity()};
     // No graph of a grid: on a GPU its second step is recorded, which tells nothing of later ones.
     if (about_.grid) trial.grid = [this](std::int64_t steps) { about_.grid(steps, false); };
     plan_ = fix_steps(o, learner_, trial, about_.unit);
@@ -108,13 +108,13 @@ void ProgramRun::print_table() const {
   for (const auto& [name, text] : about_.facts) row(name.c_str(), text);
   row("network", fmt::format("{} parameters", flat.count()));
   std::string memory = fmt::format("weights {}, gradients {}, optimiser {}",
-                                   size_text(flat.values.bytes()), size_text(flat.grads.bytes()),
+                                   size_text(flat.master.bytes()), size_text(flat.grads.bytes()),
                                    size_text(learner_.adam.m.bytes() + learner_.adam.v.bytes()));
   if (learner_.ema != nullptr) memory += ", average " + size_text(learner_.ema->values.bytes());
   if (about_.data_bytes > 0) memory += ", data " + size_text(about_.data_bytes);
   row("memory", memory);
-  row("device", fmt::format("{}, {}, {} threads", flat.values.device().str(),
-                            name_of(flat.working.dtype()), num_threads()));
+  row("device", fmt::format("{}, {}, {} threads", flat.master.device().str(),
+                            name_of(flat.model.dtype()), num_threads()));
   row("training", fmt::format("{} steps of {} {}, lr {}, seed {}", o.steps, o.batch, about_.unit,
                               o.lr, o.seed));
   row("output", o.run);
@@ -164,9 +164,9 @@ void ProgramRun::write_report(const std::string& status) {
       r.facts.emplace_back("loss",
                            fmt::format("{:.4g} (mean over the last tenth of the run)", loss));
     }
-    r.facts.emplace_back("device", flat.values.device().str());
-    r.facts.emplace_back("dtype", name_of(flat.working.dtype()));
-    r.facts.emplace_back("peak memory", size_text(memory::usage(flat.values.device()).peak));
+    r.facts.emplace_back("device", flat.master.device().str());
+    r.facts.emplace_back("dtype", name_of(flat.model.dtype()));
+    r.facts.emplace_back("peak memory", size_text(memory::usage(flat.master.device()).peak));
     r.facts.emplace_back("threads", std::to_string(num_threads()));
     write_text(directory.file("report.html"), render_html(r));
   });
@@ -178,7 +178,7 @@ ExitCode ProgramRun::finish() {
   say(fmt::format("{} at step {}: {:.0f} {}/s, peak memory {}; {}",
                   stop_requested() ? "stopped and saved" : "done", run_->steps_made(),
                   progress_->images_per_second(), about_.unit,
-                  size_text(memory::usage(learner_.flat.values.device()).peak),
+                  size_text(memory::usage(learner_.flat.master.device()).peak),
                   run_->directory().file("report.html")));
   return signal_exit_code();
 }

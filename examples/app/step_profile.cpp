@@ -9,10 +9,10 @@
 
 namespace ito::app {
 
-void StepProfile::run(Graph& step) {
+void StepProfile::run(CudaGraph& step) {
   if (!enabled_ || made_++ < warmup) return step.run();
   {
-    const profile::Recording on(profile_);
+    const profile::Profiling on(profile_);
     step.run();
   }
   if (made_ < warmup + steps) return;

@@ -8,7 +8,7 @@
 
 #include "examples/app/train_options.h"
 #include "nn/name_layers.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/profile.h"
 
 namespace ito::app {
@@ -26,7 +26,7 @@ class StepProfile {
 
   /// step.run(); with --profile the steps after the warm-up are recorded, and after the last of
   /// them profile.txt and profile.json are written. Throws ProgramError (resource).
-  void run(Graph& step);
+  void run(CudaGraph& step);
 
  private:
   void write() const;

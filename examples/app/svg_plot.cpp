@@ -9,10 +9,10 @@
 namespace ito::app {
 namespace {
 
-constexpr std::size_t most_points = 400;
+constexpr std::size_t max_points = 400;
 constexpr int left = 62, right = 14, top = 34, bottom = 42;
 
-// The mean of groups of neighbouring finite points, at most `most_points` of them.
+// The mean of groups of neighbouring finite points, at most `max_points` of them.
 Series thinned(const Series& s, bool log_y) {
   Series finite{s.name, s.color, {}, {}};
   for (std::size_t i = 0; i < s.x.size(); ++i) {
@@ -20,7 +20,7 @@ Series thinned(const Series& s, bool log_y) {
     finite.x.push_back(s.x[i]);
     finite.y.push_back(s.y[i]);
   }
-  const std::size_t group = (finite.x.size() + most_points - 1) / most_points;
+  const std::size_t group = (finite.x.size() + max_points - 1) / max_points;
   if (group <= 1) return finite;
   Series mean{s.name, s.color, {}, {}};
   for (std::size_t i = 0; i < finite.x.size(); i += group) {

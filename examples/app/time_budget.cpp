@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 const Clock::time_point process_start = Clock::now();  // before main()
 
-constexpr std::int64_t most_steps = 1'000'000'000;
+constexpr std::int64_t max_steps = 1'000'000'000;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -49,7 +49,7 @@ double BudgetCosts::total(std::int64_t steps) const {
 }
 
 std::int64_t affordable_steps(const BudgetCosts& costs) {
-  std::int64_t fits = 1, too_many = most_steps + 1;  // total() grows with the steps
+  std::int64_t fits = 1, too_many = max_steps + 1;  // total() grows with the steps
   while (too_many - fits > 1) {
     const std::int64_t middle = fits + (too_many - fits) / 2;
     (costs.total(middle) <= costs.budget ? fits : too_many) = middle;
@@ -79,7 +79,7 @@ StepTime measure_steps(double budget, const BudgetTrial& trial) {
   // In several blocks, so that there is a median; each as long as the device may go on alone.
   const auto block = static_cast<std::int64_t>(
       std::clamp(0.1 * enough / std::max(time.seconds, 1e-9), 1.0,
-                 static_cast<double>(std::max<std::int64_t>(trial.most_between, 1))));
+                 static_cast<double>(std::max<std::int64_t>(trial.max_between, 1))));
   std::vector<double> blocks;
   const Clock::time_point begin = Clock::now();
   while (seconds_since(start) < most &&
@@ -95,7 +95,7 @@ LearnerSnapshot::LearnerSnapshot(nn::FlatParameters& flat, nn::Adam& adam, nn::E
     : flat_(flat),
       adam_(adam),
       average_(average),
-      values_(flat.values.clone()),
+      values_(flat.master.clone()),
       m_(adam.m.clone()),
       v_(adam.v.clone()),
       steps_(adam.steps()),
@@ -106,8 +106,8 @@ LearnerSnapshot::LearnerSnapshot(nn::FlatParameters& flat, nn::Adam& adam, nn::E
 }
 
 void LearnerSnapshot::restore() {
-  flat_.values.assign(values_);
-  flat_.use(flat_.values);
+  flat_.master.assign(values_);
+  flat_.load_model(flat_.master);
   flat_.zero_grad();
   adam_.m.assign(m_);
   adam_.v.assign(v_);
@@ -165,8 +165,8 @@ struct Planned {
 Planned parse_plan(const std::string& path) {
   const auto number = [&](const Json& group, const char* key, std::int64_t least) {
     const Json& value = group.at(key);
-    if (!value.is_number_integer() || value < least || value > most_steps) {
-      fail<FormatError>("{} must be a whole number from {} to {}; got {}", key, least, most_steps,
+    if (!value.is_number_integer() || value < least || value > max_steps) {
+      fail<FormatError>("{} must be a whole number from {} to {}; got {}", key, least, max_steps,
                         value.dump());
     }
     return value.get<std::int64_t>();
@@ -246,7 +246,7 @@ double seconds_of_grid(const RunFlags& o, const BudgetTrial& trial) {
 // Four numbers for each parameter (weights, their average, Adam's two), at the 300 MB/s of
 // checksums and a disk, and the report.
 double seconds_of_checkpoint(const training::Learner& learner) {
-  return 0.05 + 4.0 * static_cast<double>(learner.flat.values.bytes()) / 300e6;
+  return 0.05 + 4.0 * static_cast<double>(learner.flat.master.bytes()) / 300e6;
 }
 
 std::string measured_plan(RunFlags& o, const training::Learner& learner, const BudgetTrial& trial,

@@ -51,7 +51,7 @@ struct StepTime {
 struct BudgetTrial {
   std::function<void(std::int64_t)> step;       ///< makes the step of that number
   std::function<void()> wait;                   ///< for the device,
-  std::int64_t most_between = 1;                ///< after at most so many steps
+  std::int64_t max_between = 1;                 ///< after at most so many steps
   std::function<void(std::int64_t)> grid = {};  ///< draws one in so many steps of the sampler
 };
 

@@ -3,7 +3,7 @@
 //
 //   const TrainingLoss loss(options, schedule, parametrization, device);
 //   Timesteps timesteps(options, device);
-//   Graph step_of_training(device, [&] {
+//   CudaGraph step_of_training(device, [&] {
 //     const Tensor t = timesteps.draw(rng);
 //     const Levels levels = schedule.levels(t, x0);
 //     const Tensor x_t = add_noise(x0, eps, levels);

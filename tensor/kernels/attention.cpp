@@ -24,7 +24,7 @@ namespace ito::kernel {
 namespace {
 
 constexpr Index few = 8;                     // heads, in all samples together
-constexpr Index fewest_queries = 32;         // of a part
+constexpr Index min_queries = 32;            // of a part
 constexpr Index query_block = 5 * max_tile;  // at most
 
 template <class T>
@@ -71,7 +71,7 @@ void pack(const Operand& operand, const AttentionShape& a, Index nh, Index b, T*
 Index parts_of(const AttentionShape& a) {
   const Index heads = std::max<Index>(a.n * a.heads, 1);
   if (heads >= few) return 1;
-  const Index most = ceil_div(a.l, fewest_queries);
+  const Index most = ceil_div(a.l, min_queries);
   return std::clamp<Index>(most, 1, ceil_div(few, heads));
 }
 

@@ -25,8 +25,8 @@
 
 #include "tensor/kernels/conv_correlation.h"
 #include "tensor/kernels/conv_narrow.h"
-#include "tensor/kernels/conv_pixels.h"
 #include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/conv_pointwise.h"
 #include "tensor/kernels/conv_winograd.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
@@ -196,7 +196,7 @@ void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, cons
   const Index p0 = slab_index % cut.row_slabs * cut.rows;
   const Index n0 = slab_index / cut.row_slabs * cut.images;
   const Index p1 = std::min(c.p, p0 + cut.rows), n1 = std::min(c.n, n0 + cut.images);
-  const bool inside = c.second == 0 && c.top == 0 && c.left == 0 &&
+  const bool inside = c.x2_channels == 0 && c.top == 0 && c.left == 0 &&
                       (c.p - 1) * c.stride + c.kh <= c.h && (c.q - 1) * c.stride + c.kw <= c.w;
   const Index pixel = inside ? c.in : padded_channels<T>(c.in);
   const Index rows = (p1 - p0 - 1) * c.stride + c.kh, columns = (c.q - 1) * c.stride + c.kw;
@@ -228,17 +228,17 @@ void correlate(const Correlation<T>& c) {
   std::fill_n(bias.data(), cuts.blocks * block_width<T>, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
   const WeightOrder& o = c.order;
-  const WeightForm<T> packed(c.forms,
-                             {WeightForms::correlation, o.origin, o.out_step, o.row_step,
-                              o.column_step, o.in_step, c.out, c.kh, c.kw, c.in},
-                             cuts.blocks * block_width<T> * taps, [&](T* to) {
-                               parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
-                                 for (Index b = begin; b < end; ++b) {
-                                   pack_weights(c.weight, o, b, c.out, c.kh, c.kw, c.in,
-                                                to + b * block_width<T> * taps);
-                                 }
+  const PackedWeight<T> packed(c.packed,
+                               {PackedWeights::correlation, o.origin, o.out_step, o.row_step,
+                                o.column_step, o.in_step, c.out, c.kh, c.kw, c.in},
+                               cuts.blocks * block_width<T> * taps, [&](T* to) {
+                                 parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
+                                   for (Index b = begin; b < end; ++b) {
+                                     pack_weights(c.weight, o, b, c.out, c.kh, c.kw, c.in,
+                                                  to + b * block_width<T> * taps);
+                                   }
+                                 });
                                });
-                             });
   parallel_for(cuts.tasks(), 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
       compute_task(c, cuts, packed.data(), bias.data(), task);
@@ -273,7 +273,7 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   c.order.in_step = s.kh * s.kw * s.in;
   c.y = static_cast<T*>(args.dx) + (h0 * s.w + w0) * s.in;
   c.bias = static_cast<const T*>(args.bias);
-  c.forms = args.forms;
+  c.packed = args.packed;
   c.p = s.h > h0 ? (s.h - h0 - 1) / s.stride + 1 : 0;
   c.q = s.w > w0 ? (s.w - w0 - 1) / s.stride + 1 : 0;
   c.out = s.in;
@@ -281,7 +281,7 @@ void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
   c.pixel_step = s.stride * s.in;
   if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
   const int m = winograd_outputs(s, ConvPass::input_grad, args.dtype);
-  m > 0 ? correlate_winograd(c, m) : is_pixelwise(s) ? correlate_pixels(c) : correlate(c);
+  m > 0 ? correlate_winograd(c, m) : is_pointwise(s) ? correlate_pixels(c) : correlate(c);
 }
 
 }  // namespace
@@ -301,9 +301,9 @@ void Conv2d::cpu(const Args& args) {
     c.bias = static_cast<const T*>(args.bias);
     c.addend = static_cast<const T*>(args.addend);
     c.addend_per_image = args.addend_per_image;
-    c.x2 = static_cast<const T*>(args.x2), c.second = args.second;
-    c.forms = args.forms;
-    const bool pixels = is_pixelwise(s) && !(c.addend != nullptr && c.addend_per_image);
+    c.x2 = static_cast<const T*>(args.x2), c.x2_channels = args.x2_channels;
+    c.packed = args.packed;
+    const bool pixels = is_pointwise(s) && !(c.addend != nullptr && c.addend_per_image);
     const int m = winograd_outputs(s, ConvPass::forward, args.dtype);
     m > 0 ? correlate_winograd(c, m) : pixels ? correlate_pixels(c) : correlate(c);
   });

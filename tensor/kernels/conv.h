@@ -14,7 +14,7 @@
 
 namespace ito::kernel {
 
-class WeightForms;  // weight_forms.h
+class PackedWeights;  // packed_weights.h
 
 struct ConvShape {
   std::int64_t n;          ///< images
@@ -36,7 +36,7 @@ inline Cost cost_of(const ConvShape& s, DType dtype) {
 /// Forward. Accumulates in the dtype of the arrays, bf16 in f32.
 ///
 /// x may come in two arrays, read as the concatenation of their channels would be: x
-/// [n, h, w, in - second] and x2 [n, h, w, second].
+/// [n, h, w, in - x2_channels] and x2 [n, h, w, x2_channels].
 struct Conv2d {
   static constexpr const char* name = "conv2d";
   struct Args {
@@ -49,8 +49,8 @@ struct Conv2d {
     bool addend_per_image;
     DType dtype;
     const void* x2 = nullptr;
-    std::int64_t second = 0;       ///< channels of x2; 0: x is whole
-    WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
+    std::int64_t x2_channels = 0;     ///< channels of x2; 0: x is whole
+    PackedWeights* packed = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
@@ -72,8 +72,8 @@ struct Conv2dInputGrad {
     void* dx;
     ConvShape shape;
     DType dtype;
-    const void* bias = nullptr;    ///< [in] or null
-    WeightForms* forms = nullptr;  ///< as in Conv2d
+    const void* bias = nullptr;       ///< [in] or null
+    PackedWeights* packed = nullptr;  ///< as in Conv2d
   };
   static void cpu(const Args&);
   static void cuda(const Args&);
@@ -91,7 +91,7 @@ struct Conv2dWeightGrad {
     ConvShape shape;
     DType dtype;
     const void* x2 = nullptr;
-    std::int64_t second = 0;  ///< channels of x2; 0 on the device
+    std::int64_t x2_channels = 0;  ///< channels of x2; 0 on the device
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

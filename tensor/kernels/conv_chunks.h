@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/conv.h"
-#include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/pack.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {

@@ -1,8 +1,8 @@
 // What the forward pass of a convolution and the gradient to its input have in common.
 #pragma once
 
-#include "tensor/kernels/conv_pack.h"
-#include "tensor/kernels/weight_forms.h"
+#include "tensor/kernels/pack.h"
+#include "tensor/kernels/packed_weights.h"
 
 namespace ito::kernel {
 
@@ -22,13 +22,14 @@ struct Correlation {
   const T* bias = nullptr;
   const T* addend = nullptr;
   bool addend_per_image = false;
-  const T* x2 = nullptr;  // the last `second` of the channels, when x has only the others
-  Index second = 0;
-  WeightForms* forms = nullptr;  // where packed weights are kept, or null
+  const T* x2 = nullptr;  // the last `x2_channels` of the channels, when x has only the others
+  Index x2_channels = 0;
+  PackedWeights* packed = nullptr;  // where packed weights are kept, or null
 
   Image<T> image(Index i) const {
-    const Index pixels = i * h * w, first = in - second;
-    return {x + pixels * first, second > 0 ? x2 + pixels * second : nullptr, h, w, first, second};
+    const Index pixels = i * h * w, first = in - x2_channels;
+    return {x + pixels * first, x2_channels > 0 ? x2 + pixels * x2_channels : nullptr, h, w, first,
+            x2_channels};
   }
 };
 

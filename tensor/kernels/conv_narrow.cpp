@@ -10,7 +10,7 @@ namespace ito::kernel {
 namespace {
 
 // More narrow channels than this fill the vectors of the ordinary kernels well enough.
-constexpr Index few = 4, most_taps = 64;
+constexpr Index few = 4, max_taps = 64;
 
 /// [0, count) without what falls outside [0, size) when `offset` is added.
 struct Inside {
@@ -39,7 +39,7 @@ struct PackedColumn {
 template <class T>
 void add_shifted(const Correlation<T>& c, Index n, Index p, Index q0, Index q1, const Inside& rows,
                  const Inside& across, const T* z, Index h0, Index columns) {
-  Index taps = 0, from[most_taps];
+  Index taps = 0, from[max_taps];
   const Index y = n * c.image_step + p * c.row_step;
   const T* first = c.addend_per_image ? c.addend + n * c.out : c.addend;
   for (Index o = 0; o < c.out; ++o) {
@@ -111,10 +111,10 @@ void gather(const NarrowGrad<T>& g, const T* narrow, Index h0, Index h1, T* pack
 /// d [channels, columns]: chunks of images, each summed by one task, are added in order.
 template <class T>
 void narrow_grad(const NarrowGrad<T>& g, T* d) {
-  constexpr Index wanted_chunks = 16, most_pixels = 512;
+  constexpr Index wanted_chunks = 16, max_pixels = 512;
   const Index columns = g.columns(), size = g.channels * columns;
   const Index per_chunk = ceil_div(g.n, wanted_chunks), chunks = ceil_div(g.n, per_chunk);
-  const Index rows = std::clamp<Index>(most_pixels / g.w, 1, g.h);
+  const Index rows = std::clamp<Index>(max_pixels / g.w, 1, g.h);
   Scratch<T> sums(chunks * size);
   parallel_for(chunks, 1, [&](Index begin, Index end) {
     Scratch<T> packed(packed_size<T>(rows * g.w, columns));
@@ -141,13 +141,13 @@ void narrow_grad(const NarrowGrad<T>& g, T* d) {
 
 template <class T>
 bool has_few_outputs(const Correlation<T>& c) {
-  return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= most_taps && c.stride == 1 &&
-         c.second == 0 && c.in >= simd::lanes<T> && c.h * c.w > 0;
+  return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= max_taps && c.stride == 1 &&
+         c.x2_channels == 0 && c.in >= simd::lanes<T> && c.h * c.w > 0;
 }
 
 template <class T>
 void correlate_narrow(const Correlation<T>& c) {
-  constexpr Index most_bytes = 128 << 10;  // of z in one task: a part of the second-level cache
+  constexpr Index max_bytes = 128 << 10;  // of z in one task: a part of the second-level cache
   const Index taps = c.kh * c.kw * c.out, columns = whole_vectors<T>(taps);
   Scratch<T> packed(packed_size<T>(c.in, columns));
   std::fill_n(packed.data(), packed_size<T>(c.in, columns), T(0));
@@ -159,7 +159,7 @@ void correlate_narrow(const Correlation<T>& c) {
     const PackedColumn<T> column(packed.data(), c.in, columns, j);
     for (Index i = 0; i < c.in; ++i) column.first[i * column.step] = from[i * order.in_step];
   }
-  const Index affordable = most_bytes / (c.w * columns * static_cast<Index>(sizeof(T)));
+  const Index affordable = max_bytes / (c.w * columns * static_cast<Index>(sizeof(T)));
   const Index rows = std::clamp<Index>(affordable - c.kh + 1, 1, c.p), slabs = ceil_div(c.p, rows);
   parallel_for(c.n * slabs, 1, [&](Index begin, Index end) {
     Scratch<T> z((rows + c.kh - 1) * c.w * columns);

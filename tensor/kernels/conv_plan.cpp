@@ -11,7 +11,7 @@ namespace {
 std::atomic<ConvAlgorithm> forced = ConvAlgorithm::automatic;
 
 // Fewer channels than a vector waste what the transforms and the register tiles hold of them.
-constexpr Index least_channels = 16;
+constexpr Index min_channels = 16;
 
 // The cost of a forward pass or an input gradient in cycles of a core with vectors of 16 and two
 // multiply-adds at a time; only the ratios matter, so that it serves other vectors too. The
@@ -50,7 +50,7 @@ int cheapest(const ConvShape& s) { return winograd_cycles(s, 2) < winograd_cycle
 
 int correlation_outputs(const ConvShape& given) {
   const ConvShape s = planned(given);
-  if (std::min(s.in, s.out) < least_channels) return 0;
+  if (std::min(s.in, s.out) < min_channels) return 0;
   const int m = cheapest(s);
   return winograd_cycles(s, m) < direct_cycles(s) ? m : 0;
 }
@@ -61,7 +61,7 @@ int correlation_outputs(const ConvShape& given) {
 /// it, and for every slab of 64 tiles as much as 5 products to go to the taps.
 int weight_grad_outputs(const ConvShape& s) {
   constexpr Index slab_tiles = 64;
-  if (std::min(s.in, s.out) < least_channels) return 0;
+  if (std::min(s.in, s.out) < min_channels) return 0;
   const auto cost = [&](Index m) {
     const Index tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m), pairs = s.in * s.out;
     return (m + 2) * (m + 2) *

@@ -18,7 +18,7 @@
 
 namespace ito::kernel {
 
-class WeightForms;  // weight_forms.h
+class PackedWeights;  // packed_weights.h
 
 struct FoldShape {
   std::int64_t out, kh, kw, in;  ///< weight [out, kh, kw, in]
@@ -85,7 +85,7 @@ struct UpsampleConv2d {
     void* y;
     UpsampleShape shape;
     DType dtype;
-    WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
+    PackedWeights* packed = nullptr;  ///< where the CPU keeps what it makes of the weight, or null
   };
   static void cpu(const Args&);
   static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }

@@ -29,7 +29,7 @@
 
 #include "tensor/kernels/conv_upsample.h"
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/weight_forms.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -174,24 +174,24 @@ void transform_output(const UpsampleShape& s, const T* m, Index step, const T* b
 
 template <class T>
 void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias, T* y,
-             WeightForms* forms) {
+             PackedWeights* cache) {
   const Index blocks = block_count<T>(s.out), pixels = s.n * s.h * s.w;
   if (pixels * s.out == 0) return;
   Scratch<T> zeros(s.in);
   std::fill_n(zeros.data(), s.in, T(0));
-  const WeightForm<T> packed(forms, {WeightForms::doubling}, products * packed_size<T>(s.in, s.out),
-                             [&](T* to) {
-                               Scratch<T> u(products * s.out * s.in);
-                               transform_weight(weight, s.out, s.in, u.data());
-                               parallel_for(blocks, 1, [&](Index begin, Index end) {
-                                 for (Index b = begin; b < end; ++b) {
-                                   for (Index ab = 0; ab < products; ++ab) {
-                                     pack_block<T>({u.data() + ab * s.out * s.in, 1, s.in}, s.in,
-                                                   s.out, b, to + ab * packed_size<T>(s.in, s.out));
-                                   }
-                                 }
-                               });
-                             });
+  const PackedWeight<T> packed(
+      cache, {PackedWeights::upsample2x}, products * packed_size<T>(s.in, s.out), [&](T* to) {
+        Scratch<T> u(products * s.out * s.in);
+        transform_weight(weight, s.out, s.in, u.data());
+        parallel_for(blocks, 1, [&](Index begin, Index end) {
+          for (Index b = begin; b < end; ++b) {
+            for (Index ab = 0; ab < products; ++ab) {
+              pack_block<T>({u.data() + ab * s.out * s.in, 1, s.in}, s.in, s.out, b,
+                            to + ab * packed_size<T>(s.in, s.out));
+            }
+          }
+        });
+      });
   const Cut cut = Cut::of(T(), pixels, products * s.in, blocks);
   parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
     Scratch<T> v(products * cut.pixels * s.in), m(products * max_tile * block_width<T>);
@@ -262,13 +262,13 @@ struct WeightCut {
 
   template <class T>
   static WeightCut of(T, const UpsampleShape& s) {
-    constexpr Index cache = 256 << 10, least = 16, wanted = 16, least_pixels = 256;
+    constexpr Index cache = 256 << 10, least = 16, wanted = 16, min_pixels = 256;
     const Index pixels = s.n * s.h * s.w;
     const Index room = cache / (products * s.in * static_cast<Index>(sizeof(T)));
     WeightCut c{};
     c.outputs = std::min(s.out, std::max(least, room / least * least));
     c.groups = ceil_div(s.out, c.outputs);
-    c.chunks = std::clamp<Index>(ceil_div(pixels, least_pixels), 1, ceil_div(wanted, c.groups));
+    c.chunks = std::clamp<Index>(ceil_div(pixels, min_pixels), 1, ceil_div(wanted, c.groups));
     c.per_chunk = ceil_div(pixels, c.chunks);
     if (pixels > 0) c.chunks = ceil_div(pixels, c.per_chunk);
     return c;
@@ -335,7 +335,7 @@ void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
 void UpsampleConv2d::cpu(const Args& a) {
   with_float(name, a.dtype, [&]<class T>(T) {
     forward(a.shape, static_cast<const T*>(a.x), static_cast<const T*>(a.weight),
-            static_cast<const T*>(a.bias), static_cast<T*>(a.y), a.forms);
+            static_cast<const T*>(a.bias), static_cast<T*>(a.y), a.packed);
   });
 }
 

@@ -18,10 +18,10 @@
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/conv_chunks.h"
 #include "tensor/kernels/conv_narrow.h"
-#include "tensor/kernels/conv_pack.h"
-#include "tensor/kernels/conv_pixels.h"
 #include "tensor/kernels/conv_plan.h"
+#include "tensor/kernels/conv_pointwise.h"
 #include "tensor/kernels/conv_winograd.h"
+#include "tensor/kernels/pack.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/parallel.h"
 
@@ -76,11 +76,11 @@ template <class T>
 struct WeightGrad {
   const T* x;
   const T* x2;
-  Index second;  // channels of x2
+  Index x2_channels;  // channels of x2
   const T* dy;
   ConvShape s;
   Index images, rows;  // in a group of pixels
-  Index first() const { return s.in - second; }
+  Index first() const { return s.in - x2_channels; }
   Index taps() const { return s.kh * s.kw * s.in; }
 };
 
@@ -95,11 +95,11 @@ void add_group(const WeightGrad<T>& g, Index n0, Index n1, Index p0, Index p1, I
   T* dense = dy_copy;
   for (Index n = n0; n < n1; ++n) {
     const Image<T> image{g.x + n * s.h * s.w * g.first(),
-                         g.x2 + n * s.h * s.w * g.second,
+                         g.x2 + n * s.h * s.w * g.x2_channels,
                          s.h,
                          s.w,
                          g.first(),
-                         g.second};
+                         g.x2_channels};
     copy_padded(image, p0 * s.stride - s.top, -s.left, rows, columns, pixel,
                 x_copy + (n - n0) * rows * columns * pixel);
     const T* dy = g.dy + (n * s.p + p0) * s.q * s.out + b * block_width<T>;
@@ -171,7 +171,7 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
 void Conv2dWeightGrad::cpu(const Args& args) {
   const int m = winograd_outputs(args.shape, ConvPass::weight_grad, args.dtype);
   if (m > 0 && args.shape.n > 0) return conv2d_weight_grad_winograd(args, m);
-  if (is_pixelwise(args.shape)) return conv2d_weight_grad_pixels(args);
+  if (is_pointwise(args.shape)) return conv2d_weight_grad_pixels(args);
   with_float(name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
     T* dw = static_cast<T*>(args.dweight);
@@ -179,13 +179,13 @@ void Conv2dWeightGrad::cpu(const Args& args) {
       std::fill_n(dw, s.out * s.kh * s.kw * s.in, T(0));
       return;
     }
-    if (has_few_channels<T>(s) && args.second == 0) {
+    if (has_few_channels<T>(s) && args.x2_channels == 0) {
       return weight_grad_narrow(s, static_cast<const T*>(args.x), static_cast<const T*>(args.dy),
                                 dw);
     }
     const Index rows = std::clamp<Index>(group_pixels / s.q, 1, s.p);
     const Index images = rows < s.p ? 1 : std::clamp<Index>(group_pixels / (s.p * s.q), 1, s.n);
-    weight_grad<T>({static_cast<const T*>(args.x), static_cast<const T*>(args.x2), args.second,
+    weight_grad<T>({static_cast<const T*>(args.x), static_cast<const T*>(args.x2), args.x2_channels,
                     static_cast<const T*>(args.dy), s, images, rows},
                    dw);
   });

@@ -33,8 +33,8 @@
 
 #include "tensor/kernels/conv_plan.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/kernels/scratch.h"
-#include "tensor/kernels/weight_forms.h"
 #include "tensor/kernels/winograd.h"
 #include "tensor/parallel.h"
 
@@ -180,11 +180,11 @@ void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first
       transform_band<T, m>(band, cut.across, half.data(), to + i, square_step, cut.pitch);
     }
   };
-  const Index channels = c.in - c.second;
+  const Index channels = c.in - c.x2_channels;
   for (Index k = 0; k < count; ++k, v += cut.across * cut.pitch) {
     const Index n = (first + k) / cut.down, top = (first + k) % cut.down * m - c.top;
     transform(c.x, channels, n, top, v);
-    if (c.second > 0) transform(c.x2, c.second, n, top, v + channels);
+    if (c.x2_channels > 0) transform(c.x2, c.x2_channels, n, top, v + channels);
   }
 }
 
@@ -299,15 +299,15 @@ void correlate(const Correlation<T>& c) {
   std::fill_n(bias.data(), room, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
   // The two ways have the same bits.
-  if (cut.bands * cut.across <= few_winograd_tiles && cut.blocks >= 4 && c.forms == nullptr) {
+  if (cut.bands * cut.across <= few_winograd_tiles && cut.blocks >= 4 && c.packed == nullptr) {
     return correlate_few_tiles(c, cut, bias.data());
   }
   const WeightOrder& o = c.order;
-  const WeightForm<T> u(c.forms,
-                        {WeightForms::winograd, m, o.origin, o.out_step, o.row_step, o.column_step,
-                         o.in_step, c.out, c.in},
-                        cut.blocks * cut.block_step(c.in),
-                        [&](T* to) { transform_weights(c, cut, to); });
+  const PackedWeight<T> u(c.packed,
+                          {PackedWeights::winograd, m, o.origin, o.out_step, o.row_step,
+                           o.column_step, o.in_step, c.out, c.in},
+                          cut.blocks * cut.block_step(c.in),
+                          [&](T* to) { transform_weights(c, cut, to); });
   parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
       compute_task(c, cut, u.data(), bias.data(), task);

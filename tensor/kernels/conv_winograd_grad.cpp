@@ -29,8 +29,8 @@
 #include <algorithm>
 
 #include "tensor/kernels/conv_chunks.h"
-#include "tensor/kernels/conv_pack.h"
 #include "tensor/kernels/conv_winograd.h"
+#include "tensor/kernels/pack.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/winograd.h"
 #include "tensor/parallel.h"
@@ -51,7 +51,7 @@ struct Cut {
 
 template <class T>
 Cut cut_of(const ConvShape& s, Index m) {
-  constexpr Index wanted_tasks = 8, least_blocks = 2;
+  constexpr Index wanted_tasks = 8, min_blocks = 2;
   Cut c{};
   c.tiles = ceil_div(s.q, m), c.rows = ceil_div(s.p, m);
   c.bands = s.n * c.rows;
@@ -63,7 +63,7 @@ Cut cut_of(const ConvShape& s, Index m) {
   const Index slabs = ceil_div(c.per_chunk, std::max<Index>(1, slab_tiles / c.tiles));
   c.slab = ceil_div(c.per_chunk, slabs);
   const Index blocks = block_count<T>(s.out);
-  c.per_group = std::min(blocks, std::max(least_blocks, ceil_div(blocks * c.chunks, wanted_tasks)));
+  c.per_group = std::min(blocks, std::max(min_blocks, ceil_div(blocks * c.chunks, wanted_tasks)));
   c.groups = ceil_div(blocks, c.per_group);
   return c;
 }
@@ -299,8 +299,8 @@ void compute(const Conv2dWeightGrad::Args& args) {
   const ConvShape& s = args.shape;
   const Cut cut = cut_of<T>(s, m);
   const WeightGrad<T, m> g{
-      {static_cast<const T*>(args.x), s.n, s.h, s.w, s.in - args.second, s.top, s.left},
-      {static_cast<const T*>(args.x2), s.n, s.h, s.w, args.second, s.top, s.left},
+      {static_cast<const T*>(args.x), s.n, s.h, s.w, s.in - args.x2_channels, s.top, s.left},
+      {static_cast<const T*>(args.x2), s.n, s.h, s.w, args.x2_channels, s.top, s.left},
       {static_cast<const T*>(args.dy), s.n, s.p, s.q, s.out, 0, 0},
       s,
       cut};

@@ -45,12 +45,12 @@ std::shared_ptr<Moment> mark(int index);
 /// The time that the device took from one to the other. Waits until both have passed.
 double seconds_between(const Moment& first, const Moment& last);
 
-/// What ito::Graph is on this device.
+/// What ito::CudaGraph is on this device.
 class RecordedWork;
 std::shared_ptr<RecordedWork> make_graph(int index);
-/// Runs (first call), records and starts (second), or starts the work, as ito::Graph::run says.
+/// Runs (first call), records and starts (second), or starts the work, as ito::CudaGraph::run says.
 void run_graph(RecordedWork& graph, const std::function<void()>& work);
 /// Whether a graph is being recorded.
-bool recording();
+bool capturing();
 
 }  // namespace ito::cuda

@@ -10,11 +10,11 @@ namespace {
 constexpr std::int64_t grain = 1 << 16;
 
 template <class To, class From>
-To convert(From x) {
+To cast(From x) {
   if constexpr (std::is_same_v<From, To>) {
     return x;
   } else if constexpr (std::is_same_v<From, bf16>) {
-    return convert<To>(static_cast<float>(x));
+    return cast<To>(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, bf16>) {
     return bf16(static_cast<float>(x));
   } else {
@@ -27,18 +27,18 @@ To convert(From x) {
 void Fill::cpu(const Args& a) {
   with_any(a.dtype, [&]<class T>(T) {
     T* y = static_cast<T*>(a.y);
-    const T value = convert<T>(a.value);
+    const T value = cast<T>(a.value);
     parallel_for(a.n, grain, [=](auto begin, auto end) { std::fill(y + begin, y + end, value); });
   });
 }
 
-void Convert::cpu(const Args& a) {
+void Cast::cpu(const Args& a) {
   with_any(a.from, [&]<class From>(From) {
     with_any(a.to, [&]<class To>(To) {
       const From* x = static_cast<const From*>(a.x);
       To* y = static_cast<To*>(a.y);
       parallel_for(a.n, grain, [=](auto begin, auto end) {
-        for (auto i = begin; i < end; ++i) y[i] = convert<To>(x[i]);
+        for (auto i = begin; i < end; ++i) y[i] = cast<To>(x[i]);
       });
     });
   });

@@ -24,8 +24,8 @@ struct Fill {
 
 /// y[i] = x[i], converted between dtypes; f32 to bf16 rounds to nearest even, floating to integer
 /// truncates towards zero.
-struct Convert {
-  static constexpr const char* name = "convert";
+struct Cast {
+  static constexpr const char* name = "cast";
   struct Args {
     const void* x;
     void* y;

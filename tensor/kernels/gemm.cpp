@@ -111,14 +111,14 @@ struct LongCut {
 
   template <class T>
   static LongCut of(T, Index m, Index n, Index k) {
-    constexpr Index cache = 256 << 10, wanted_tasks = 16, least_steps = 2 * k_block;
+    constexpr Index cache = 256 << 10, wanted_tasks = 16, min_steps = 2 * k_block;
     const Index all = block_count<T>(n);
     const Index block_bytes = m * block_width<T> * static_cast<Index>(sizeof(T));
     LongCut c{};
     c.blocks = std::clamp<Index>(cache / block_bytes, 1, all);
     c.groups = ceil_div(all, c.blocks);
     c.blocks = ceil_div(all, c.groups);
-    c.chunks = std::clamp<Index>(k / least_steps, 1, ceil_div(wanted_tasks, c.groups));
+    c.chunks = std::clamp<Index>(k / min_steps, 1, ceil_div(wanted_tasks, c.groups));
     c.per_chunk = std::max<Index>(1, ceil_div(k, c.chunks));
     c.chunks = std::max<Index>(1, ceil_div(k, c.per_chunk));
     return c;

@@ -13,7 +13,7 @@
 
 #include <algorithm>
 
-#include "tensor/kernels/conv_pack.h"
+#include "tensor/kernels/pack.h"
 
 namespace ito::kernel {
 
@@ -54,12 +54,11 @@ struct ProductCut {
 
   template <class T>
   static ProductCut of(T, Index m, Index k, Index n) {
-    constexpr Index task_work = 1 << 21;        // multiplications
-    constexpr Index least_rows = 4 * max_tile;  // so that a block of b in the cache is used often
+    constexpr Index task_work = 1 << 21;      // multiplications
+    constexpr Index min_rows = 4 * max_tile;  // so that a block of b in the cache is used often
     const Index all = block_count<T>(n), column_work = block_width<T> * std::max<Index>(k, 1);
     ProductCut c{};
-    c.rows =
-        std::clamp<Index>(task_work / (all * column_work), least_rows, std::max(least_rows, m));
+    c.rows = std::clamp<Index>(task_work / (all * column_work), min_rows, std::max(min_rows, m));
     c.rows = ceil_div(c.rows, max_tile) * max_tile;
     c.row_tasks = ceil_div(m, c.rows);
     c.blocks = std::clamp<Index>(task_work / (c.rows * column_work), 1, all);

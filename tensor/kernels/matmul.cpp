@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/gemm.h"
-#include "tensor/kernels/weight_forms.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -24,9 +24,9 @@ void matmul(const Matmul::Args& s) {
   }
   const Index blocks = block_count<T>(s.n), size = packed_size<T>(s.k, s.n);
   const Index matrices = s.b_step == 0 ? 1 : s.batch;
-  const WeightForm<T> packed(
-      s.forms, {WeightForms::product, matrices, s.k, s.n, s.transpose_b, s.b_step}, matrices * size,
-      [&](T* to) {
+  const PackedWeight<T> packed(
+      s.packed, {PackedWeights::product, matrices, s.k, s.n, s.transpose_b, s.b_step},
+      matrices * size, [&](T* to) {
         const Index small =
             std::max<Index>(1, (1 << 16) / (block_width<T> * std::max<Index>(1, s.k)));
         parallel_for(matrices * blocks, small, [&](Index begin, Index end) {

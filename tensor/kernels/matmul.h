@@ -8,7 +8,7 @@
 
 namespace ito::kernel {
 
-class WeightForms;  // weight_forms.h
+class PackedWeights;  // packed_weights.h
 
 /// y[b] = op(a[b]) op(b[b]) + bias for b < batch; op transposes when its flag is set.
 ///   a [m, k] (or [k, m]), b [k, n] (or [n, k]), bias [n] or null, y [m, n], all dense.
@@ -24,7 +24,7 @@ struct Matmul {
     std::int64_t a_step, b_step;
     bool transpose_a, transpose_b;
     DType dtype;
-    WeightForms* forms = nullptr;  ///< where the CPU keeps what it makes of b, or null
+    PackedWeights* packed = nullptr;  ///< where the CPU keeps what it makes of b, or null
   };
   static void cpu(const Args&);
   static void cuda(const Args&);

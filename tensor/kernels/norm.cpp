@@ -58,7 +58,7 @@ void for_slabs(const GroupNormShape& s, F f) {
 template <class T, class F>
 ITO_INLINE void for_blocks(const GroupNormShape& s, const Slab& slab, F f) {
   constexpr Index lanes = simd::lanes<T>;
-  const Index border = s.channels - s.second;
+  const Index border = s.channels - s.x2_channels;
   for (Index i = 0; i < s.positions; i += block) {
     const Index rows = std::min(block, s.positions - i);
     for (Index j = slab.first, count; j < slab.end; j += count) {
@@ -84,8 +84,8 @@ template <class T>
 class Image {
  public:
   Image(T* x, T* x2, const GroupNormShape& s, Index n)
-      : border_(s.channels - s.second),
-        second_(s.second),
+      : border_(s.channels - s.x2_channels),
+        second_(s.x2_channels),
         x_(x + n * s.positions * border_),
         x2_(x2 == nullptr ? nullptr : x2 + n * s.positions * second_) {}
 

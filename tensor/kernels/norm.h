@@ -12,11 +12,11 @@
 namespace ito::kernel {
 
 /// x may come in two arrays, as the concatenation of their channels would be: x
-/// [n, positions, channels - second] and x2 [n, positions, second]. A group may have channels of
+/// [n, positions, channels - x2_channels] and x2 [n, positions, x2_channels]. A group may have channels of
 /// both.
 struct GroupNormShape {
   std::int64_t n, positions, channels, groups;
-  std::int64_t second = 0;  ///< channels of x2
+  std::int64_t x2_channels = 0;  ///< channels of x2
 };
 
 struct GroupNorm {

@@ -1,7 +1,7 @@
 // Contracts: one pass each over the flat buffers of a model (nn/flat.h).
 //
 // A step of training is SquaredNorm, AdamBegin, AdamStep: no number of it passes through the host,
-// so that the step can be recorded (tensor/graph.h) and nothing waits for the device.
+// so that the step can be recorded (tensor/cuda_graph.h) and nothing waits for the device.
 #pragma once
 
 #include <cmath>
@@ -56,16 +56,16 @@ struct EmaDecay {
   ITO_HOST_DEVICE double at(std::int64_t step) const {
     if (every > 1 && step % every != every - 1) return 1.0;
     const double n = static_cast<double>(every > 1 ? step / every : step);
-    double young = 1.0;
-    if (warmup == EmaWarmup::ratio) young = (1.0 + n) / (10.0 + n);
-    if (warmup == EmaWarmup::power) young = 1.0 - std::pow(1.0 + n / gamma, -power);
-    if (warmup == EmaWarmup::half_life) young = n > 0.0 ? std::exp2(-1.0 / (ramp * n)) : 0.0;
-    return young < decay ? young : decay;
+    double warmup_decay = 1.0;
+    if (warmup == EmaWarmup::ratio) warmup_decay = (1.0 + n) / (10.0 + n);
+    if (warmup == EmaWarmup::power) warmup_decay = 1.0 - std::pow(1.0 + n / gamma, -power);
+    if (warmup == EmaWarmup::half_life) warmup_decay = n > 0.0 ? std::exp2(-1.0 / (ramp * n)) : 0.0;
+    return warmup_decay < decay ? warmup_decay : decay;
   }
 };
 
 /// Fills the scalars of the next update and counts it. The update is skipped when the norm of the
-/// gradients or a loss is not finite, and for good after `most_skipped` such steps in a row.
+/// gradients or a loss is not finite, and for good after `max_consecutive_skips` such steps in a row.
 struct AdamBegin {
   static constexpr const char* name = "adam_begin";
   struct Args {
@@ -79,7 +79,7 @@ struct AdamBegin {
     double beta1, beta2, weight_decay;
     std::int64_t* average_updates;  ///< null or the average's counter of updates
     EmaDecay average_decay;
-    std::int64_t most_skipped;  ///< 0: no limit
+    std::int64_t max_consecutive_skips;  ///< 0: no limit
     AdamCounters* counters;
     AdamScalars* scalars;
   };
@@ -199,7 +199,8 @@ ITO_HOST_DEVICE inline void begin_adam(const AdamBegin::Args& a, bool finite) {
   AdamCounters& count = *a.counters;
   s.grad_norm = a.squared_norm == nullptr ? 0.0 : std::sqrt(*a.squared_norm);
   finite = finite && std::isfinite(s.grad_norm);
-  const bool given_up = a.most_skipped > 0 && count.skipped_in_a_row >= a.most_skipped;
+  const bool given_up =
+      a.max_consecutive_skips > 0 && count.skipped_in_a_row >= a.max_consecutive_skips;
   s.update = finite && !given_up ? 1.0 : 0.0;
   if (s.update == 0.0) {
     ++count.skipped_in_a_row;

@@ -141,7 +141,7 @@ TEST_CASE("grad: an input that was changed after the forward pass is an error") 
   SUBCASE("through another handle on the same elements") {
     Tensor h = x + 1.0;
     const Tensor y = sum(h * h);
-    h.alias({1}, 1).fill(0.0);
+    h.view({1}, 1).fill(0.0);
     CHECK_THROWS_WITH_AS(grad<1>(y, {x}), text, GradError);
   }
   SUBCASE("an output that its rule keeps") {
@@ -218,7 +218,7 @@ TEST_CASE("backward: gradients add up in .grad, each parameter's in its own memo
 TEST_CASE("backward: writes into a gradient that has a home, and stays there") {
   Tensor home = Tensor::zeros({4}, DType::f64);
   const Tensor x = leaf({1, 2}, {2});
-  x.set_grad(home.alias({2}, 1));
+  x.set_grad(home.view({2}, 1));
   backward(sum(square(x)));
   CHECK(values(home) == List{0, 2, 4, 0});
   CHECK(x.grad().shares_storage_with(home));
@@ -251,14 +251,14 @@ TEST_CASE("NoGrad: nothing is recorded while one lives, also when it is nested")
   const std::int64_t nodes = live_nodes();
   {
     const NoGrad outer;
-    CHECK_FALSE(recording());
+    CHECK_FALSE(grad_enabled());
     { const NoGrad inner; }
-    CHECK_FALSE(recording());
+    CHECK_FALSE(grad_enabled());
     CHECK_FALSE(requires_grad(x * x));
     CHECK_FALSE(requires_grad(silu(x)));
     CHECK(live_nodes() == nodes);
   }
-  CHECK(recording());
+  CHECK(grad_enabled());
   CHECK(requires_grad(x * x));
 }
 
@@ -267,7 +267,7 @@ TEST_CASE("grad: turns recording back on after an error") {
   const Tensor y = record("broken", sum(x),
                           {{x, [](const Tensor&) -> Tensor { throw ValueError("from a rule"); }}});
   CHECK_THROWS_WITH_AS(backward(y), "from a rule", ValueError);
-  CHECK(recording());
+  CHECK(grad_enabled());
 }
 
 TEST_CASE("detach: the same elements, without history") {

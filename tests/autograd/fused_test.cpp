@@ -105,7 +105,7 @@ Tensor block(const Tensors& in) {
 
 TEST_CASE("checkpoint: equal values and gradients, to the bit") {
   const Tensor x = random({5, 4}, 1), w = random({4, 3}, 2);
-  const Tensor plain = block({x, w}), saved = checkpoint(block, {x, w});
+  const Tensor plain = block({x, w}), saved = recompute(block, {x, w});
   CHECK(plain.to_vector<double>() == saved.to_vector<double>());
   const auto [px, pw] = grad<2>(sum(square(plain)), {x, w});
   const auto [sx, sw] = grad<2>(sum(square(saved)), {x, w});
@@ -119,7 +119,7 @@ TEST_CASE("checkpoint: needs less memory at its peak") {
     const std::size_t before = memory::usage().current;
     memory::reset_peak();
     Tensor h = x;
-    for (int i = 0; i < 8; ++i) h = save ? checkpoint(block, {h, w}) : block({h, w});
+    for (int i = 0; i < 8; ++i) h = save ? recompute(block, {h, w}) : block({h, w});
     backward(sum(h));
     const std::size_t peak = memory::usage().peak - before;
     x.set_grad({});
@@ -136,7 +136,7 @@ TEST_CASE("checkpoint: second derivatives equal those without it") {
     const auto [gx, gw] = grad<2>(sum(square(y)), {x, w}, {.create_graph = true});
     return grad<2>(sum(square(gx)) + sum(gw * gw), {x, w});
   };
-  const auto plain = second(block({x, w})), saved = second(checkpoint(block, {x, w}));
+  const auto plain = second(block({x, w})), saved = second(recompute(block, {x, w}));
   CHECK(largest_difference(plain[0], saved[0]) < 1e-12);
   CHECK(largest_difference(plain[1], saved[1]) < 1e-12);
 }
@@ -145,20 +145,20 @@ TEST_CASE("checkpoint: a parameter that was not handed in is an error, in every 
   const Tensor x = random({2, 2}, 1), forgotten = random({2, 2}, 2);
   const auto f = [&](const Tensors& in) { return in[0] * forgotten; };
   const auto text = "checkpoint: f uses a parameter that is not among its inputs";
-  CHECK_THROWS_WITH_AS(backward(sum(checkpoint(f, {x}))), text, GradError);
-  CHECK_THROWS_WITH_AS(grad<1>(sum(checkpoint(f, {x})), {x}, {.create_graph = true}), text,
+  CHECK_THROWS_WITH_AS(backward(sum(recompute(f, {x}))), text, GradError);
+  CHECK_THROWS_WITH_AS(grad<1>(sum(recompute(f, {x})), {x}, {.create_graph = true}), text,
                        GradError);
   const Tensor h = forgotten * 2.0;
   const auto g = [&](const Tensors& in) { return in[0] * h; };
-  CHECK_THROWS_WITH_AS(backward(sum(checkpoint(g, {x}))),
+  CHECK_THROWS_WITH_AS(backward(sum(recompute(g, {x}))),
                        "checkpoint: f uses a tensor with history that is not among its inputs",
                        GradError);
-  CHECK(recording());
+  CHECK(grad_enabled());
 }
 
 TEST_CASE("checkpoint: undefined inputs and inputs without a gradient pass through") {
   const Tensor x = random({2}, 1), k = detach(random({2}, 2));
   const auto f = [](const Tensors& in) { return in[2].defined() ? in[0] : in[0] * in[1]; };
-  const Tensor y = checkpoint(f, {x, k, Tensor()});
+  const Tensor y = recompute(f, {x, k, Tensor()});
   CHECK(grad<1>(sum(y), {x})[0].to_vector<double>() == k.to_vector<double>());
 }

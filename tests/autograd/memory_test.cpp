@@ -39,10 +39,10 @@ TEST_CASE("backward: activations are freed as it consumes them") {
   const auto live_half_way = [&](GradOptions options) {
     std::size_t live = 0;
     Tensor h = squares(x, 10);
-    h = record("spy", h.alias(), {{h, [&](const Tensor& dy) {
-                                     live = memory::usage().current;
-                                     return dy;
-                                   }}});
+    h = record("spy", h.view(), {{h, [&](const Tensor& dy) {
+                                    live = memory::usage().current;
+                                    return dy;
+                                  }}});
     const Tensor loss = sum(squares(h, 10));
     const std::size_t forward = memory::usage().current;
     backward(loss, options);
@@ -90,11 +90,11 @@ TEST_CASE("grad: a sum in place does not reach tensors that somebody else holds"
   const Tensor x = parameter(matrix(3.0));
   const Tensor seed = matrix(1.0), kept = matrix(7.0);
   // Rules that hand out what is not theirs to give away: the seed twice over, and a capture.
-  const Tensor y = record("twice", x.alias(),
+  const Tensor y = record("twice", x.view(),
                           {{x, [](const Tensor& dy) { return dy; }},
                            {x, [](const Tensor& dy) { return dy; }},
                            {x, [kept](const Tensor&) { return kept; }},
-                           {x, [kept](const Tensor&) { return kept.alias(); }}});
+                           {x, [kept](const Tensor&) { return kept.view(); }}});
   CHECK(grad(y, {x}, {.retain_graph = true}, seed)[0].to_vector<double>()[5] == 16.0);
   CHECK(seed.to_vector<double>()[5] == 1.0);
   CHECK(kept.to_vector<double>()[5] == 7.0);

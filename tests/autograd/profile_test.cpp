@@ -53,7 +53,7 @@ TEST_CASE("profile: the backward pass is counted for the layers whose gradients 
   Run run;
   const Tensor x = parameter(Tensor::full({8}, 0.5));
   {
-    const profile::Recording on(run.profile);
+    const profile::Profiling on(run.profile);
     backward(sum(run.last(run.cube(x))));
   }
   CHECK(run.total("cube").forward.launches == 2);
@@ -68,7 +68,7 @@ TEST_CASE("profile: a graph remembers its layers only if they ran while one was 
   const Tensor x = parameter(Tensor::full({8}, 0.5));
   const Tensor y = sum(run.last(run.cube(x)));
   {
-    const profile::Recording on(run.profile);
+    const profile::Profiling on(run.profile);
     backward(y);
   }
   CHECK(profile::all_kernels(run.profile).launches > 0);
@@ -79,7 +79,7 @@ TEST_CASE("profile: gradients of gradients belong to the layer, too") {
   Run run;
   const Tensor x = parameter(Tensor::full({8}, 0.5));
   {
-    const profile::Recording on(run.profile);
+    const profile::Profiling on(run.profile);
     const auto [dx] = grad<1>(sum(run.cube(x)), {x}, {.create_graph = true});
     const std::int64_t once = run.total("cube").backward.launches;
     backward(sum(dx));
@@ -92,9 +92,9 @@ TEST_CASE(
   Run run;
   const Tensor x = parameter(Tensor::full({8}, 0.5));
   {
-    const profile::Recording on(run.profile);
+    const profile::Profiling on(run.profile);
     const Tensor y =
-        checkpoint([&](const std::vector<Tensor>& in) { return run.last(run.cube(in[0])); }, {x});
+        recompute([&](const std::vector<Tensor>& in) { return run.last(run.cube(in[0])); }, {x});
     backward(sum(y));
   }
   CHECK(run.total("cube").forward.launches == 2);

@@ -39,7 +39,7 @@ struct Run {
   void forward(bool with_backward) {
     const Tensor x = randn(noise, {2, 28, 28, 1});
     const Tensor t = Tensor::from(std::vector<std::int64_t>{3, 700}, {2});
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     const Tensor loss = mean(square(unet(x, t)));
     if (with_backward) backward(loss);
   }
@@ -105,7 +105,7 @@ TEST_CASE("profile: a network that moved has no names, and its time is still cou
   const Tensor t = Tensor::from(std::vector<std::int64_t>{3, 700}, {2});
   {
     const NoGrad off;
-    const profile::Recording on(run.profile);
+    const profile::Profiling on(run.profile);
     moved(randn(run.noise, {2, 28, 28, 1}), t);
   }
   const auto rows = profile::by_layer(run.profile);

@@ -1,7 +1,5 @@
 // What a step may cost the host once it is warm: launches, but no memory from the system and no
 // wait.
-#include "tensor/graph.h"
-
 #include <doctest/doctest.h>
 
 #include "autograd/ops/elementwise.h"
@@ -9,6 +7,7 @@
 #include "cuda/allocator.h"
 #include "cuda/emulate/emulate.h"
 #include "tensor/build.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/rng.h"
 #include "tests/devices.h"
 
@@ -47,7 +46,7 @@ TEST_CASE("A warm step neither asks the system for memory nor waits for the devi
     for (const bool recorded : {true, false}) {
       if (!recorded && !cuda::Allocator::keeps_by_default) continue;  // under sanitizers
       Step step;
-      Graph graph(
+      CudaGraph graph(
           step.device, [&] { step.work(); }, recorded);
       for (int i = 0; i < 3; ++i) {
         step.feed(i);
@@ -71,7 +70,7 @@ TEST_CASE("A warm step neither asks the system for memory nor waits for the devi
 TEST_CASE("A recorded step computes what the eager one does, bit for bit") {
   if (!testing::device_answers()) return;
   Step eager, recorded;
-  Graph graph(recorded.device, [&] { recorded.work(); });
+  CudaGraph graph(recorded.device, [&] { recorded.work(); });
   for (int i = 0; i < 6; ++i) {
     eager.feed(i);
     eager.work();

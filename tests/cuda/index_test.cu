@@ -7,7 +7,7 @@
 
 using namespace ito;
 
-TEST_CASE("Divider: the quotient of any two numbers below 2^63 is exact") {
+TEST_CASE("FastDivmod: the quotient of any two numbers below 2^63 is exact") {
   constexpr std::int64_t largest = INT64_MAX;
   std::vector<std::int64_t> divisors = {1, 2, 3, 5, 7, 10, 49, 641, 1000003};
   for (const int power : {16, 31, 32, 33, 61, 62}) {
@@ -16,7 +16,7 @@ TEST_CASE("Divider: the quotient of any two numbers below 2^63 is exact") {
   }
   divisors.insert(divisors.end(), {largest - 1, largest, 6700417, 4294967291});
   for (const std::int64_t d : divisors) {
-    const cuda::Divider divider(d);
+    const cuda::FastDivmod divider(d);
     std::vector<std::int64_t> numbers = {0, 1, 2, 3, 12345678901, largest - 1, largest};
     // Around multiples of d, where a reciprocal that is off by one shows.
     for (const std::int64_t k :

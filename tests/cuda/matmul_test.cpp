@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/launch.h"
 #include "tensor/rng.h"
 #include "tests/devices.h"
@@ -102,7 +102,7 @@ TEST_CASE("Matmul on the device: part of a recorded graph") {
   const Tensor b = Tensor::full({3, 2}, 2.0, DType::f32, device);
   const Tensor bias = Tensor::full({2}, 0.5, DType::f32, device);
   Tensor y = Tensor::zeros({2, 2}, DType::f32, device);
-  Graph graph(device, [&] {
+  CudaGraph graph(device, [&] {
     launch<kernel::Matmul>(device, {a.raw(), b.raw(), bias.raw(), y.mutable_raw(), 1, 2, 2, 3, 6, 6,
                                     false, false, DType::f32});
   });

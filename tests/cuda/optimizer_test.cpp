@@ -29,7 +29,7 @@ void adam_separate(const kernel::AdamStep::Args& a) {
                sizeof(kernel::AdamScalars));
   const double decay = 1.0 - static_cast<const kernel::AdamScalars*>(scalars.raw())->average_rate;
   kernel::EmaStep::cuda({a.average, a.p, a.n, decay, a.dtype});
-  kernel::Convert::cuda({a.p, a.copy, a.n, DType::f32, DType::bf16});
+  kernel::Cast::cuda({a.p, a.copy, a.n, DType::f32, DType::bf16});
 }
 
 constexpr kernel::AdamScalars numbers{1e-3, 0.999, 1.7, 0.4, 0.03125, 2.5, 1.0};

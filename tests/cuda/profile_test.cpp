@@ -5,7 +5,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linalg.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/profile_report.h"
 #include "tests/devices.h"
 
@@ -26,7 +26,7 @@ TEST_CASE("profile: launches on the device are timed in its queue, one after the
   profile::Profile profile;
   Tensor y;
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     for (int i = 0; i < 3; ++i) y = work(a);
     y.to(Device::cpu());  // waits
   }
@@ -52,11 +52,11 @@ TEST_CASE("profile: a graph is seen when it runs as work, not while it is record
   const Tensor a = Tensor::full({8, 8}, 0.01, DType::f32, Device::cuda());
   Tensor y;
   for (const bool recorded : {true, false}) {
-    Graph graph(
+    CudaGraph graph(
         a.device(), [&] { y = work(a); }, recorded);
     profile::Profile profile;
     {
-      const profile::Recording on(profile);
+      const profile::Profiling on(profile);
       for (int i = 0; i < 4; ++i) graph.run();
     }
     CHECK(profile::all_kernels(profile).launches == (recorded ? 2 : 8));

@@ -19,7 +19,7 @@ namespace ptx = cuda::ptx;
 
 namespace {
 
-__global__ void convert(const float* x, std::uint32_t* y, int n) {
+__global__ void cast(const float* x, std::uint32_t* y, int n) {
   for (std::int64_t i : cuda::grid_stride(n)) {
     y[2 * i] = ptx::to_bf16(x[i]).bits;
     y[2 * i + 1] = ptx::pack_bf16(x[i], x[n - 1 - i]);

@@ -45,7 +45,7 @@ inline Tensor on_device(const Values& values, DType dtype, std::int64_t skip = 0
       host.mutable_data<bf16>()[i] = bf16(v);
     }
   }
-  Tensor there = home.alias({count}, skip);
+  Tensor there = home.view({count}, skip);
   there.assign(host);
   return there;
 }

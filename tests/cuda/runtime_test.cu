@@ -130,7 +130,8 @@ TEST_CASE("launch: an empty grid is nothing, an impossible one an error with CUD
   CHECK(value == 0);
 }
 
-TEST_CASE("Graph: a launch that fails while it is recorded is reported, and the next run works") {
+TEST_CASE(
+    "CudaGraph: a launch that fails while it is recorded is reported, and the next run works") {
   if (!testing::device_answers()) return;
   if constexpr (build::emulated) {
     constexpr std::int64_t n = 100;
@@ -144,7 +145,7 @@ TEST_CASE("Graph: a launch that fails while it is recorded is reported, and the 
     for (const int failing : {1, 2}) {
       emulate::fail_launch(failing, cudaErrorLaunchOutOfResources);
       CHECK_THROWS_AS(cuda::run_graph(*graph, work), DeviceError);
-      CHECK_FALSE(cuda::recording());
+      CHECK_FALSE(cuda::capturing());
     }
     for (int run = 0; run < 3; ++run) cuda::run_graph(*graph, work);
     std::vector<std::int64_t> values(n);

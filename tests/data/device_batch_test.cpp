@@ -6,7 +6,7 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
 #include "data/batch.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tests/compare.h"
 #include "tests/data/support.h"
 #include "tests/devices.h"
@@ -104,7 +104,7 @@ TEST_CASE("gather_batch: a recorded graph follows indices and the step in memory
     Rng flips(9, Purpose::augment);
     flips.bind(step);
     Tensor batch;
-    Graph graph(device, [&] {
+    CudaGraph graph(device, [&] {
       flips.seek(0);
       batch = gather_batch(set, chosen, &flips);
     });
@@ -125,7 +125,7 @@ TEST_CASE("gather_batch: an index that cannot be looked at while recording gives
   const Dataset set = numbered({3, 2, 2, 1}, device);
   Tensor chosen = integers({0, 1, 2}, device);
   Tensor batch;
-  Graph graph(device, [&] { batch = gather_batch(set, chosen); });
+  CudaGraph graph(device, [&] { batch = gather_batch(set, chosen); });
   graph.run();
   graph.run();
   chosen.assign(integers({-1, 3, 1}, device));

@@ -194,7 +194,7 @@ TEST_CASE(
 }
 
 TEST_CASE("encode_apng: bad times and frames are refused; one frame is enough") {
-  const Tensor frames = picture(4, 4, 3).alias({1, 4, 4, 3});
+  const Tensor frames = picture(4, 4, 3).view({1, 4, 4, 3});
   CHECK(parse_png_info(encode_apng(frames), "x").frames == 1);
   CHECK_REFUSED(encode_apng(frames, {0, 1, 0}), ValueError, "times must be from 1 to 65535 ms");
   CHECK_REFUSED(encode_apng(frames, {1, 70000, 0}), ValueError, "70000");

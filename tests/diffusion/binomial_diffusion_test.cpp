@@ -105,7 +105,7 @@ BitNetwork exact_model(const NoiseSchedule& schedule) {
 
 // Its own estimate for every state and step: a model that is not exact.
 Tensor bent_model(const Tensor& x_t, const Tensor& t) {
-  const Tensor time = reshape(convert(t, DType::f64), Shape{t.numel(), 1});
+  const Tensor time = reshape(cast(t, DType::f64), Shape{t.numel(), 1});
   return 2.0 * x_t - 1.3 + sin(time + x_t);
 }
 

@@ -280,7 +280,7 @@ TEST_CASE("bound: f32 follows f64") {
       const Tensor eps = randn(rng, {64, 5}, DType::f64), t = same_t(64, step);
       const double exact = mean(wide.terms(wide_model, x0, t, eps).nats).item();
       const double rounded =
-          mean(narrow.terms(wide_model, convert(x0, DType::f32), t, convert(eps, DType::f32)).nats)
+          mean(narrow.terms(wide_model, cast(x0, DType::f32), t, cast(eps, DType::f32)).nats)
               .item();
       CHECK(rounded == doctest::Approx(exact).epsilon(1e-3));
     }

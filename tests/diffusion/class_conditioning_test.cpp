@@ -6,7 +6,7 @@
 
 #include "autograd/ops/layout.h"
 #include "diffusion/objective/label_dropout.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
 
@@ -127,7 +127,7 @@ TEST_CASE("drop_labels on the device: the CPU's choice, another at every step of
   Rng recorded(1, Purpose::condition), here(1, Purpose::condition);
   recorded.bind(step);
   Tensor got;
-  Graph work(device, [&] {
+  CudaGraph work(device, [&] {
     recorded.seek(0);
     got = drop_labels(there, 10, 0.3, recorded);
   });

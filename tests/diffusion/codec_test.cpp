@@ -56,13 +56,13 @@ Model exact_model(const GaussianMixture& data, std::int64_t steps) {
   const Chain process{NoiseSchedule::cosine(), Prediction::x0};
   const Denoiser exact = oracle::exact_denoiser(process, data);
   const Denoiser images = [exact](const Tensor& x, const Levels& levels) {
-    const Tensor flat = convert(reshape(x, Shape{x.size(0), d}), DType::f64);
+    const Tensor flat = cast(reshape(x, Shape{x.size(0), d}), DType::f64);
     const auto wide = [&](const Tensor& v) {
-      return reshape(convert(v, DType::f64), Shape{v.numel(), 1});
+      return reshape(cast(v, DType::f64), Shape{v.numel(), 1});
     };
     const Denoised all =
-        exact(flat, {convert(levels.time, DType::f64), wide(levels.alpha), wide(levels.sigma)});
-    const Tensor x0 = reshape(convert(all.x0, x.dtype()), x.shape());
+        exact(flat, {cast(levels.time, DType::f64), wide(levels.alpha), wide(levels.sigma)});
+    const Tensor x0 = reshape(cast(all.x0, x.dtype()), x.shape());
     return Denoised{x0, epsilon_from_x0(x0, x, levels), {}};
   };
   // Timesteps in about equal steps of log(sigma / alpha).
@@ -78,7 +78,7 @@ Model exact_model(const GaussianMixture& data, std::int64_t steps) {
 
 Tensor draw(const GaussianMixture& data, std::int64_t n, std::uint64_t seed = 1) {
   Rng rng(seed, Purpose::test);
-  return data::to_bytes(convert(reshape(data.draw(rng, n), Shape{n, side, side, 1}), DType::f32));
+  return data::to_bytes(cast(reshape(data.draw(rng, n), Shape{n, side, side, 1}), DType::f32));
 }
 
 bool same(const Tensor& a, const Tensor& b) {
@@ -140,7 +140,7 @@ TEST_CASE("codec: a network that learns the variance sends with it") {
 TEST_CASE("codec: pictures that the model has never seen come back too") {
   const Model model = exact_model(small_pictures(0.001), 6);
   Rng rng(1, Purpose::test);
-  const Tensor noise = convert(randint(rng, 0, 256, {2, side, side, 1}), DType::u8);
+  const Tensor noise = cast(randint(rng, 0, 256, {2, side, side, 1}), DType::u8);
   const Message message = send(model, noise, {}, 4.0).message;
   CHECK(same(receive(model, message), noise));
 }
@@ -170,7 +170,7 @@ TEST_CASE("codec: what is sent is the variational bound, and that is more than t
   CHECK(8.0 * static_cast<double>(sent.message.bytes.size()) <= end.bits + 16.0);
   // And nothing is shorter than the entropy of the pictures: their density times the bin's size.
   const Levels clean{{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(0.0, DType::f64)};
-  const Tensor density = data.log_density(convert(reshape(x0, Shape{n, d}), DType::f64), clean);
+  const Tensor density = data.log_density(cast(reshape(x0, Shape{n, d}), DType::f64), clean);
   const double entropy =
       (-sum(density).item() - static_cast<double>(n * d) * std::log(2.0 / 255.0)) / std::log(2.0);
   CHECK(end.divergence > entropy);
@@ -233,7 +233,7 @@ TEST_CASE("codec: settings and images that cannot be sent are refused") {
   CHECK_THROWS_AS(send(model, images, {.last = -2}), ValueError);
   CHECK_THROWS_AS(send(model, images, {}, 0.0), ValueError);
   CHECK_THROWS_AS(send(model, data::from_bytes(images), {}), DTypeError);
-  CHECK_THROWS_AS(send(model, images.alias({side, side, 1}), {}), ShapeError);
+  CHECK_THROWS_AS(send(model, images.view({side, side, 1}), {}), ShapeError);
 }
 
 TEST_CASE("container: comes back whole, and any damage is noticed") {

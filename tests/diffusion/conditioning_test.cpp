@@ -124,7 +124,7 @@ TEST_CASE("sinusoidal_embedding: improved DDPM has cosines first, and slower fre
 TEST_CASE("sinusoidal_embedding: a continuous t between whole ones, and equal to them on them") {
   const Tensor whole = sinusoidal_embedding(timesteps({10, 999}), 64, DType::f64);
   for (const DType dtype : {DType::f32, DType::f64}) {
-    const Tensor t = convert(Tensor::from(std::vector<double>{10, 999, 10.5}, {3}), dtype);
+    const Tensor t = cast(Tensor::from(std::vector<double>{10, 999, 10.5}, {3}), dtype);
     const Tensor y = sinusoidal_embedding(t, 64, DType::f64);
     CHECK(max_difference(slice(y, 0, 0, 2), whole) == 0.0);
     CHECK(y.to_vector<double>()[128] == doctest::Approx(std::sin(10.5)).epsilon(1e-15));

@@ -25,7 +25,7 @@ Levels level(double sigma) {
   return {{}, Tensor::scalar(1.0, DType::f64), Tensor::scalar(sigma, DType::f64)};
 }
 
-Tensor f32(const Tensor& x) { return convert(x, DType::f32); }
+Tensor f32(const Tensor& x) { return cast(x, DType::f32); }
 
 // E|s - s*|^2 / E|s*|^2 over draws of x = x0 + sigma eps: where p_sigma is not tiny.
 double relative_error(const Tensor& score, const Tensor& x, double sigma) {
@@ -88,7 +88,7 @@ TEST_CASE("denoising autoencoder: a trained network's residual is the score") {
 
   const NoGrad no_grad;
   const Tensor x = mixture.draw(rng, 20'000) + sigma * randn(rng, {20'000, 2}, DType::f64);
-  const Tensor score = convert(dae.score(r, f32(x)), DType::f64);
+  const Tensor score = cast(dae.score(r, f32(x)), DType::f64);
   const double error = relative_error(score, x, sigma);
   MESSAGE("squared error of the score, relative: ", error);
   CHECK(error < 0.02);

@@ -10,8 +10,8 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/denoiser/thresholding.h"
 #include "diffusion/sampling/samplers.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/error.h"
-#include "tensor/graph.h"
 #include "tests/compare.h"
 #include "tests/devices.h"
 #include "tests/diffusion/sampler_probe.h"
@@ -30,7 +30,7 @@ namespace {
 constexpr double unit_roundoff = 0x1p-24;  // of f32
 
 Tensor on_cpu(const Tensor& x) { return x.to(Device::cpu()); }
-Tensor in_f64(const Tensor& x) { return convert(on_cpu(x), DType::f64); }
+Tensor in_f64(const Tensor& x) { return cast(on_cpu(x), DType::f64); }
 
 Tensor drawn(std::uint64_t step, const Shape& shape) {
   Rng rng(31, Purpose::test);
@@ -177,7 +177,7 @@ TEST_CASE("process on the device: a wrong timestep is refused, and NaN in a reco
   CHECK_THROWS_AS(process.add_noise(x, Tensor::zeros({2}, DType::i64), x), DeviceError);
   t.fill(99);
   Tensor y;
-  Graph graph(device, [&] { y = process.add_noise(x, t, x); });
+  CudaGraph graph(device, [&] { y = process.add_noise(x, t, x); });
   graph.run();
   graph.run();
   CHECK(same_bits(y, process.add_noise(x, t, x)));
@@ -303,6 +303,6 @@ TEST_CASE("samplers on the device: a network that reads its tensors needs graph 
   CHECK_NOTHROW(
       sample_ddim(process.denoiser(reads), x_T, process.walk(4), rng, {.loop = {.graph = false}}));
   // Nothing is left of the recording that failed.
-  CHECK_FALSE(recording_graph());
+  CHECK_FALSE(capturing());
   CHECK_NOTHROW(sample_ddim(process.denoiser(bent_noise), x_T, process.walk(4), rng));
 }

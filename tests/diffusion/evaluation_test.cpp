@@ -68,7 +68,7 @@ TEST_CASE("feature_statistics: the mean and the unbiased covariance") {
   CHECK(s.count == 3);
   CHECK(s.mean.to_vector<double>() == std::vector<double>{3, 4});
   CHECK(s.covariance.to_vector<double>() == std::vector<double>{4, 2, 2, 4});  // by n - 1 = 2
-  const FeatureStatistics single = feature_statistics(convert(x, DType::f32));
+  const FeatureStatistics single = feature_statistics(cast(x, DType::f32));
   CHECK(single.covariance.to_vector<double>() == s.covariance.to_vector<double>());
 }
 

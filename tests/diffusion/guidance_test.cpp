@@ -172,7 +172,7 @@ TEST_CASE("guidance: one pass of twice the batch and two passes give the same bi
                                          const Condition& asked_for) {
     batches.push_back(x_t.size(0));
     const Tensor y = exact_labelled(process, mixture)(x_t, t, asked_for);
-    const Tensor of_label = reshape(convert(asked_for.labels, y.dtype()), Shape{y.size(0), 1});
+    const Tensor of_label = reshape(cast(asked_for.labels, y.dtype()), Shape{y.size(0), 1});
     return concat({y, 0.0 * y + of_label});
   };
   const Tensor one = guided(network, {b.labels}, any(64), 2.5, GuidancePasses::one)(b.x_t, b.t);
@@ -182,7 +182,7 @@ TEST_CASE("guidance: one pass of twice the batch and two passes give the same bi
   // The prediction is guided, the variance is that of the label.
   const ConditionalNetwork only = exact_labelled(process, mixture);
   CHECK(same_bits(slice(one, 1, 0, 2), guided(only, {b.labels}, any(64), 2.5)(b.x_t, b.t)));
-  CHECK(same_bits(slice(one, 1, 2, 3), reshape(convert(b.labels, DType::f64), Shape{64, 1})));
+  CHECK(same_bits(slice(one, 1, 2, 3), reshape(cast(b.labels, DType::f64), Shape{64, 1})));
 }
 
 TEST_CASE("guidance: a U-Net gives the same bits in one pass and in two") {
@@ -309,7 +309,7 @@ TEST_CASE("guidance: a guided step can be recorded, and on the device gives the 
     const Tensor labels = Tensor::from<std::int64_t>({0, 1, 2}, {3}).to(device);
     const ConditionalNetwork network = [](const Tensor& x_t, const Tensor&,
                                           const Condition& asked) {
-      return 0.1 * x_t * append_dims(convert(asked.labels, x_t.dtype()), x_t);
+      return 0.1 * x_t * append_dims(cast(asked.labels, x_t.dtype()), x_t);
     };
     const Denoiser led = process.denoiser(guided(network, {labels}, same_label(3, 3, device), 2.0));
     const Denoiser model = thresholded(shifted(led, classifier_guidance(classifier, labels, 0.5)),

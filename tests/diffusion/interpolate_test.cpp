@@ -64,7 +64,7 @@ TEST_CASE("slerp: ends bit by bit, the same from both sides, equal ends, opposit
   CHECK(max(abs(slerp(a, 0.0 * a, 0.25) - 0.75 * a)).item() < 1e-15);
   CHECK_THROWS_AS(slerp(a, -a, 0.5), ValueError);
   CHECK_THROWS_AS(slerp(a, slice(b, 0, 0, 1), 0.5), ShapeError);
-  CHECK_THROWS_AS(slerp(a, convert(b, DType::f32), 0.5), DTypeError);
+  CHECK_THROWS_AS(slerp(a, cast(b, DType::f32), 0.5), DTypeError);
 }
 
 TEST_CASE("slerp: at fraction 0 DDIM gives the plain sample") {

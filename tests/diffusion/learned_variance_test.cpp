@@ -115,7 +115,7 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
     return mean(losses).item() * std::numbers::ln2 + prior - least - kl_of_end;
   };
   const auto losses = [&] {
-    denoised.variance = gather(convert(table.of_t, DType::f64), t);
+    denoised.variance = gather(cast(table.of_t, DType::f64), t);
     return variance_losses(bound, denoised, x_t, x0, t, eps) * 1000.0;
   };
   const double before = excess(losses());

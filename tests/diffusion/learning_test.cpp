@@ -92,7 +92,7 @@ Result train_and_test(const Chain& process, bool sees_t) {
   const Batch b = draw(40000, 0, Purpose::test);
   const Tensor got = process.losses(mlp, b.x0, b.t, b.eps);
   const Tensor best = process.losses(test::exact_denoiser(process, 1.0), b.x0, b.t, b.eps);
-  const Tensor difference = convert(got, DType::f64) - convert(best, DType::f64);
+  const Tensor difference = cast(got, DType::f64) - cast(best, DType::f64);
   result.loss = mean(got).item();
   result.excess = mean(difference).item();
   result.error = std::sqrt(mean(square(difference - result.excess)).item() / 40000.0);

@@ -49,13 +49,13 @@ DType dtype() { return device.is_cuda() ? DType::f32 : fixture().at("x0").dtype(
 Tensor from_torch(const std::string& name) {
   const Tensor& x = fixture().at(name);
   const Tensor y = x.rank() == 4 ? detach(permute(x, {0, 2, 3, 1})) : x;
-  return convert(y, dtype()).to(device);
+  return cast(y, dtype()).to(device);
 }
 
 Tensor timesteps() { return fixture().at("t").to(device); }
 
 // Comparisons are made in f64 on the CPU.
-Tensor in_f64(const Tensor& x) { return convert(x.to(Device::cpu()), DType::f64); }
+Tensor in_f64(const Tensor& x) { return cast(x.to(Device::cpu()), DType::f64); }
 
 double norm(const Tensor& x) { return std::sqrt(sum(square(in_f64(x))).item()); }
 
@@ -76,7 +76,7 @@ UNetConfig config() {
 }
 
 std::vector<double> wanted_losses() {
-  return convert(fixture().at("losses"), DType::f64).to_vector<double>();
+  return cast(fixture().at("losses"), DType::f64).to_vector<double>();
 }
 
 // Whether the parameter has no influence on the output: what it adds is the same for all that is
@@ -98,7 +98,7 @@ UNet network() {
   Rng init(0, Purpose::init);
   UNet unet(config(), init);
   nn::for_each_parameter(unet, [](const std::string&, Tensor& p) {
-    p = parameter(convert(detach(p), dtype()).to(device));
+    p = parameter(cast(detach(p), dtype()).to(device));
   });
   const NoGrad no_grad;
   nn::for_each_parameter(

@@ -44,7 +44,7 @@ void train(Mlp& mlp, PointSet set,
     adam.step(lr(step));
     ema.update();
   }
-  flat.values.assign(ema.values);
+  flat.master.assign(ema.values);
 }
 
 // The squared MMD of samples to fresh data, in multiples of the limit between two draws of the

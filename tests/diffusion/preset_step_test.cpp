@@ -26,7 +26,7 @@ using test::Forced;
 
 namespace {
 
-Tensor in_f64(const Tensor& x) { return convert(x, DType::f64); }
+Tensor in_f64(const Tensor& x) { return cast(x, DType::f64); }
 double norm(const Tensor& x) { return std::sqrt(sum(square(in_f64(x))).item()); }
 
 // A network that puts out something: fresh, it puts out zeros, and most gradients are zero.
@@ -68,7 +68,7 @@ Trained train(const UNetConfig& config, const std::vector<std::int64_t>& images)
     backward(mean(trained.losses));
     adam.step_if_finite({.max_norm = 1.0, .average = &ema, .losses = detach(trained.losses)});
   }
-  return {trained.losses, flat.grads.clone(), flat.values.clone(), ema.values.clone()};
+  return {trained.losses, flat.grads.clone(), flat.master.clone(), ema.values.clone()};
 }
 
 bool same(const Trained& a, const Trained& b) {
@@ -83,7 +83,7 @@ std::vector<Tensor> gradients(UNet& unet, DType dtype,
   Rng rng(6, Purpose::test);
   const Shape shape{3, c.image_size, c.image_size, c.in_channels};
   const Tensor images = Tensor::from(order, {3});
-  const auto drawn = [&](const Tensor& x) { return convert(gather(x, images), dtype); };
+  const auto drawn = [&](const Tensor& x) { return cast(gather(x, images), dtype); };
   const Tensor x0 = drawn(rand(rng, shape)), eps = drawn(randn(rng, shape));
   const Tensor t = gather(test::timesteps({20, 400, 900}), images);
   const Chain process{NoiseSchedule::linear()};
@@ -143,7 +143,7 @@ TEST_CASE("step: every gradient of the MNIST network in f32 is that of f64 withi
 
   // One layer's weights with the 8 bits of bf16 are found out in the gradients.
   Tensor weight = single.down_blocks[1].resnets[0].conv1.weight;
-  weight.assign(convert(convert(weight, DType::bf16), DType::f32));
+  weight.assign(cast(cast(weight, DType::bf16), DType::f32));
   const Errors rounded = relative_errors(gradients(single, DType::f32), wanted);
   CHECK(std::ranges::max(rounded.of_tensor) > 1e-3);
 }

@@ -76,11 +76,10 @@ TEST_CASE("add_noise: coefficients follow the dtype and any number of axes") {
   for (const Shape& shape : {Shape{2}, Shape{2, 3}, Shape{2, 4, 5, 3}}) {
     const Tensor x0 = randn(rng, shape, DType::f64), eps = randn(rng, shape, DType::f64);
     const Tensor wanted = linear_process.add_noise(x0, t, eps);
-    const Tensor got =
-        linear_process.add_noise(convert(x0, DType::f32), t, convert(eps, DType::f32));
+    const Tensor got = linear_process.add_noise(cast(x0, DType::f32), t, cast(eps, DType::f32));
     CHECK(got.dtype() == DType::f32);
     CHECK(got.shape() == shape);
-    CHECK(max_difference(convert(got, DType::f64), wanted) < 1e-6);
+    CHECK(max_difference(cast(got, DType::f64), wanted) < 1e-6);
   }
 }
 
@@ -238,7 +237,7 @@ TEST_CASE(
   const Tensor output = half(linear_process.add_noise(x0, t, eps), {});
   CHECK(max_difference(linear_process.losses_of(output, x0, t, eps), wanted) == 0.0);
   // bf16 keeps 8 bits: an output below 4 is off by 2^-7 at most, the error of eps below 8.
-  const Tensor rounded = linear_process.losses_of(convert(output, DType::bf16), x0, t, eps);
+  const Tensor rounded = linear_process.losses_of(cast(output, DType::bf16), x0, t, eps);
   CHECK(rounded.dtype() == DType::f32);
   CHECK(max_difference(rounded, wanted) > 0.0);
   CHECK(max_difference(rounded, wanted) < 2.0 * 8.0 / 128.0);

@@ -162,7 +162,7 @@ TEST_CASE("reverse variance: an estimate outside of what images allow is brought
   CHECK_THROWS_AS(
       reverse_variance(level_of(schedule, 4), level_of(schedule, 5), ReverseVariance::beta),
       ValueError);
-  CHECK(std::sqrt(most_variance_of_last_noise()) == doctest::Approx(0.0196594).epsilon(1e-5));
+  CHECK(std::sqrt(max_variance_of_last_noise()) == doctest::Approx(0.0196594).epsilon(1e-5));
 }
 
 TEST_CASE("reverse variance: names go both ways") {
@@ -262,7 +262,7 @@ TEST_CASE("respaced: the short chain has the noise of the visited timesteps, and
   const std::vector<std::int64_t> visited = {0, 10, 400, 999};
   std::vector<double> asked;
   const Network network = [&](const Tensor& x, const Tensor& time) {
-    asked = convert(time, DType::f64).to_vector<double>();
+    asked = cast(time, DType::f64).to_vector<double>();
     return x;
   };
   const NoiseSchedule chain = process.schedule.respaced(visited);

@@ -174,7 +174,7 @@ TEST_CASE("sample_ddpm: with a learned variance each element has its own noise")
   const Rng rng(23, Purpose::sample);
   const auto with_variance = [&](double v) {
     const Network model = [&, v](const Tensor& x, const Tensor& time) {
-      const Levels levels = process.levels(convert(time, DType::i64), x);
+      const Levels levels = process.levels(cast(time, DType::i64), x);
       return concat({exact(x, levels).eps, Tensor::full(x.shape(), v, DType::f64)}, -1);
     };
     return sample_ddpm(process.denoiser(model), x_T, process.walk(20), rng,

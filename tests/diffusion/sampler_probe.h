@@ -76,7 +76,7 @@ inline std::vector<NoiseSchedule> both_schedules() {
 
 /// Not linear, and different at every t: a stand-in for a network in tests of equality.
 inline Tensor bent_noise(const Tensor& x_t, const Tensor& t) {
-  const Tensor phase = reshape(convert(t, x_t.dtype()), Shape{t.size(0), 1});
+  const Tensor phase = reshape(cast(t, x_t.dtype()), Shape{t.size(0), 1});
   return tanh(0.7 * x_t + sin(0.01 * phase));
 }
 

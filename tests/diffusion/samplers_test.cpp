@@ -113,7 +113,7 @@ TEST_CASE("samplers: the same function in any parametrisation gives the same pat
                                     Prediction::score, Prediction::edm, Prediction::flow}) {
         const Chain process{NoiseSchedule::linear(), prediction};
         const Network model = [&](const Tensor& x_t, const Tensor& t) {
-          const Levels level = process.levels(convert(t, DType::i64), x_t);
+          const Levels level = process.levels(cast(t, DType::i64), x_t);
           const Tensor eps = bent_noise(x_t, t);
           return target(prediction, x0_from_epsilon(eps, x_t, level), eps, level);
         };

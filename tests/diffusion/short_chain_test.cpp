@@ -20,7 +20,7 @@ const Chain process{NoiseSchedule::cosine(), Prediction::v};
 
 // Not linear: a stand-in for a network.
 Tensor network(const Tensor& x_t, const Tensor& time) {
-  const Levels levels = process.levels(convert(time, DType::i64), x_t);
+  const Levels levels = process.levels(cast(time, DType::i64), x_t);
   const Denoised d = test::exact_denoiser(process, 0.25)(x_t, levels);
   return tanh(process.parametrization().target(d.x0, d.eps, levels));
 }

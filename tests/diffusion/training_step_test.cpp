@@ -9,7 +9,7 @@
 #include "data/batch.h"
 #include "nn/adam.h"
 #include "nn/step_history.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
 #include "tests/oracles/chain.h"
@@ -50,7 +50,7 @@ Result train(Device device, DType dtype, bool use_graph, bool recompute = false)
   Tensor images = Tensor::zeros({batch}, DType::i64, device);
   Tensor number = Tensor::zeros({1}, DType::i64, device);
   for (Rng* rng : {&flips, &times, &noise}) rng->bind(number);
-  Graph step(
+  CudaGraph step(
       device,
       [&] {
         for (Rng* rng : {&flips, &times, &noise}) rng->seek(0);
@@ -87,12 +87,12 @@ Result train(Device device, DType dtype, bool use_graph, bool recompute = false)
   }
 #endif
   Result result;
-  for (const auto& row : history.take()) {
+  for (const auto& row : history.drain()) {
     CHECK(row.updated);
     result.losses.insert(result.losses.end(), row.losses.begin(), row.losses.end());
     result.norms.push_back(row.grad_norm);
   }
-  result.values = flat.values.to_vector<float>();
+  result.values = flat.master.to_vector<float>();
   result.average = ema.values.to_vector<float>();
   return result;
 }

@@ -8,7 +8,7 @@
 #include "diffusion/denoiser/thresholding.h"
 #include "diffusion/models/time_embedding.h"
 #include "diffusion/sampling/samplers.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tests/devices.h"
 #include "tests/diffusion/tiny_unet.h"
 #include "tests/oracles/chain.h"
@@ -32,13 +32,13 @@ struct OnDevice {
   OnDevice(Device device, DType dtype) : unet(make_unet(tiny_config())) {
     randomize(unet, 0.1);
     nn::for_each_parameter(unet, [&](const std::string&, Tensor& p) {
-      p = parameter(convert(detach(p), dtype).to(device));
+      p = parameter(cast(detach(p), dtype).to(device));
       parameters.push_back(p);
     });
     const DType outside = dtype == DType::bf16 ? DType::f32 : dtype;
     Rng rng(4, Purpose::test);
-    x = convert(randn(rng, {2, 6, 6, 2}), outside).to(device);
-    weight = convert(randn(rng, {2, 6, 6, 3}), outside).to(device);
+    x = cast(randn(rng, {2, 6, 6, 2}), outside).to(device);
+    weight = cast(randn(rng, {2, 6, 6, 3}), outside).to(device);
     t = timesteps({3, 700}).to(device);
   }
   Tensor output() const { return unet(x, t); }
@@ -48,7 +48,7 @@ struct OnDevice {
 
 // ||got - wanted|| / ||wanted|| of tensors on any device.
 double relative_error(const Tensor& got, const Tensor& wanted) {
-  const auto f64 = [](const Tensor& x) { return convert(x.to(Device::cpu()), DType::f64); };
+  const auto f64 = [](const Tensor& x) { return cast(x.to(Device::cpu()), DType::f64); };
   return std::sqrt(sum(square(f64(got) - f64(wanted))).item() / sum(square(f64(wanted))).item());
 }
 
@@ -108,7 +108,7 @@ TEST_CASE("unet on the device: a forward pass reads nothing back, and may be rec
     OnDevice net(Device::cuda(), dtype);
     const NoGrad no_grad;
     Tensor y;
-    Graph graph(Device::cuda(), [&] { y = net.output(); });
+    CudaGraph graph(Device::cuda(), [&] { y = net.output(); });
     graph.run();
     graph.run();
     CHECK(relative_error(y, net.output()) == 0.0);
@@ -132,7 +132,7 @@ TEST_CASE("unet on the device: dropout has the CPU's mask, and another at every 
   Rng bound(9, Purpose::dropout);
   bound.bind(step);
   const NoGrad no_grad;
-  Graph graph(Device::cuda(), [&] {
+  CudaGraph graph(Device::cuda(), [&] {
     bound.seek(0);
     y = there(x_there, t_there, {}, &bound);
   });
@@ -152,7 +152,7 @@ TEST_CASE("unet on the device: sampling with it is one recorded step, in f32 and
     UNet unet = make_unet(config);
     randomize(unet, 0.1);
     nn::for_each_parameter(unet, [&](const std::string&, Tensor& p) {
-      p = convert(detach(p), dtype).to(Device::cuda());
+      p = cast(detach(p), dtype).to(Device::cuda());
     });
     const Chain process{NoiseSchedule::linear()};
     Rng rng(4, Purpose::sample);
@@ -174,16 +174,16 @@ TEST_CASE("sinusoidal_embedding: the device has the CPU's values") {
     const Tensor got = sinusoidal_embedding(t.to(Device::cuda()), dim);
     CHECK(got.device() == Device::cuda());
     // Half a unit in the last place of f32, which near 1 is 2^-24.
-    CHECK(max_difference(convert(got.to(Device::cpu()), DType::f64), wanted) < 1.001 * 0x1p-25);
+    CHECK(max_difference(cast(got.to(Device::cpu()), DType::f64), wanted) < 1.001 * 0x1p-25);
     const Tensor rounded = sinusoidal_embedding(t.to(Device::cuda()), dim, DType::bf16);
     CHECK(rounded.dtype() == DType::bf16);
-    CHECK(max_difference(convert(rounded.to(Device::cpu()), DType::f64), wanted) < 1.01 * 0x1p-9);
+    CHECK(max_difference(cast(rounded.to(Device::cpu()), DType::f64), wanted) < 1.01 * 0x1p-9);
   }
   const Tensor between = Tensor::from(std::vector<float>{0.25F, -3.5F, 998.75F}, {3});
   for (const Sinusoids order : {Sinusoids::ddpm, Sinusoids::iddpm}) {
     const Tensor wanted = sinusoidal_embedding(between, 32, DType::f64, order);
     const Tensor got = sinusoidal_embedding(between.to(Device::cuda()), 32, DType::f32, order);
-    CHECK(max_difference(convert(got.to(Device::cpu()), DType::f64), wanted) < 1.001 * 0x1p-25);
+    CHECK(max_difference(cast(got.to(Device::cpu()), DType::f64), wanted) < 1.001 * 0x1p-25);
   }
 }
 
@@ -209,7 +209,7 @@ TEST_CASE("unet on the device: AdaGN, classes, Fourier features and fine details
   // Recorded, and with no labels: the null class is filled in on the device.
   const NoGrad no_grad;
   Tensor output;
-  Graph graph(device, [&] { output = there(x_there, t_there); });
+  CudaGraph graph(device, [&] { output = there(x_there, t_there); });
   graph.run();
   CHECK(relative_error(output, here(x, t, {timesteps({3, 3})})) < 1e-5);
 }

@@ -230,5 +230,5 @@ TEST_CASE("sinusoidal_embedding: values of DDPM for 128 channels") {
     CHECK(p[256 + 64 + i] == 1.0);
   }
   const Tensor single = sinusoidal_embedding(timesteps({10, 999, 0}), 128);
-  CHECK(max_difference(convert(single, DType::f64), y) < 1e-7);
+  CHECK(max_difference(cast(single, DType::f64), y) < 1e-7);
 }

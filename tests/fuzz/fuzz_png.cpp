@@ -7,10 +7,10 @@
 #include "tests/fuzz/fuzz.h"
 
 bool ito::fuzz::accepts(std::span<const std::uint8_t> input) {
-  constexpr std::int64_t most_pixels = 1 << 16;  // for speed
+  constexpr std::int64_t max_pixels = 1 << 16;  // for speed
   Tensor image;
   data::PngInfo info;
-  const bool decoded = succeeds([&] { image = data::decode_png(input, "input", 0, most_pixels); });
+  const bool decoded = succeeds([&] { image = data::decode_png(input, "input", 0, max_pixels); });
   bool parsed = true;
   try {
     info = data::parse_png_info(input, "input");
@@ -22,7 +22,7 @@ bool ito::fuzz::accepts(std::span<const std::uint8_t> input) {
     expect(!decoded || about_text, "a file with damaged chunks is not decoded");
   }
   if (decoded) {
-    expect(image.numel() <= 3 * most_pixels, "the limit of pixels holds");
+    expect(image.numel() <= 3 * max_pixels, "the limit of pixels holds");
     const Tensor again = data::decode_png(data::encode_png(image), "again");
     expect(again.shape() == image.shape() &&
                again.to_vector<std::uint8_t>() == image.to_vector<std::uint8_t>(),

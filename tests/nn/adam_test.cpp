@@ -53,7 +53,7 @@ TEST_CASE("Adam: equals algorithm 1 of the paper written out in f64, with the bi
       p[i] -= lr * mhat / (std::sqrt(vhat) + eps);
     }
     adam.step();
-    CHECK(worst_difference(view(flat, flat.values), Tensor::from(p, {3}), 1e-3) < 1e-12);
+    CHECK(worst_difference(view(flat, flat.master), Tensor::from(p, {3}), 1e-3) < 1e-12);
   }
   CHECK(adam.steps() == 50);
 }
@@ -63,7 +63,7 @@ TEST_CASE("Adam: the first step has the size of the learning rate whatever the g
   nn::Adam adam(flat, {.lr = 0.01, .eps = 0.0});
   view(flat, flat.grads).assign(Tensor::from<double>({1e-6, -3.0, 1e9}, {3}));
   adam.step();
-  for (const double p : view(flat, flat.values).to_vector<double>()) {
+  for (const double p : view(flat, flat.master).to_vector<double>()) {
     CHECK(std::abs(p) == doctest::Approx(0.01).epsilon(1e-12));
   }
 }
@@ -82,12 +82,12 @@ TEST_CASE("Adam and AdamW: agree with PyTorch step by step") {
     nn::Adam adam(flat, {.beta2 = 0.99, .weight_decay = c.decay});
     const std::int64_t n = at("p0").numel();
     for (std::int64_t s = 0; s < 6; ++s) {
-      view(flat, flat.grads).assign(at("grads").alias({n}, s * n));
+      view(flat, flat.grads).assign(at("grads").view({n}, s * n));
       adam.step(1e-2 / static_cast<double>(s + 1));
       const auto row = [&](const char* name) {
-        return at(c.optimizer + "/" + name).alias({n}, s * n);
+        return at(c.optimizer + "/" + name).view({n}, s * n);
       };
-      CHECK(worst_difference(view(flat, flat.values), row("p"), 0.1) < c.tolerance);
+      CHECK(worst_difference(view(flat, flat.master), row("p"), 0.1) < c.tolerance);
       // Terms of m cancel; its error is measured by their size, which sqrt(v) knows.
       const auto m = as_doubles(view(flat, adam.m)), m_torch = as_doubles(row("m"));
       const auto v_torch = as_doubles(row("v"));
@@ -103,11 +103,11 @@ TEST_CASE("AdamW: without a gradient the parameters shrink by 1 - lr decay, and 
   auto flat = test::one_parameter(Tensor::full({4}, 2.0, DType::f64));
   nn::Adam adamw(flat, {.weight_decay = 0.5});
   adamw.step(0.1);
-  CHECK(view(flat, flat.values).to_vector<double>()[0] ==
+  CHECK(view(flat, flat.master).to_vector<double>()[0] ==
         doctest::Approx(2.0 * 0.95).epsilon(1e-15));
   nn::Adam adam(flat);
   adam.step(0.1);
-  CHECK(view(flat, flat.values).to_vector<double>()[0] ==
+  CHECK(view(flat, flat.master).to_vector<double>()[0] ==
         doctest::Approx(2.0 * 0.95).epsilon(1e-15));
 }
 
@@ -117,12 +117,12 @@ TEST_CASE("clip_grad_norm: the norms and the clipped gradients of PyTorch") {
   const std::int64_t n = grads.size(1);
   auto flat = test::one_parameter(Tensor::zeros({n}, DType::f64));
   for (std::int64_t s = 0; s < 6; ++s) {
-    view(flat, flat.grads).assign(grads.alias({n}, s * n));
+    view(flat, flat.grads).assign(grads.view({n}, s * n));
     const double norm = nn::clip_grad_norm(flat, 1.0);
     CHECK(norm == doctest::Approx(norms.data<double>()[s]).epsilon(1e-14));
     // PyTorch divides by norm + 1e-6.
-    CHECK(worst_difference(view(flat, flat.grads), file.at("f64/clipped").alias({n}, s * n),
-                           1e-12) < 1e-6);
+    CHECK(worst_difference(view(flat, flat.grads), file.at("f64/clipped").view({n}, s * n), 1e-12) <
+          1e-6);
     CHECK(nn::grad_norm(flat) == doctest::Approx(std::min(norm, 1.0)).epsilon(1e-14));
   }
 }
@@ -232,7 +232,7 @@ TEST_CASE("Adam, EMA and the norm: bitwise the same for any number of threads") 
       adam.step(1e-3, nn::clip_factor(norms.back(), 1.0));
       ema.update();
     }
-    return std::tuple(norms, flat.values.to_vector<float>(), ema.values.to_vector<float>());
+    return std::tuple(norms, flat.master.to_vector<float>(), ema.values.to_vector<float>());
   };
   const int before = num_threads();
   const auto one = run(1);

@@ -7,7 +7,7 @@
 #include "autograd/engine.h"
 #include "nn/adam.h"
 #include "nn/step_history.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/launch.h"
 #include "tests/devices.h"
@@ -32,8 +32,8 @@ nn::FlatParameters one_parameter(Device device, DType dtype) {
 // The flat buffer has zeros behind its `size` numbers.
 void set_grads(nn::FlatParameters& flat, const Tensor& g) {
   Tensor host = Tensor::zeros(flat.grads.shape(), flat.grads.dtype());
-  launch<kernel::Convert>(Device::cpu(),
-                          {g.raw(), host.mutable_raw(), size, DType::f32, host.dtype()});
+  launch<kernel::Cast>(Device::cpu(),
+                       {g.raw(), host.mutable_raw(), size, DType::f32, host.dtype()});
   flat.grads.assign(host);
 }
 
@@ -48,11 +48,11 @@ struct State {
   friend bool operator==(const State&, const State&) = default;
 };
 State state_of(const nn::FlatParameters& flat, const nn::Adam& adam, const nn::Ema& ema) {
-  return {flat.values.to_vector<float>(),
+  return {flat.master.to_vector<float>(),
           adam.m.to_vector<float>(),
           adam.v.to_vector<float>(),
           ema.values.to_vector<float>(),
-          flat.mixed() ? flat.working.to_vector<bf16>() : std::vector<bf16>{},
+          flat.mixed() ? flat.model.to_vector<bf16>() : std::vector<bf16>{},
           adam.steps(),
           ema.updates()};
 }
@@ -98,7 +98,7 @@ TEST_CASE("step_if_finite: the device agrees with the CPU, and bf16 weights are 
         set_grads(flat, numbers(static_cast<std::uint64_t>(10 + s)));
         adam.set_lr(1e-2 / (s + 1));
         adam.step_if_finite({.max_norm = 3.0, .average = &ema});
-        if (flat.mixed()) check_rounded(flat.working, flat.values);
+        if (flat.mixed()) check_rounded(flat.model, flat.master);
       }
       states.push_back(state_of(flat, adam, ema));
     }
@@ -130,11 +130,11 @@ TEST_CASE("step_if_finite: agrees with PyTorch's Adam and AdamW on every device"
       nn::Adam adam(flat, {.beta2 = 0.99, .weight_decay = decay});
       const std::int64_t n = at("p0").numel();
       for (std::int64_t s = 0; s < 6; ++s) {
-        flat.views(flat.grads)[0].second.assign(at("grads").alias({n}, s * n));
+        flat.views(flat.grads)[0].second.assign(at("grads").view({n}, s * n));
         adam.set_lr(1e-2 / static_cast<double>(s + 1));
         adam.step_if_finite({});
-        const auto p = flat.views(flat.values)[0].second.to_vector<float>();
-        const auto torch = at(std::string(optimizer) + "/p").alias({n}, s * n).to_vector<float>();
+        const auto p = flat.views(flat.master)[0].second.to_vector<float>();
+        const auto torch = at(std::string(optimizer) + "/p").view({n}, s * n).to_vector<float>();
         double worst = 0.0;
         for (std::size_t i = 0; i < p.size(); ++i) {
           worst = std::max(worst, std::abs(double{p[i]} - double{torch[i]}) /
@@ -156,7 +156,7 @@ TEST_CASE("step_if_finite: a bad gradient or loss changes nothing, and five in a
       const Tensor good = Tensor::full({3}, 1.0, DType::f32, device);
       const Tensor bad = Tensor::from<float>({1.0f, nan, 1.0f}, {3}).to(device);
       const auto step = [&](const Tensor& losses) {
-        adam.step_if_finite({.average = &ema, .losses = losses, .most_skipped = 5});
+        adam.step_if_finite({.average = &ema, .losses = losses, .max_consecutive_skips = 5});
       };
       set_grads(flat, numbers(2));
       step(good);
@@ -196,7 +196,7 @@ TEST_CASE("a recorded step of the optimiser gives the bits of steps one by one")
         nn::StepHistory history(8, 2, device);
         Tensor losses = Tensor::zeros({2}, DType::f32, device);
         const Tensor t = Tensor::full({2}, 7, DType::i64, device);
-        Graph step(
+        CudaGraph step(
             device,
             [&] {
               adam.step_if_finite({.max_norm = 2.0, .average = &ema, .losses = losses});
@@ -210,7 +210,7 @@ TEST_CASE("a recorded step of the optimiser gives the bits of steps one by one")
           adam.set_lr(1e-2 * (s + 1));
           step.run();
           if (s % 3 != 2) continue;
-          for (const auto& row : history.take()) {
+          for (const auto& row : history.drain()) {
             CHECK(row.t == std::vector<std::int64_t>{7, 7});
             CHECK(row.updated == std::isfinite(row.losses[1]));
             seen.push_back(row.grad_norm);
@@ -231,16 +231,16 @@ TEST_CASE("StepHistory: says when steps were lost, and what it was given") {
     nn::Adam adam(flat);
     nn::StepHistory history(2, 3, device);
     const Tensor t = Tensor::from<std::int64_t>({0, 5, 999}, {3}).to(device);
-    CHECK(history.take().empty());
+    CHECK(history.drain().empty());
     adam.step_if_finite({});
     history.add(Tensor::from<float>({0.5f, 1e30f, -3.0f}, {3}).to(device), t, adam);
-    const auto rows = history.take();
+    const auto rows = history.drain();
     REQUIRE(rows.size() == 1);
     CHECK(rows[0].losses == std::vector<float>{0.5f, 1e30f, -3.0f});
     CHECK(rows[0].t == std::vector<std::int64_t>{0, 5, 999});
     CHECK(rows[0].updated);
     for (int i = 0; i < 3; ++i) history.add(Tensor::zeros({3}, DType::f32, device), t, adam);
-    CHECK_THROWS_WITH_AS(history.take(),
+    CHECK_THROWS_WITH_AS(history.drain(),
                          "StepHistory: 3 steps since the last take() where 2 have room", Error);
   }
 }
@@ -250,14 +250,14 @@ TEST_CASE("EmaScope: with bf16 weights the model has the rounded average, then i
     auto flat = one_parameter(device, DType::bf16);
     nn::Ema ema(flat, 0.5);
     ema.values.fill(0.3337);
-    const auto own = flat.working.to_vector<bf16>();
-    const auto masters = flat.values.to_vector<float>();
+    const auto own = flat.model.to_vector<bf16>();
+    const auto masters = flat.master.to_vector<float>();
     {
       const nn::EmaScope use(ema);
-      check_rounded(flat.working, ema.values);
-      CHECK(flat.values.to_vector<float>() == masters);
+      check_rounded(flat.model, ema.values);
+      CHECK(flat.master.to_vector<float>() == masters);
     }
-    CHECK(flat.working.to_vector<bf16>() == own);
+    CHECK(flat.model.to_vector<bf16>() == own);
   }
 }
 
@@ -268,12 +268,12 @@ TEST_CASE("FlatParameters: bf16 tensors of a model, with f32 masters and files")
     nn::FlatParameters flat(model, device, DType::bf16);
     CHECK(flat.mixed());
     CHECK(handle.dtype() == DType::bf16);
-    CHECK(handle.shares_storage_with(flat.working));
+    CHECK(handle.shares_storage_with(flat.model));
     CHECK(handle.grad().dtype() == DType::bf16);
     CHECK(handle.grad().shares_storage_with(flat.grads));
-    check_rounded(flat.working, flat.values);
+    check_rounded(flat.model, flat.master);
     const auto wanted = nn::named_parameters(other);
-    const auto views = flat.views(flat.values);
+    const auto views = flat.views(flat.master);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       CHECK(views[i].second.to_vector<float>() == wanted[i].second.to_vector<float>());
     }

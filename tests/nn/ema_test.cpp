@@ -12,7 +12,7 @@ using namespace ito;
 
 namespace {
 
-double first(const Tensor& t) { return t.alias({}).item(); }
+double first(const Tensor& t) { return t.view({}).item(); }
 
 }  // namespace
 
@@ -21,7 +21,7 @@ TEST_CASE("Ema: the average of a constant is that constant, bit for bit") {
   auto flat = test::one_parameter(randn(rng, {1000}));
   nn::Ema ema(flat, 0.9999);
   for (int i = 0; i < 1000; ++i) ema.update();
-  CHECK(ema.values.to_vector<float>() == flat.values.to_vector<float>());
+  CHECK(ema.values.to_vector<float>() == flat.master.to_vector<float>());
 }
 
 TEST_CASE("Ema: a linear drift gives the geometric sum") {
@@ -30,7 +30,7 @@ TEST_CASE("Ema: a linear drift gives the geometric sum") {
   auto flat = test::one_parameter(Tensor::zeros({1}, DType::f64));
   nn::Ema ema(flat, {.decay = d, .warmup = nn::EmaWarmup::none});
   for (int n = 1; n <= 300; ++n) {
-    flat.values.fill(n);
+    flat.master.fill(n);
     ema.update();
     CHECK(first(ema.values) ==
           doctest::Approx(n - d * (1 - std::pow(d, n)) / (1 - d)).epsilon(1e-12));
@@ -46,10 +46,10 @@ TEST_CASE("Ema: the warm-up is min(decay, (1 + n) / (10 + n))") {
   CHECK(ema.decay_at(89990) == 0.9999);
   CHECK(ema.decay_at(10000000) == 0.9999);
   // Two updates by hand: 0 -> 0.9 * 1 -> 2/11 * 0.9 + 9/11 * 2.
-  flat.values.fill(1.0);
+  flat.master.fill(1.0);
   ema.update();
   CHECK(first(ema.values) == doctest::Approx(0.9).epsilon(1e-15));
-  flat.values.fill(2.0);
+  flat.master.fill(2.0);
   ema.update();
   CHECK(first(ema.values) == doctest::Approx(2.0 / 11 * 0.9 + 9.0 / 11 * 2).epsilon(1e-15));
   CHECK(ema.updates() == 2);
@@ -75,7 +75,7 @@ TEST_CASE("Ema: the other warm-ups, and averages that change at some steps only"
   nn::Ema tenth(flat, {.decay = 0.5, .warmup = nn::EmaWarmup::none, .every = 10});
   double wanted = 0.0;
   for (int step = 0; step < 35; ++step) {
-    flat.values.fill(step * step);
+    flat.master.fill(step * step);
     tenth.update();
     if (step % 10 == 9) wanted = 0.5 * wanted + 0.5 * step * step;
     CHECK(first(tenth.values) == wanted);
@@ -109,14 +109,14 @@ TEST_CASE("EmaScope: the model has the average inside, and its own weights again
   nn::Ema ema(flat, 0.5);
   Rng rng(1, Purpose::test);
   ema.values.assign(randn(rng, ema.values.shape()));
-  const auto own = flat.values.to_vector<float>(), average = ema.values.to_vector<float>();
+  const auto own = flat.master.to_vector<float>(), average = ema.values.to_vector<float>();
   {
     const nn::EmaScope use(ema);
-    CHECK(flat.values.to_vector<float>() == average);
+    CHECK(flat.master.to_vector<float>() == average);
     CHECK(model.head.bias.to_vector<float>() ==
           flat.views(ema.values).back().second.to_vector<float>());
   }
-  CHECK(flat.values.to_vector<float>() == own);
+  CHECK(flat.master.to_vector<float>() == own);
   CHECK(ema.values.to_vector<float>() == average);
 }
 
@@ -124,14 +124,14 @@ TEST_CASE("Ema: continues from its values and number of updates") {
   auto flat = test::one_parameter(Tensor::full({5}, 1.0));
   nn::Ema straight(flat, 0.99), first_half(flat, 0.99);
   for (int i = 0; i < 3; ++i) {
-    flat.values.fill(i);
+    flat.master.fill(i);
     straight.update();
     first_half.update();
   }
   nn::Ema second_half(flat, 0.99);
   second_half.values.assign(first_half.values);
   second_half.set_updates(first_half.updates());
-  flat.values.fill(9.0);
+  flat.master.fill(9.0);
   straight.update();
   second_half.update();
   CHECK(straight.values.to_vector<float>() == second_half.values.to_vector<float>());

@@ -33,11 +33,11 @@ TEST_CASE("FlatParameters: moves every parameter and keeps names, shapes and val
     CHECK(entry.offset >= end);
     CHECK(entry.offset % 16 == 0);
     end = entry.offset + t.numel();
-    CHECK(t.shares_storage_with(flat.values));
-    CHECK(t.raw() == flat.values.alias(entry.shape, entry.offset).raw());
+    CHECK(t.shares_storage_with(flat.master));
+    CHECK(t.raw() == flat.master.view(entry.shape, entry.offset).raw());
     CHECK(t.to_vector<float>() == expected[i].second.to_vector<float>());
   }
-  CHECK(flat.values.numel() >= end);
+  CHECK(flat.master.numel() >= end);
 }
 
 TEST_CASE("FlatParameters: what is written to a parameter is in the buffer, and the reverse") {
@@ -45,8 +45,8 @@ TEST_CASE("FlatParameters: what is written to a parameter is in the buffer, and 
   nn::FlatParameters flat(model);
   const Tensor copy_of_handle = model.head.bias;
   model.head.bias.fill(5.0);
-  CHECK(flat.views(flat.values).back().second.to_vector<float>() == std::vector<float>{5, 5});
-  flat.values.fill(7.0);
+  CHECK(flat.views(flat.master).back().second.to_vector<float>() == std::vector<float>{5, 5});
+  flat.master.fill(7.0);
   CHECK(copy_of_handle.to_vector<float>() == std::vector<float>{7, 7});
 }
 
@@ -76,7 +76,7 @@ TEST_CASE("FlatParameters: between the parameters there are zeros") {
   auto model = test::make_tiny_model();
   nn::FlatParameters flat(model);
   for (auto& [name, t] : nn::named_parameters(model)) Tensor(t).fill(0.0);
-  for (const float v : flat.values.to_vector<float>()) CHECK(v == 0.0f);
+  for (const float v : flat.master.to_vector<float>()) CHECK(v == 0.0f);
 }
 
 TEST_CASE("FlatParameters: copies are handles on the same buffers") {

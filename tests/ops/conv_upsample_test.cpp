@@ -37,9 +37,9 @@ double error_of(const DoublingLayer& l, DType dtype, double wrong = 0.0) {
   const auto values = [&](const Shape& shape) { return parameter(randn(rng, shape, DType::f64)); };
   const Tensor x = values({l.n, l.h, l.w, l.in}), w = values({l.out, 3, 3, l.in});
   const Tensor b = values({l.out}), dy = randn(rng, {l.n, 2 * l.h, 2 * l.w, l.out}, DType::f64);
-  const auto rounded = [&](const Tensor& t) { return parameter(convert(detach(t), dtype)); };
+  const auto rounded = [&](const Tensor& t) { return parameter(cast(detach(t), dtype)); };
   const auto expected = passes(false, x, w, b, dy);
-  const auto actual = passes(true, rounded(x + wrong), rounded(w), rounded(b), convert(dy, dtype));
+  const auto actual = passes(true, rounded(x + wrong), rounded(w), rounded(b), cast(dy, dtype));
   double error = 0.0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     REQUIRE(actual[i].shape() == expected[i].shape());

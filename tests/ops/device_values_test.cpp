@@ -12,7 +12,7 @@
 #include "autograd/ops/quantile.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/softmax.h"
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/launch.h"
 #include "tests/devices.h"
@@ -34,8 +34,8 @@ void same_on_device(const Function& f, const std::vector<std::vector<double>>& v
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Tensors here, there;
     for (const auto& v : values) {
-      const Tensor t = convert(Tensor::from(v, {static_cast<std::int64_t>(v.size())}), dtype);
-      here.push_back(convert(t, DType::f32));
+      const Tensor t = cast(Tensor::from(v, {static_cast<std::int64_t>(v.size())}), dtype);
+      here.push_back(cast(t, DType::f32));
       there.push_back(t.to(Device::cuda()));
     }
     const Array wanted = to_array(f(here)), got = to_array(f(there));
@@ -109,12 +109,12 @@ TEST_CASE("device: order statistics are elements of the row, to the bit, in f32 
   row.insert(row.end(), {0, -0.0, 1, 1, -1, -1, -1, inf, -inf, 1e-40, -1e-40});
   const auto last = static_cast<double>(row.size() - 1);
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    const Tensor x = convert(Tensor::from(row, {1, static_cast<std::int64_t>(row.size())}), dtype);
+    const Tensor x = cast(Tensor::from(row, {1, static_cast<std::int64_t>(row.size())}), dtype);
     for (std::int64_t k = 0; k < x.size(1); k += 13) {
       const double q = static_cast<double>(k) / last;
       const bool exact = q * last == static_cast<double>(k);  // else it is between two elements
-      const double wanted = quantile(convert(x, DType::f64), q).item();
-      const double got = convert(quantile(x.to(Device::cuda()), q), DType::f32).item();
+      const double wanted = quantile(cast(x, DType::f64), q).item();
+      const double got = cast(quantile(x.to(Device::cuda()), q), DType::f32).item();
       CAPTURE(k);
       if (exact) CHECK(got == wanted);
     }
@@ -165,7 +165,7 @@ TEST_CASE("device: fill sets every element and no other, in every dtype") {
     for (const std::int64_t offset : {0, 1, 3}) {
       for (const std::int64_t n : {0, 1, 15, 16, 37}) {
         Tensor home = Tensor::zeros({n + offset + 5}, dtype, Device::cuda());
-        home.alias({n}, offset).fill(3.0);
+        home.view({n}, offset).fill(3.0);
         const Array got = to_array(home);
         for (std::int64_t i = 0; i < home.numel(); ++i) {
           const double wanted = i >= offset && i < offset + n ? 3.0 : 0.0;
@@ -183,17 +183,17 @@ TEST_CASE("device: every dtype converts to every other as on the CPU") {
   const Tensor exact = Tensor::from<double>(
       {0, 1, 2.75, 3, 100, 127.5, 128, 200, 254, 255, 255.5, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {20});
   for (const DType from : all) {
-    const Tensor x = convert(exact, from);
+    const Tensor x = cast(exact, from);
     for (const DType to : all) {
       for (const std::int64_t offset : {0, 1}) {
-        const Tensor got = convert(shifted(x.to(Device::cuda()), offset), to);
+        const Tensor got = cast(shifted(x.to(Device::cuda()), offset), to);
         CHECK(got.dtype() == to);
-        CHECK(same_bits(got, convert(x, to)));
+        CHECK(same_bits(got, cast(x, to)));
       }
     }
   }
   const Tensor fine = Tensor::from<float>({257, 259, -257, 1e-40f, 3.4e38f}, {5});
-  CHECK(same_bits(convert(fine.to(Device::cuda()), DType::bf16), convert(fine, DType::bf16)));
+  CHECK(same_bits(cast(fine.to(Device::cuda()), DType::bf16), cast(fine, DType::bf16)));
 }
 
 TEST_CASE("device: elements of every dtype can be moved") {
@@ -202,7 +202,7 @@ TEST_CASE("device: elements of every dtype can be moved") {
     for (const std::int64_t width : {1, 3, 16}) {
       std::vector<double> values(static_cast<std::size_t>(6 * width));
       for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
-      const Tensor x = convert(Tensor::from(values, {2, 3, width}), dtype);
+      const Tensor x = cast(Tensor::from(values, {2, 3, width}), dtype);
       const Tensor ids = Tensor::from<std::int64_t>({1, 0, 1}, {3});
       for (const auto& f : std::vector<std::function<Tensor(const Tensor&)>>{
                [](const Tensor& t) {
@@ -233,7 +233,7 @@ TEST_CASE("device: an index out of range gives NaN while a graph is recorded, an
   Tensor ids = Tensor::zeros({3}, DType::i64, Device::cuda());
   const Tensor bad = Tensor::from<std::int64_t>({1, 4, -1}, {3});
   Tensor rows, whole, hot;
-  Graph graph(Device::cuda(), [&] {
+  CudaGraph graph(Device::cuda(), [&] {
     rows = gather(table, ids);
     whole = gather(numbers, ids);
     hot = one_hot(ids, 4);

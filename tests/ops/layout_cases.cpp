@@ -332,10 +332,10 @@ void add_layout_cases(Rows& rows) {
   // only the forward direction is compared here; special_values_test.cpp checks the gradient's
   // dtype.
   rows.push_back({
-      .name = "convert",
+      .name = "cast",
       .inputs = {any_x},
       .shapes = {{{2, 3}}, {{}}, {{0}}, {{17}}},
-      .op = [](const Tensors& in) { return convert(convert(in[0], DType::i64), DType::f64); },
+      .op = [](const Tensors& in) { return cast(cast(in[0], DType::i64), DType::f64); },
       .reference =
           [](const Arrays& in) {
             return broadcast_map(in, [](const double* x) { return std::trunc(x[0]); });

@@ -103,8 +103,8 @@ Array to_array(const Tensor& t) {
   const Tensor here = t.to(Device::cpu());
   Array result(t.shape());
   if (t.numel() == 0) return result;
-  launch<kernel::Convert>(Device::cpu(),
-                          {here.raw(), result.values.data(), t.numel(), t.dtype(), DType::f64});
+  launch<kernel::Cast>(Device::cpu(),
+                       {here.raw(), result.values.data(), t.numel(), t.dtype(), DType::f64});
   return result;
 }
 

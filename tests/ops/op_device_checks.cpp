@@ -24,7 +24,7 @@ Tensors each(const OpCase& row, const Tensors& inputs, F f) {
 
 Tensors widened(const OpCase& row, const Tensors& inputs) {
   return each(row, inputs, [](const Tensor& t) {
-    return t.dtype() == DType::bf16 ? convert(detach(t), DType::f64) : t;
+    return t.dtype() == DType::bf16 ? cast(detach(t), DType::f64) : t;
   });
 }
 

@@ -44,7 +44,7 @@ std::vector<std::vector<Shape>> with_large_on(Device device, const OpCase& row) 
 
 Tensor shifted(const Tensor& t, std::int64_t offset) {
   Tensor home = Tensor::zeros({t.numel() + offset}, t.dtype(), t.device());
-  Tensor moved = home.alias(t.shape(), offset);
+  Tensor moved = home.view(t.shape(), offset);
   moved.assign(t);
   return moved;
 }
@@ -57,8 +57,8 @@ Tensors run_both_ways(const OpCase& row, const Tensors& inputs, std::int64_t off
   for (const std::size_t i : differentiable_inputs(row)) wanted.push_back(inputs[i]);
   Rng rng(7, Purpose::test);
   // Rounded to bf16, so that every dtype sees the same numbers.
-  const Tensor drawn = convert(randn(rng, y.shape(), DType::f32), DType::bf16);
-  const Tensor seed = shifted(convert(drawn, y.dtype()).to(y.device()), offset);
+  const Tensor drawn = cast(randn(rng, y.shape(), DType::f32), DType::bf16);
+  const Tensor seed = shifted(cast(drawn, y.dtype()).to(y.device()), offset);
   for (Tensor& g : grad(y, wanted, {}, seed)) results.push_back(std::move(g));
   return results;
 }

@@ -59,7 +59,7 @@ TEST_CASE("element-wise: NaN is never hidden") {
   CHECK(std::isnan(values(relu(x))[0]));
   CHECK(values(equal(x, x)) == List{0, 1});
   const Tensor wide = Tensor::full({200, 300}, 1.0);
-  wide.alias({1}, 54321).fill(not_a_number);  // in the middle of a chunk
+  wide.view({1}, 54321).fill(not_a_number);  // in the middle of a chunk
   CHECK(std::isnan(max(wide).item()));
   CHECK(std::isnan(max(max(wide, {0})).item()));
 }
@@ -147,8 +147,8 @@ TEST_CASE("layout: elements of every dtype can be moved") {
   CHECK(ints(gather(x, Tensor::from<std::int64_t>({1}, {1}))) == Ints{4, 5, 6});
   const Tensor small = Tensor::from<std::uint8_t>({1, 2, 3, 4}, {2, 2});
   CHECK(permute(small, {1, 0}).to_vector<std::uint8_t>() == std::vector<std::uint8_t>{1, 3, 2, 4});
-  const Tensor half = convert(Tensor::from<float>({1, 2, 3, 4}, {2, 2}), DType::bf16);
-  CHECK(convert(permute(half, {1, 0}), DType::f32).to_vector<float>() ==
+  const Tensor half = cast(Tensor::from<float>({1, 2, 3, 4}, {2, 2}), DType::bf16);
+  CHECK(cast(permute(half, {1, 0}), DType::f32).to_vector<float>() ==
         std::vector<float>{1, 3, 2, 4});
 }
 
@@ -166,14 +166,14 @@ TEST_CASE("concat: one tensor given several times gets all its gradients") {
   CHECK(gradient(concat({x, x, x}, 0), x) == List{3, 3});
 }
 
-TEST_CASE("convert: the gradient comes back in the dtype of the input") {
+TEST_CASE("cast: the gradient comes back in the dtype of the input") {
   const Tensor x = leaf({1.5, 2.5});
-  const Tensor y = convert(x, DType::f32);
+  const Tensor y = cast(x, DType::f32);
   CHECK(y.dtype() == DType::f32);
   const Tensor g = grad<1>(sum(square(y)), {x})[0];
   CHECK(g.dtype() == DType::f64);
   CHECK(values(g) == List{3, 5});
-  CHECK_FALSE(requires_grad(convert(x, DType::i64)));
+  CHECK_FALSE(requires_grad(cast(x, DType::i64)));
 }
 
 TEST_CASE("matmul: a sum over nothing is zero") {
@@ -221,9 +221,9 @@ TEST_CASE("dropout: f32 and f64 see one mask, and so does each part of a batch")
   const auto zeros_of = [](DType dtype, std::uint64_t first, std::int64_t count) {
     Rng rng(1, Purpose::dropout);
     rng.seek(3, first);
-    return convert(equal(dropout(Tensor::full({count, 9}, 1.0, dtype), 0.5, rng),
-                         Tensor::scalar(0.0, dtype)),
-                   DType::f64)
+    return cast(equal(dropout(Tensor::full({count, 9}, 1.0, dtype), 0.5, rng),
+                      Tensor::scalar(0.0, dtype)),
+                DType::f64)
         .to_vector<double>();
   };
   const List all = zeros_of(DType::f32, 0, 8);
@@ -243,13 +243,13 @@ TEST_CASE("attention: a NaN in one key reaches every query and every gradient") 
         return Tensor::full({1, tokens, 4}, 0.5, dtype);
       };
       Tensor key = some(37);
-      Tensor row = key.alias({1}, 9);
+      Tensor row = key.view({1}, 9);
       row.fill(bad);
       const Tensor q = parameter(some(40)), k = parameter(key), v = parameter(some(37));
       const Tensor y = attention(q, k, v);
-      for (const double value : values(convert(y, DType::f64))) CHECK(std::isnan(value));
+      for (const double value : values(cast(y, DType::f64))) CHECK(std::isnan(value));
       for (const Tensor& g : grad<3>(sum(y), {q, k, v})) {
-        for (const double value : values(convert(g, DType::f64))) CHECK(std::isnan(value));
+        for (const double value : values(cast(g, DType::f64))) CHECK(std::isnan(value));
       }
     }
   }
@@ -263,8 +263,8 @@ TEST_CASE(
     keys[11] = 0.5;
     chosen[11] = 2.0;
     const auto tokens = [&](const List& list) {
-      return convert(Tensor::from<double>(list, {1, 20, 1}), dtype);
+      return cast(Tensor::from<double>(list, {1, 20, 1}), dtype);
     };
-    CHECK(values(convert(attention(q, tokens(keys), tokens(chosen)), DType::f64)) == List{2, 2, 2});
+    CHECK(values(cast(attention(q, tokens(keys), tokens(chosen)), DType::f64)) == List{2, 2, 2});
   }
 }

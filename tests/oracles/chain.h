@@ -25,7 +25,7 @@ struct Chain {
 
   /// Of timesteps as integers or, as networks are given them, as real numbers.
   Levels levels(const Tensor& t, const Tensor& x) const {
-    return schedule.levels(is_floating(t.dtype()) ? convert(t, DType::i64) : t, x);
+    return schedule.levels(is_floating(t.dtype()) ? cast(t, DType::i64) : t, x);
   }
 
   Tensor add_noise(const Tensor& x0, const Tensor& t, const Tensor& eps) const {

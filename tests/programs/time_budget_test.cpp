@@ -77,7 +77,7 @@ TEST_CASE("measure_steps: at least three after the first ones, each in its turn"
                                      wait_ms(8);  // five take 2 % of the budget
                                    },
                                .wait = [&] { ++waits; },
-                               .most_between = 50});
+                               .max_between = 50});
   CHECK(time.seconds >= 0.008);
   CHECK(time.steps >= std::ssize(made) - 3);
   CHECK(time.steps < std::ssize(made));
@@ -94,7 +94,7 @@ TEST_CASE("measure_steps: quick steps are waited for in blocks, never of more th
                                 most = std::max(most, since);
                                 since = 0;
                               },
-                          .most_between = 4});
+                          .max_between = 4});
   CHECK(since == 0);
   CHECK(most == 4);
 }
@@ -139,7 +139,7 @@ TEST_CASE("LearnerSnapshot: everything is as before, also after steps that were 
   nn::Ema ema(flat, 0.9);
   const auto state = [&] {
     std::vector<float> all;
-    for (const Tensor& t : {flat.values, flat.working, flat.grads, adam.m, adam.v, ema.values}) {
+    for (const Tensor& t : {flat.master, flat.working, flat.grads, adam.m, adam.v, ema.values}) {
       for (const float x : t.to_vector<float>()) all.push_back(x);
     }
     for (const std::int64_t n : {adam.steps(), adam.skipped_in_a_row(), ema.updates()})

@@ -56,13 +56,13 @@ Operands operands_of(const GradCase& c) {
 
 Tensor winograd(const GradCase& c, const Operands& operands, DType dtype, int m) {
   const ConvShape s = shape_of(c);
-  const Tensor x = convert(operands.x, dtype), x2 = convert(operands.x2, dtype);
-  const Tensor dy = convert(operands.dy, dtype);
+  const Tensor x = cast(operands.x, dtype), x2 = cast(operands.x2, dtype);
+  const Tensor dy = cast(operands.dy, dtype);
   Tensor dw = Tensor::full({s.out, 3, 3, s.in}, 1e30, dtype);
   const void* second = c.second > 0 ? x2.raw() : nullptr;
   kernel::conv2d_weight_grad_winograd(
       {x.raw(), dy.raw(), dw.mutable_raw(), s, dtype, second, c.second}, m);
-  return convert(dw, DType::f64);
+  return cast(dw, DType::f64);
 }
 
 // dw[o, r, c, i] = sum over n, p, q of dy[n, p, q, o] x[n, p + r - top, q + c - left, i]
@@ -108,8 +108,8 @@ const std::vector<GradCase> grad_cases = {
 double adjoint_error(const GradCase& c, const Tensor& dw, const Operands& operands) {
   const ConvShape s = shape_of(c);
   Rng rng(8, Purpose::test);
-  const Tensor w = convert(randn(rng, dw.shape()), DType::f64);
-  const Tensor x = convert(operands.x, DType::f64), dy = convert(operands.dy, DType::f64);
+  const Tensor w = cast(randn(rng, dw.shape()), DType::f64);
+  const Tensor x = cast(operands.x, DType::f64), dy = cast(operands.dy, DType::f64);
   Tensor y = Tensor::zeros(dy.shape(), DType::f64);
   kernel::Conv2d::cpu({x.raw(), w.raw(), nullptr, nullptr, y.mutable_raw(), s, false, DType::f64});
   const auto dot = [](const Tensor& a, const Tensor& b) {
@@ -169,7 +169,7 @@ TEST_CASE("Winograd's gradient to the weight: a shift of one pixel and a lost ti
   CHECK(adjoint_error(c, dw, operands) > 1e-3);
 
   Operands without = operands;
-  without.dy = convert(convert(operands.dy, DType::f64), DType::f32);  // a copy
+  without.dy = cast(cast(operands.dy, DType::f64), DType::f32);  // a copy
   for (std::int64_t i = 0; i < 4; ++i) {  // a row of the last tile of the last image
     float* row = without.dy.mutable_data<float>() + without.dy.numel() - 64 * (i + 1);
     std::fill_n(row, 64, 0.0f);

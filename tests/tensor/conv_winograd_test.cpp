@@ -8,7 +8,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/random.h"
 #include "tensor/kernels/conv.h"
-#include "tensor/kernels/weight_forms.h"
+#include "tensor/kernels/packed_weights.h"
 #include "tensor/rng.h"
 #include "tensor/tensor.h"
 #include "tests/scopes.h"
@@ -47,11 +47,11 @@ ConvShape shape_of(const Case& c) {
 
 Tensor random(std::uint64_t seed, const Shape& shape, DType dtype) {
   Rng rng(seed, Purpose::test);
-  return convert(randn(rng, shape), dtype);
+  return cast(randn(rng, shape), dtype);
 }
 
 Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm,
-               kernel::WeightForms* forms = nullptr) {
+               kernel::PackedWeights* packed = nullptr) {
   const Forced forced(algorithm);
   const ConvShape s = shape_of(c);
   const Tensor x = random(1, {s.n, s.h, s.w, s.in - c.second}, dtype);
@@ -63,7 +63,7 @@ Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm,
   Conv2d::cpu({x.raw(), weight.raw(), c.bias ? bias.raw() : nullptr,
                c.addend == Addend::none ? nullptr : addend.raw(), y.mutable_raw(), s, per_image,
                dtype, c.second > 0 ? x2.raw() : nullptr, c.second, forms});
-  return convert(y, DType::f64);
+  return cast(y, DType::f64);
 }
 
 Tensor input_grad(const Case& c, DType dtype, ConvAlgorithm algorithm) {
@@ -78,7 +78,7 @@ Tensor input_grad(const Case& c, DType dtype, ConvAlgorithm algorithm) {
                         .shape = s,
                         .dtype = dtype,
                         .bias = c.bias ? bias.raw() : nullptr});
-  return convert(dx, DType::f64);
+  return cast(dx, DType::f64);
 }
 
 // Images of all sizes modulo m, smaller than a tile, larger than a task; channels with and without
@@ -145,7 +145,7 @@ TEST_CASE("Winograd convolution: a difference of one pixel in the padding is see
 TEST_CASE("Winograd convolution: kept weights, and work cut by tiles, give the same bits") {
   const Case& c = cases.back();
   for (const ConvAlgorithm algorithm : winograds) {
-    kernel::WeightForms forms;
+    kernel::PackedWeights forms;
     const Tensor y = forward(c, DType::f32, algorithm);
     CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);
     CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);

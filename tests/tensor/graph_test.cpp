@@ -1,5 +1,3 @@
-#include "tensor/graph.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <string>
 
 #include "autograd/ops/elementwise.h"
+#include "tensor/cuda_graph.h"
 #include "tensor/error.h"
 #include "tensor/memory.h"
 #include "tensor/rng.h"
@@ -27,16 +26,17 @@ float as_float(int value) { return static_cast<float>(value); }
 
 }  // namespace
 
-TEST_CASE("Graph: the first, second and later runs give the same, and see what changes in place") {
+TEST_CASE(
+    "CudaGraph: the first, second and later runs give the same, and see what changes in place") {
   for (const Device device : devices()) {
     Tensor x = on(device, {1, 2, 3}), y;
     int calls = 0;
-    Graph graph(device, [&] {
+    CudaGraph graph(device, [&] {
       ++calls;
       const Tensor a = x * x, b = a + x;
       y = b * 2.0;
     });
-    CHECK_FALSE(recording_graph());
+    CHECK_FALSE(capturing());
     for (int run = 1; run <= 4; ++run) {
       graph.run();
       CHECK(y.to_vector<float>() == Values{4, 12, 24});
@@ -51,10 +51,10 @@ TEST_CASE("Graph: the first, second and later runs give the same, and see what c
   }
 }
 
-TEST_CASE("Graph: state that the work changes goes on from run to run") {
+TEST_CASE("CudaGraph: state that the work changes goes on from run to run") {
   for (const Device device : devices()) {
     Tensor sum = Tensor::zeros({2}, DType::f32, device), x = on(device, {1, 2});
-    Graph graph(device, [&] { sum.assign(sum + x); });
+    CudaGraph graph(device, [&] { sum.assign(sum + x); });
     for (int run = 1; run <= 5; ++run) {
       graph.run();
       CHECK(sum.to_vector<float>() == Values{as_float(run), as_float(2 * run)});
@@ -62,28 +62,28 @@ TEST_CASE("Graph: state that the work changes goes on from run to run") {
   }
 }
 
-TEST_CASE("Graph: not enabled, it calls the work each time") {
+TEST_CASE("CudaGraph: not enabled, it calls the work each time") {
   for (const Device device : devices()) {
     double value = 0.0;
     Tensor y = Tensor::zeros({2}, DType::f32, device);
-    Graph graph(
+    CudaGraph graph(
         device, [&] { y.fill(value); }, false);
     for (int run = 1; run <= 4; ++run) {
       value = run;
       graph.run();
       CHECK(y.to_vector<float>() == Values(2, as_float(run)));
-      CHECK(y.alias({1}).item() == run);
+      CHECK(y.view({1}).item() == run);
     }
   }
 }
 
-TEST_CASE("Graph: on the device numbers of the host are frozen when it is recorded") {
+TEST_CASE("CudaGraph: on the device numbers of the host are frozen when it is recorded") {
   if (!device_answers()) return;
   double value = 0.0;
   bool recorded = false;
   Tensor y = Tensor::zeros({2}, DType::f32, Device::cuda());
-  Graph graph(Device::cuda(), [&] {
-    recorded = recording_graph();
+  CudaGraph graph(Device::cuda(), [&] {
+    recorded = capturing();
     y.fill(value);
   });
   for (int run = 1; run <= 4; ++run) {
@@ -91,15 +91,15 @@ TEST_CASE("Graph: on the device numbers of the host are frozen when it is record
     graph.run();
     CHECK(y.to_vector<float>() == Values(2, run == 1 ? 1.0f : 2.0f));
     CHECK(recorded == (run > 1));
-    CHECK_FALSE(recording_graph());
+    CHECK_FALSE(capturing());
   }
 }
 
-TEST_CASE("Graph: copies from the host become part of the recording, within a limit") {
+TEST_CASE("CudaGraph: copies from the host become part of the recording, within a limit") {
   if (!device_answers()) return;
   const Device device = Device::cuda();
   Tensor y = Tensor::zeros({3}, DType::f32, device);
-  Graph graph(device, [&] {
+  CudaGraph graph(device, [&] {
     Values values{1, 2, 3};
     y.assign(Tensor::from(values, {3}));
     values.assign(3, NAN);  // the recording has its own
@@ -111,15 +111,15 @@ TEST_CASE("Graph: copies from the host become part of the recording, within a li
   }
   const Tensor large = Tensor::zeros({16385});
   Tensor z = Tensor::zeros({16385}, DType::f32, device);
-  Graph too_large(device, [&] { z.assign(large); });
+  CudaGraph too_large(device, [&] { z.assign(large); });
   too_large.run();
   CHECK_THROWS_AS(too_large.run(), DeviceError);
 }
 
-TEST_CASE("Graph: what it makes keeps its address from the second run on") {
+TEST_CASE("CudaGraph: what it makes keeps its address from the second run on") {
   if (!device_answers()) return;
   Tensor y, x = on(Device::cuda(), {1, 2});
-  Graph graph(Device::cuda(), [&] { y = x + 1.0; });
+  CudaGraph graph(Device::cuda(), [&] { y = x + 1.0; });
   graph.run();
   graph.run();
   const void* address = y.raw();
@@ -131,12 +131,12 @@ TEST_CASE("Graph: what it makes keeps its address from the second run on") {
   CHECK(mine.to_vector<float>() == Values{2, 3});
 }
 
-TEST_CASE("Graph: a result read back while it is recorded is refused, and the next run works") {
+TEST_CASE("CudaGraph: a result read back while it is recorded is refused, and the next run works") {
   if (!device_answers()) return;
   Tensor x = on(Device::cuda(), {2});
   Tensor y;
   bool read = true;
-  Graph graph(Device::cuda(), [&] {
+  CudaGraph graph(Device::cuda(), [&] {
     y = x * 3.0;
     if (read) y.item();
   });
@@ -146,7 +146,7 @@ TEST_CASE("Graph: a result read back while it is recorded is refused, and the ne
                          "cuda: a result cannot be read back while a graph is recorded: nothing "
                          "has run yet; read it after run()",
                          DeviceError);
-    CHECK_FALSE(recording_graph());
+    CHECK_FALSE(capturing());
     CHECK((x + 1.0).item() == 3.0);  // the stream works
   }
   read = false;
@@ -155,11 +155,11 @@ TEST_CASE("Graph: a result read back while it is recorded is refused, and the ne
   CHECK(y.item() == 6.0);
 }
 
-TEST_CASE("Graph: what the work throws passes through and leaves nothing broken") {
+TEST_CASE("CudaGraph: what the work throws passes through and leaves nothing broken") {
   for (const Device device : devices()) {
     Tensor x = on(device, {2}), y;
     bool broken = true;
-    Graph graph(device, [&] {
+    CudaGraph graph(device, [&] {
       y = x * 3.0;
       const Tensor other = y + 1.0;
       if (broken) throw ValueError("no luck");
@@ -173,7 +173,7 @@ TEST_CASE("Graph: what the work throws passes through and leaves nothing broken"
     CHECK(y.item() == 7.0);
     broken = true;
     CHECK_THROWS_WITH_AS(graph.run(), "no luck", ValueError);  // the recording
-    CHECK_FALSE(recording_graph());
+    CHECK_FALSE(capturing());
     CHECK((x + 1.0).item() == 3.0);
     broken = false;
     for (int run = 0; run < 3; ++run) {
@@ -186,10 +186,10 @@ TEST_CASE("Graph: what the work throws passes through and leaves nothing broken"
   }
 }
 
-TEST_CASE("Graph: work that asks for more memory than in its first run is refused") {
+TEST_CASE("CudaGraph: work that asks for more memory than in its first run is refused") {
   if (!device_answers()) return;
   std::int64_t size = 10;
-  Graph graph(Device::cuda(), [&] { Tensor::zeros({size}, DType::f32, Device::cuda()); });
+  CudaGraph graph(Device::cuda(), [&] { Tensor::zeros({size}, DType::f32, Device::cuda()); });
   memory::empty_cache(Device::cuda());
   graph.run();
   size = 1000000;
@@ -205,7 +205,7 @@ TEST_CASE("Graph: work that asks for more memory than in its first run is refuse
   graph.run();
 }
 
-TEST_CASE("Graph: two of them, run in turns, do not touch each other's memory or anybody's") {
+TEST_CASE("CudaGraph: two of them, run in turns, do not touch each other's memory or anybody's") {
   for (const Device device : devices()) {
     Tensor x = Tensor::full({1000}, 1.0, DType::f32, device), y, z;
     const auto chain = [&](double factor, Tensor& result) {
@@ -213,7 +213,7 @@ TEST_CASE("Graph: two of them, run in turns, do not touch each other's memory or
       for (int i = 0; i < 3; ++i) t = t + x;
       result = t;
     };
-    Graph first(device, [&] { chain(10.0, y); }), second(device, [&] { chain(100.0, z); });
+    CudaGraph first(device, [&] { chain(10.0, y); }), second(device, [&] { chain(100.0, z); });
     for (int run = 0; run < 5; ++run) {
       x.fill(run);
       first.run();
@@ -228,11 +228,11 @@ TEST_CASE("Graph: two of them, run in turns, do not touch each other's memory or
   }
 }
 
-TEST_CASE("Graph: memory that the recording uses stays the graph's when its tensors are gone") {
+TEST_CASE("CudaGraph: memory that the recording uses stays the graph's when its tensors are gone") {
   for (const Device device : devices()) {
     Tensor x = Tensor::full({1000}, 2.0, DType::f32, device), y;
     Tensor sum = Tensor::zeros({1000}, DType::f32, device);
-    Graph graph(device, [&] {
+    CudaGraph graph(device, [&] {
       y = x * 3.0;
       sum.assign(sum + y);
     });
@@ -251,11 +251,11 @@ TEST_CASE("Graph: memory that the recording uses stays the graph's when its tens
   }
 }
 
-TEST_CASE("Graph: what the work frees while it is recorded is not given to anybody else") {
+TEST_CASE("CudaGraph: what the work frees while it is recorded is not given to anybody else") {
   if (!device_answers()) return;
   const Device device = Device::cuda();
   Tensor x = Tensor::full({1000}, 1.0, DType::f32, device), y, factor;
-  Graph graph(device, [&] {
+  CudaGraph graph(device, [&] {
     y = x * factor;
     factor = {};  // later runs still read there
   });
@@ -272,13 +272,13 @@ TEST_CASE("Graph: what the work frees while it is recorded is not given to anybo
   }
 }
 
-TEST_CASE("Graph: its tensors outlive it, and their memory comes back with them") {
+TEST_CASE("CudaGraph: its tensors outlive it, and their memory comes back with them") {
   for (const Device device : devices()) {
     const std::size_t before = memory::usage(device).current;
     {
       Tensor x = Tensor::full({1000}, 2.0, DType::f32, device), y;
       {
-        Graph graph(device, [&] { y = x * 3.0 + x; });
+        CudaGraph graph(device, [&] { y = x * 3.0 + x; });
         for (int run = 0; run < 3; ++run) graph.run();
       }
       std::vector<Tensor> others;
@@ -291,11 +291,11 @@ TEST_CASE("Graph: its tensors outlive it, and their memory comes back with them"
   }
 }
 
-TEST_CASE("Graph: a graph inside a graph is refused on the device") {
+TEST_CASE("CudaGraph: a graph inside a graph is refused on the device") {
   if (!device_answers()) return;
   Tensor y = Tensor::zeros({1}, DType::f32, Device::cuda());
-  Graph inner(Device::cuda(), [&] { y.fill(1.0); });
-  Graph outer(Device::cuda(), [&] { inner.run(); });
+  CudaGraph inner(Device::cuda(), [&] { y.fill(1.0); });
+  CudaGraph outer(Device::cuda(), [&] { inner.run(); });
   CHECK_THROWS_AS(outer.run(), DeviceError);
   inner.run();
   inner.run();
@@ -303,13 +303,13 @@ TEST_CASE("Graph: a graph inside a graph is refused on the device") {
   CHECK(y.item() == 1.0);
 }
 
-TEST_CASE("Graph: draws with a bound step are those of the step that it holds at the run") {
+TEST_CASE("CudaGraph: draws with a bound step are those of the step that it holds at the run") {
   for (const Device device : devices()) {
     Rng rng(42, Purpose::noise), plain(42, Purpose::noise);
     Tensor step = Tensor::zeros({1}, DType::i64, device);
     rng.bind(step);
     Tensor x, u;
-    Graph graph(device, [&] {
+    CudaGraph graph(device, [&] {
       rng.seek(0, 3);
       x = randn(rng, {5, 7}, DType::f32, device);
       u = rand(rng, {5, 7}, DType::f32, device);
@@ -324,8 +324,8 @@ TEST_CASE("Graph: draws with a bound step are those of the step that it holds at
   }
 }
 
-TEST_CASE("Graph: a device that is not there is refused with the reason") {
-  CHECK_THROWS_AS(Graph(Device::cuda(1), [] {}), DeviceError);
+TEST_CASE("CudaGraph: a device that is not there is refused with the reason") {
+  CHECK_THROWS_AS(CudaGraph(Device::cuda(1), [] {}), DeviceError);
   if (available(Device::cuda())) return;
-  CHECK_THROWS_AS(Graph(Device::cuda(), [] {}), DeviceError);
+  CHECK_THROWS_AS(CudaGraph(Device::cuda(), [] {}), DeviceError);
 }

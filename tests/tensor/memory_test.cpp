@@ -33,7 +33,7 @@ TEST_CASE("memory: current follows the living tensors, peak the most there were"
       const Tensor a = zeros(1000);
       CHECK(memory::usage(device).current == start + 4000);
       {
-        const Tensor b = zeros(2000), alias = b.alias({10});
+        const Tensor b = zeros(2000), alias = b.view({10});
         CHECK(memory::usage(device).current == start + 12000);
       }
       CHECK(memory::usage(device).current == start + 4000);

@@ -41,18 +41,18 @@ const profile::LayerTotal& find(const std::vector<profile::LayerTotal>& rows,
 
 }  // namespace
 
-TEST_CASE("profile: only what happens within a Recording is recorded") {
+TEST_CASE("profile: only what happens within a Profiling is recorded") {
   profile::Profile profile;
   launch_busy(0);
-  CHECK_FALSE(profile::recording());
+  CHECK_FALSE(profile::enabled());
   {
-    const profile::Recording on(profile);
-    CHECK(profile::recording());
+    const profile::Profiling on(profile);
+    CHECK(profile::enabled());
     launch_busy(0);
     std::thread([] { launch_busy(0); }).join();  // the work of another thread is its own
   }
   launch_busy(0);
-  CHECK_FALSE(profile::recording());
+  CHECK_FALSE(profile::enabled());
   REQUIRE(profile.spans().size() == 1);
   CHECK(std::string(profile.spans()[0].name) == "busy");
   profile.clear();
@@ -60,13 +60,13 @@ TEST_CASE("profile: only what happens within a Recording is recorded") {
   CHECK(profile.seconds() == 0.0);
 }
 
-TEST_CASE("profile: the innermost Recording gets the spans, and the outer one goes on after it") {
+TEST_CASE("profile: the innermost Profiling gets the spans, and the outer one goes on after it") {
   profile::Profile outer, inner;
   {
-    const profile::Recording on(outer);
+    const profile::Profiling on(outer);
     const profile::Scope scope("outside");
     {
-      const profile::Recording also(inner);
+      const profile::Profiling also(inner);
       CHECK(profile::current_layer() == nullptr);
       launch_busy(0);
     }
@@ -80,7 +80,7 @@ TEST_CASE("profile: the innermost Recording gets the spans, and the outer one go
 TEST_CASE("profile: times, work and bytes are summed by kernel and by layer, and nothing is lost") {
   profile::Profile profile;
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     launch_busy(2000);
     const profile::Scope loss("loss");
     for (int i = 0; i < 3; ++i) launch_busy(1000);
@@ -113,7 +113,7 @@ TEST_CASE("profile: times, work and bytes are summed by kernel and by layer, and
 TEST_CASE("profile: a kernel that starts others counts once") {
   profile::Profile profile;
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     launch<test::Composed>(Device::cpu(), {});
     launch_busy(0);
   }
@@ -126,7 +126,7 @@ TEST_CASE("profile: scopes nest, take the names of named objects only, and survi
   profile.name(typeid(Layer), &named, "blocks.0");
   profile.name(typeid(int), &unnamed, "another type at this address");
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     const profile::Scope network("network");
     named();
     unnamed();
@@ -161,7 +161,7 @@ TEST_CASE(
   const Layer layer;
   profile::Profile profile;
   profile.name(typeid(Layer), &layer, "layer");
-  const profile::Recording on(profile);
+  const profile::Profiling on(profile);
   const char* kept = nullptr;
   {
     const profile::Scope scope(&layer);
@@ -185,7 +185,7 @@ TEST_CASE(
 TEST_CASE("profile: the tables say what was spent, per step and of the peak") {
   profile::Profile profile;
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     launch<test::Busy>(Device::cpu(), {4000, 8e9, 2e6});
     launch<test::Busy>(Device::cpu(), {4000, 8e9, 2e6});
     std::this_thread::sleep_for(std::chrono::milliseconds(4));
@@ -205,7 +205,7 @@ TEST_CASE("profile: the trace is JSON in which every span of a thread lies withi
   profile::Profile profile;
   profile.name(typeid(Layer), &layer, "a \"quoted\\name\"\n");
   {
-    const profile::Recording on(profile);
+    const profile::Profiling on(profile);
     const profile::Scope network("network");
     for (int i = 0; i < 3; ++i) layer();
   }
@@ -258,7 +258,7 @@ TEST_CASE("profile: a launch costs next to nothing while none is recorded") {
   profile::Profile profile;
   const double on = best_ns([&] {
                       if (profile.spans().size() > 50000) profile.clear();
-                      const profile::Recording recording(profile);
+                      const profile::Profiling recording(profile);
                       launched();
                     }) -
                     bare;

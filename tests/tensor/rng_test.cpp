@@ -29,7 +29,7 @@ using Words = std::array<std::uint32_t, 4>;
 template <class T>
 std::vector<T> rows(const Tensor& t, std::int64_t first, std::int64_t count) {
   const std::int64_t width = t.numel() / t.size(0);
-  return t.alias({count * width}, first * width).to_vector<T>();
+  return t.view({count * width}, first * width).to_vector<T>();
 }
 
 struct Moments {
@@ -148,7 +148,7 @@ TEST_CASE("Rng: the device draws the same bits as the CPU, for every distributio
 TEST_CASE("Rng: on the device, rows that start at any element") {
   if (!testing::device_answers()) return;
   Tensor y = Tensor::zeros({13}, DType::f32, Device::cuda());
-  Tensor part = y.alias({2, 4}, 3);
+  Tensor part = y.view({2, 4}, 3);
   kernel::Random::Args args{};
   args.y = part.mutable_raw();
   args.samples = 2;
@@ -156,7 +156,7 @@ TEST_CASE("Rng: on the device, rows that start at any element") {
   args.dtype = DType::f32;
   launch<kernel::Random>(Device::cuda(), args);
   Tensor expected = Tensor::zeros({13});
-  args.y = expected.alias({2, 4}, 3).mutable_raw();
+  args.y = expected.view({2, 4}, 3).mutable_raw();
   launch<kernel::Random>(Device::cpu(), args);
   CHECK(y.to_vector<float>() == expected.to_vector<float>());
 }

@@ -73,19 +73,19 @@ TEST_CASE("item: needs exactly one element") {
   CHECK_THROWS_AS(Tensor::zeros({0}).item(), ShapeError);
 }
 
-TEST_CASE("alias: the same elements under another shape and start") {
+TEST_CASE("view: the same elements under another shape and start") {
   Tensor x = Tensor::from<float>({0, 1, 2, 3, 4, 5}, {2, 3});
-  Tensor row = x.alias({3}, 3);
+  Tensor row = x.view({3}, 3);
   CHECK(row.to_vector<float>() == std::vector<float>{3, 4, 5});
-  CHECK(row.alias({2}, 1).to_vector<float>() == std::vector<float>{4, 5});
+  CHECK(row.view({2}, 1).to_vector<float>() == std::vector<float>{4, 5});
   row.fill(9);
   CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 9, 9, 9});
-  CHECK(x.alias({0}, 6).numel() == 0);
-  CHECK_THROWS_WITH_AS(x.alias({4}, 3),
-                       "alias: [4] at element 3 does not fit; got f32[2, 3] on cpu", ShapeError);
-  CHECK_THROWS_AS(x.alias({1}, -1), ShapeError);
-  CHECK_THROWS_AS(x.alias({1}, INT64_MAX), ShapeError);
-  CHECK_THROWS_AS(row.alias({4}), ShapeError);  // within the alias, not within its storage
+  CHECK(x.view({0}, 6).numel() == 0);
+  CHECK_THROWS_WITH_AS(x.view({4}, 3), "view: [4] at element 3 does not fit; got f32[2, 3] on cpu",
+                       ShapeError);
+  CHECK_THROWS_AS(x.view({1}, -1), ShapeError);
+  CHECK_THROWS_AS(x.view({1}, INT64_MAX), ShapeError);
+  CHECK_THROWS_AS(row.view({4}), ShapeError);  // within the alias, not within its storage
 }
 
 TEST_CASE("assign: overwrites the elements in place") {
@@ -135,7 +135,7 @@ TEST_CASE("Tensor: writing counts as a change, reading does not") {
   x.mutable_data<float>();
   CHECK(x.storage()->version > before);
   const auto after = x.storage()->version;
-  x.alias({1}, 1).fill(1.0);
+  x.view({1}, 1).fill(1.0);
   CHECK(x.storage()->version > after);
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("Tensor: to moves every dtype to the device and back unchanged") {
     CHECK(there.dtype() == dtype);
     CHECK(there.to(device).shares_storage_with(there));
     CHECK(std::memcmp(there.to(Device::cpu()).raw(), x.raw(), x.bytes()) == 0);
-    CHECK(there.alias({1}, 14).item() == 7.0);
+    CHECK(there.view({1}, 14).item() == 7.0);
     CHECK(Tensor::full({1}, 3.0, dtype, device).item() == 3.0);
     CHECK(Tensor::scalar(5.0, dtype, device).item() == 5.0);
   }
@@ -164,7 +164,7 @@ TEST_CASE("Tensor: fill, assign, clone, alias and move_into on the device") {
   };
   Tensor x = on_device({0, 1, 2, 3, 4, 5});
   const Tensor copy = x.clone();
-  x.alias({3}, 3).fill(9.0);
+  x.view({3}, 3).fill(9.0);
   CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 9, 9, 9});
   CHECK(copy.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 4, 5});
   x.assign(copy);

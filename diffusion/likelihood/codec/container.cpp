@@ -13,7 +13,7 @@ using Bytes = std::vector<std::uint8_t>;
 
 constexpr std::uint8_t magic[] = {'I', 'T', 'O', 'C'};
 constexpr std::uint8_t version = 1;
-constexpr std::int64_t most_elements = std::int64_t{1} << 28;
+constexpr std::int64_t max_elements = std::int64_t{1} << 28;
 
 void append(Bytes& bytes, std::uint64_t value, int size) {
   for (int i = size - 1; i >= 0; --i) bytes.push_back(static_cast<std::uint8_t>(value >> 8 * i));
@@ -111,11 +111,11 @@ Container Container::parse(std::span<const std::uint8_t> bytes, const std::strin
   }
   Reader in(body.subspan(5), name);
   Container c;
-  const std::int64_t count = in.number("the number of images", 1, most_elements);
+  const std::int64_t count = in.number("the number of images", 1, max_elements);
   const std::int64_t height = in.number("their height", 1, 65536);
   const std::int64_t width = in.number("their width", 1, 65536);
   const std::int64_t channels = in.number("their channels", 1, 16);
-  if (count > most_elements / (height * width * channels)) {
+  if (count > max_elements / (height * width * channels)) {
     fail<FormatError>("{}: its images are too large together: {} of {} x {} x {}", name, count,
                       height, width, channels);
   }
@@ -125,7 +125,7 @@ Container Container::parse(std::span<const std::uint8_t> bytes, const std::strin
   s.last = in.number("the last timestep", 0, c.steps) - 1;
   s.variance = static_cast<ReverseVariance>(
       in.number("the variance", 0, static_cast<std::int64_t>(ReverseVariance::analytic)));
-  s.group = in.number("the number of images per group", 1, most_elements);
+  s.group = in.number("the number of images per group", 1, max_elements);
   s.seed = in.number();
   c.fingerprint = in.fixed(8);
   c.probe = static_cast<std::uint32_t>(in.fixed(4));

@@ -20,7 +20,7 @@
 namespace ito::codec {
 namespace {
 
-constexpr int most_level = 15;  // of a variance, see Chain::deviation
+constexpr int max_level = 15;  // of a variance, see Chain::deviation
 
 using Observer = std::function<void(const Progress&)>;
 
@@ -66,9 +66,9 @@ struct Chain {
     }
     return {step.mean, Tensor::from(sigma, {step.mean.size(0), 1, 1, 1}).to(device)};
   }
-  // level / most_level of the way from log beta_tilde to log beta.
+  // level / max_level of the way from log beta_tilde to log beta.
   double log_variance(std::int64_t t, int level) const {
-    const double share = static_cast<double>(level) / most_level;
+    const double share = static_cast<double>(level) / max_level;
     return share * std::log(schedule.beta(t)) + (1.0 - share) * std::log(schedule.beta_tilde(t));
   }
   // q(x_{t-1} | x_t, x_0).
@@ -111,7 +111,7 @@ template <class Coder>
 struct End {
   Coder& coder;
   BlockCoder<Coder> blocks;
-  std::array<NibbleModel, most_level + 1> level_after = {};  // by the level of the step before
+  std::array<NibbleModel, max_level + 1> level_after = {};  // by the level of the step before
 
   End(Coder& c, const Settings& settings, std::int64_t elements, double block_bits = 1.0)
       : coder(c), blocks(c, settings.seed, elements, block_bits) {}
@@ -131,13 +131,13 @@ struct End {
 // of the distance between the means of q and p (Bao et al. 2022, arXiv 2201.06503).
 std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Tensor& p_mean,
                              std::int64_t t) {
-  const double low = chain.log_variance(t, 0), high = chain.log_variance(t, most_level);
+  const double low = chain.log_variance(t, 0), high = chain.log_variance(t, max_level);
   std::vector<int> levels;
   for (const float distance :
        mean(square(q_mean - p_mean), {1, 2, 3}).to(Device::cpu()).to_vector<float>()) {
     const double best = std::log(chain.schedule.beta_tilde(t) + double{distance});
     const double share = std::clamp((best - low) / (high - low), 0.0, 1.0);
-    levels.push_back(static_cast<int>(std::lround(most_level * share)));
+    levels.push_back(static_cast<int>(std::lround(max_level * share)));
   }
   return levels;
 }
@@ -145,7 +145,7 @@ std::vector<int> best_levels(const Chain& chain, const Tensor& q_mean, const Ten
 // Algorithm 3 for a group of images, the first of which has number `first`.
 void send_group(const Chain& chain, End<RangeEncoder>& line, const Tensor& images,
                 std::int64_t first, const Observer& observe) {
-  const Tensor x0 = (convert(images, DType::f32) / 127.5 - 1.0).to(chain.device);
+  const Tensor x0 = (cast(images, DType::f32) / 127.5 - 1.0).to(chain.device);
   const std::int64_t N = x0.size(0), d = line.blocks.elements();
   const double bits_before = line.coder.bits();
   double divergence = 0.0;
@@ -173,7 +173,7 @@ void send_group(const Chain& chain, End<RangeEncoder>& line, const Tensor& image
   };
 
   const std::int64_t T = chain.timesteps();
-  std::vector<int> levels(static_cast<std::size_t>(N), most_level);
+  std::vector<int> levels(static_cast<std::size_t>(N), max_level);
   Tensor x = send(chain.q_prior(x0), chain.prior(), T - 1);
   for (std::int64_t t = T - 1; t > chain.end(); --t) {
     const ReverseStep step = chain.reverse_step(x, t);
@@ -208,7 +208,7 @@ void receive_group(const Chain& chain, End<RangeDecoder>& line, Tensor images, s
   };
 
   const std::int64_t T = chain.timesteps();
-  std::vector<int> levels(static_cast<std::size_t>(N), most_level);
+  std::vector<int> levels(static_cast<std::size_t>(N), max_level);
   Tensor x = receive(chain.prior(), T - 1);
   for (std::int64_t t = T - 1; t > chain.end(); --t) {
     const ReverseStep step = chain.reverse_step(x, t);

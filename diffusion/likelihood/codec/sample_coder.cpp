@@ -42,7 +42,7 @@ double divergence(float shift, float scale) {
 
 Tensor candidate(Rng shared, std::uint64_t place, std::uint32_t k, std::int64_t n) {
   shared.seek(place, k);
-  return randn(shared, {1, n}).alias({n});
+  return randn(shared, {1, n}).view({n});
 }
 
 std::uint32_t choose_candidate(Rng shared, std::uint64_t place, const Target& q,
@@ -50,11 +50,11 @@ std::uint32_t choose_candidate(Rng shared, std::uint64_t place, const Target& q,
   const NoGrad no_grad;
   const auto n = static_cast<std::int64_t>(q.shift.size());
   const LogRatio log_ratio(q);
-  const std::int64_t most_rows = std::max<std::int64_t>(16, 65536 / n);  // candidates at a time
+  const std::int64_t max_rows = std::max<std::int64_t>(16, 65536 / n);  // candidates at a time
   double time = 0.0, best = INFINITY;
   std::uint32_t chosen = 1;
   for (std::int64_t first = 1, rows = 16; first <= limit; first += rows) {
-    rows = std::min({2 * rows, most_rows, static_cast<std::int64_t>(limit) - first + 1});
+    rows = std::min({2 * rows, max_rows, static_cast<std::int64_t>(limit) - first + 1});
     shared.seek(place, static_cast<std::uint64_t>(first));
     const std::vector<float> ratio = log_ratio(randn(shared, {rows, n}));
     const std::vector<double> wait = rand(shared, {rows}, DType::f64).to_vector<double>();

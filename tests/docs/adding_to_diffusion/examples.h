@@ -78,7 +78,7 @@ struct TinyNetwork {
   }
 
  private:
-  static Tensor cast_time(const Tensor& time, const Tensor& x) { return convert(time, x.dtype()); }
+  static Tensor cast_time(const Tensor& time, const Tensor& x) { return cast(time, x.dtype()); }
 };
 
 }  // namespace ito::example

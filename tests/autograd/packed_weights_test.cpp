@@ -1,5 +1,5 @@
 // What kernels make of weights, kept: the same results, never stale, and gone at the end.
-#include "autograd/kept_weights.h"
+#include "autograd/packed_weights.h"
 
 #include <doctest/doctest.h>
 
@@ -69,7 +69,7 @@ TEST_CASE_TEMPLATE("results are the same bits with kept weights, the first time 
   for (const auto algorithm : algorithms) {
     const Forced forced(algorithm);
     const auto without = layers(x);
-    const KeepWeights keep;
+    const KeepPackedWeights keep;
     CHECK(same_bits(layers(x), without));
     CHECK(same_bits(layers(x), without));
   }
@@ -84,7 +84,7 @@ TEST_CASE("each algorithm keeps forms of its own") {
     const Forced forced(algorithm);
     without.push_back(layers(x));
   }
-  const KeepWeights keep;
+  const KeepPackedWeights keep;
   for (std::size_t i = 0; i < without.size(); ++i) {
     const Forced forced(algorithms[i]);
     CHECK(same_bits(layers(x), without[i]));
@@ -95,7 +95,7 @@ TEST_CASE("a parameter that is written to is made anew") {
   Layers layers;
   const Tensor x = noise({2, 5, 5, 20}, 8);
   const NoGrad off;
-  const KeepWeights keep;
+  const KeepPackedWeights keep;
   const auto before = layers(x);
   for (Tensor* w : {&layers.conv, &layers.joined, &layers.up, &layers.linear}) {
     w->assign(noise(w->shape(), 9));
@@ -116,7 +116,7 @@ TEST_CASE("forms are used again: a change that is hidden from the tensor is not 
     const Forced forced(algorithm);
     const auto without = layers(x);
     {
-      const KeepWeights keep;
+      const KeepPackedWeights keep;
       layers(x);
       for (const Tensor& w : {layers.conv, layers.joined, layers.up, layers.linear}) {
         static_cast<float*>(const_cast<void*>(w.raw()))[0] += 1.0f;
@@ -134,10 +134,10 @@ TEST_CASE("forms are used again: a change that is hidden from the tensor is not 
 TEST_CASE("nothing is kept of tensors that are no parameters, which may share an address in time") {
   const Tensor x = noise({2, 5, 5, 20}, 8);
   const NoGrad off;
-  const KeepWeights keep;
+  const KeepPackedWeights keep;
   for (std::uint64_t seed = 10; seed < 14; ++seed) {
     const Tensor weight = noise({40, 3, 3, 20}, seed);
-    CHECK(forms_of(weight, 1) == nullptr);
+    CHECK(packed_weights_of(weight, 1) == nullptr);
     const Tensor y = conv2d(x, weight, {}, {.padding = Padding::all(1)});
     const Tensor sum = conv2d_weight_grad(x, y, weight.shape(), {.padding = Padding::all(1)});
     double product = 0.0, squares = 0.0;  // <dw, w> = <y, y>, so y is of this weight
@@ -155,17 +155,17 @@ TEST_CASE("what was kept is given back with the last scope of the thread, and co
   layers(x);
   const std::size_t before = memory::usage().current;
   {
-    const KeepWeights outer;
+    const KeepPackedWeights outer;
     {
-      const KeepWeights inner;
+      const KeepPackedWeights inner;
       layers(x);
     }
     CHECK(memory::usage().current > before);
-    CHECK(forms_of(layers.conv, max_kept_rows) != nullptr);
-    CHECK(forms_of(layers.conv, max_kept_rows + 1) == nullptr);  // it would not pay
+    CHECK(packed_weights_of(layers.conv, max_kept_rows) != nullptr);
+    CHECK(packed_weights_of(layers.conv, max_kept_rows + 1) == nullptr);  // it would not pay
   }
   CHECK(memory::usage().current == before);
-  CHECK(forms_of(layers.conv, 1) == nullptr);
+  CHECK(packed_weights_of(layers.conv, 1) == nullptr);
 }
 
 TEST_CASE("gradients that are taken while weights are kept are those without") {
@@ -176,7 +176,7 @@ TEST_CASE("gradients that are taken while weights are kept are those without") {
     return grad(sum(y[0]) + sum(y[4]), std::vector<Tensor>{x, layers.conv, layers.up});
   };
   const auto without = gradients();
-  const KeepWeights keep;
+  const KeepPackedWeights keep;
   {
     const NoGrad off;
     layers(x);

@@ -2,7 +2,7 @@
 // with one call; on the CPU the work itself, run again.
 //
 //   Tensor t = Tensor::zeros({1}, DType::i64, device), loss;
-//   Graph step(device, [&] { loss = compute(t); });
+//   CudaGraph step(device, [&] { loss = compute(t); });
 //   for (...) { t.fill(i); step.run(); }          // what changes lives in device memory
 //
 // The work must start the same kernels with the same sizes and addresses every time: sizes,
@@ -18,13 +18,13 @@
 
 namespace ito {
 
-class Graph {
+class CudaGraph {
  public:
   /// Runs `work` on `device`. With `enabled` false run() always calls the work itself.
-  Graph(Device device, std::function<void()> work, bool enabled = true);
-  ~Graph();
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
+  CudaGraph(Device device, std::function<void()> work, bool enabled = true);
+  ~CudaGraph();
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
 
   /// On CUDA the first call runs the work as it is, with memory from a pool of this graph's own;
   /// the second records it and starts the recording; later ones start the recording. Tensors that
@@ -41,6 +41,6 @@ class Graph {
 
 /// Whether a graph is being recorded: nothing may be read back now, so checks of values are left
 /// to the first run.
-bool recording_graph();
+bool capturing();
 
 }  // namespace ito

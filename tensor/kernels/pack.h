@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "tensor/kernels/conv_tile.h"
 #include "tensor/kernels/simd_shuffle.h"
+#include "tensor/kernels/tile.h"
 
 namespace ito::kernel {
 
@@ -31,12 +31,12 @@ void copy_pixels(const T* from, Index c, Index count, Index pixel, T* to) {
 }
 
 /// An image [h, w, c] whose pixels come from one array or two: channels 0 .. first - 1 from x
-/// [h, w, first], the other `second` from x2 [h, w, second].
+/// [h, w, first], the other `x2_channels` from x2 [h, w, x2_channels].
 template <class T>
 struct Image {
   const T* x;
   const T* x2;
-  Index h, w, first, second;
+  Index h, w, first, x2_channels;
 };
 
 /// Rows of an image with zeros around: to[r][s][c] = image[first_row + r][first_column + s][c], and
@@ -57,8 +57,8 @@ void copy_padded(const Image<T>& image, Index first_row, Index first_column, Ind
     std::fill_n(to, before * pixel, T(0));
     const Index at = row * image.w + first_column + before;
     copy_pixels(image.x + at * image.first, image.first, inside, pixel, to + before * pixel);
-    if (image.second > 0) {
-      copy_pixels(image.x2 + at * image.second, image.second, inside, pixel,
+    if (image.x2_channels > 0) {
+      copy_pixels(image.x2 + at * image.x2_channels, image.x2_channels, inside, pixel,
                   to + before * pixel + image.first);
     }
     std::fill_n(to + (before + inside) * pixel, (columns - before - inside) * pixel, T(0));

@@ -11,7 +11,7 @@
 
 namespace ito::kernel {
 
-inline bool is_pixelwise(const ConvShape& s) {
+inline bool is_pointwise(const ConvShape& s) {
   return s.kh * s.kw == 1 && s.stride == 1 && s.p == s.h && s.q == s.w && s.top == 0 && s.left == 0;
 }
 

@@ -1,4 +1,4 @@
-#include "tensor/graph.h"
+#include "tensor/cuda_graph.h"
 
 #include <utility>
 
@@ -8,12 +8,12 @@
 
 namespace ito {
 
-struct Graph::Impl {
+struct CudaGraph::Impl {
   std::function<void()> work;
   std::shared_ptr<cuda::RecordedWork> recorded;  // null: run() calls the work
 };
 
-Graph::Graph(Device device, std::function<void()> work, bool enabled)
+CudaGraph::CudaGraph(Device device, std::function<void()> work, bool enabled)
     : impl_(std::make_unique<Impl>()) {
   if (!available(device)) throw DeviceError(why_unavailable(device));
   impl_->work = std::move(work);
@@ -22,17 +22,17 @@ Graph::Graph(Device device, std::function<void()> work, bool enabled)
   }
 }
 
-Graph::~Graph() = default;
+CudaGraph::~CudaGraph() = default;
 
-void Graph::run() {
+void CudaGraph::run() {
   if constexpr (build::cuda) {
     if (impl_->recorded) return cuda::run_graph(*impl_->recorded, impl_->work);
   }
   impl_->work();
 }
 
-bool recording_graph() {
-  if constexpr (build::cuda) return cuda::recording();
+bool capturing() {
+  if constexpr (build::cuda) return cuda::capturing();
   return false;
 }
 

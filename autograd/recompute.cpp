@@ -27,7 +27,7 @@ Tensor closed_call(const Reference& f, const std::vector<Tensor>& inputs) {
 
 }  // namespace
 
-Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs) {
+Tensor recompute(const Reference& f, const std::vector<Tensor>& inputs) {
   Tensor y;
   {
     const NoGrad off;
@@ -52,7 +52,7 @@ Tensor checkpoint(const Reference& f, const std::vector<Tensor>& inputs) {
     return result;
   };
   const Reference reference = [f](const std::vector<Tensor>& in) { return closed_call(f, in); };
-  return record_fused("checkpoint", y, inputs, reference, pullback);
+  return record_fused("recompute", y, inputs, reference, pullback);
 }
 
 }  // namespace ito

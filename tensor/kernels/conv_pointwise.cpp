@@ -1,4 +1,4 @@
-#include "tensor/kernels/conv_pixels.h"
+#include "tensor/kernels/conv_pointwise.h"
 
 #include <algorithm>
 
@@ -10,11 +10,11 @@ namespace {
 
 /// The rows of `weight` for input channels [first, first + count), packed.
 template <class T>
-WeightForm<T> pack_channels(const Correlation<T>& c, Index first, Index count) {
+PackedWeight<T> pack_channels(const Correlation<T>& c, Index first, Index count) {
   const WeightOrder& o = c.order;
   const MatrixView<T> view{c.weight + o.origin + first * o.in_step, o.in_step, o.out_step};
-  return {count > 0 ? c.forms : nullptr,
-          {WeightForms::pixels, first, count, o.in_step, o.out_step, c.out},
+  return {count > 0 ? c.packed : nullptr,
+          {PackedWeights::pointwise, first, count, o.in_step, o.out_step, c.out},
           packed_size<T>(count, c.out),
           [&](T* to) {
             parallel_for(block_count<T>(c.out), 1, [&](Index begin, Index end) {
@@ -37,10 +37,11 @@ void start_with_addend(const Correlation<T>& c, Index first, Index last, Index b
 
 template <class T>
 void correlate_pixels(const Correlation<T>& c) {
-  const Index pixels = c.n * c.p * c.q, split = c.in - c.second, blocks = block_count<T>(c.out);
+  const Index pixels = c.n * c.p * c.q, split = c.in - c.x2_channels,
+              blocks = block_count<T>(c.out);
   if (pixels * c.out == 0) return;
-  const WeightForm<T> packed = pack_channels(c, 0, split);
-  const WeightForm<T> packed2 = pack_channels(c, split, c.second);
+  const PackedWeight<T> packed = pack_channels(c, 0, split);
+  const PackedWeight<T> packed2 = pack_channels(c, split, c.x2_channels);
   const ProductCut cut = ProductCut::of(T(), pixels, c.in, c.out);
   const Onto onto = c.addend != nullptr ? Onto::y : c.bias != nullptr ? Onto::bias : Onto::zero;
   parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
@@ -55,9 +56,9 @@ void correlate_pixels(const Correlation<T>& c) {
       }
       multiply<T>({c.x + first * split, split, 1}, last - first, split, packed.data(), c.out, b0,
                   b1, y, c.out, onto, c.bias);
-      if (c.second == 0) continue;
-      multiply<T>({c.x2 + first * c.second, c.second, 1}, last - first, c.second, packed2.data(),
-                  c.out, b0, b1, y, c.out, Onto::y, nullptr);
+      if (c.x2_channels == 0) continue;
+      multiply<T>({c.x2 + first * c.x2_channels, c.x2_channels, 1}, last - first, c.x2_channels,
+                  packed2.data(), c.out, b0, b1, y, c.out, Onto::y, nullptr);
     }
   });
 }
@@ -68,13 +69,13 @@ template void correlate_pixels<double>(const Correlation<double>&);
 void conv2d_weight_grad_pixels(const Conv2dWeightGrad::Args& args) {
   with_float(Conv2dWeightGrad::name, args.dtype, [&]<class T>(T) {
     const ConvShape& s = args.shape;
-    const Index pixels = s.n * s.h * s.w, split = s.in - args.second;
+    const Index pixels = s.n * s.h * s.w, split = s.in - args.x2_channels;
     const MatrixView<T> dy{static_cast<const T*>(args.dy), s.out, 1};
     T* dw = static_cast<T*>(args.dweight);
     multiply_long<T>(dy, {static_cast<const T*>(args.x), split, 1}, s.out, split, pixels, dw, s.in);
-    if (args.second == 0) return;
-    multiply_long<T>(dy, {static_cast<const T*>(args.x2), args.second, 1}, s.out, args.second,
-                     pixels, dw + split, s.in);
+    if (args.x2_channels == 0) return;
+    multiply_long<T>(dy, {static_cast<const T*>(args.x2), args.x2_channels, 1}, s.out,
+                     args.x2_channels, pixels, dw + split, s.in);
   });
 }
 
