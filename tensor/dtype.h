@@ -1,5 +1,8 @@
 // Element types. Arithmetic is f32 and f64 on the CPU, f32 and bf16 on CUDA; i64 and u8 hold
 // indices and images.
+//
+//   const Tensor t = Tensor::zeros({64}, DType::i64);
+//   if (!is_floating(t.dtype())) fmt::print("{}: {} bytes\n", name_of(t.dtype()), size_of(t.dtype()));
 #pragma once
 
 #include <bit>

@@ -15,18 +15,27 @@ namespace ito_examples {
 
 using namespace ito;
 
-// Tensors: clean and noisy images, noise, timesteps, labels.
-extern Tensor x, x0, x_t, x_T, eps, t, w, labels, images, samples, loss;
+// Clean and noisy images, noise, timesteps; what layers have; data.
+extern Tensor x, x0, x_t, x_T, eps, t;
+extern Tensor y, w, weight, bias;
+extern Tensor images, labels, samples;
 
-// Training and sampling.
+Tensor product(const Tensor& a, const Tensor& b);  // what a kernel computes, without a history
+
+// Networks, and what trains them.
 extern UNet unet;
-extern Rng rng;
+extern Mlp mlp;
+extern Classifier classifier;
+extern Rng rng, init;
 extern std::uint64_t seed;
 extern std::int64_t step, steps, batch;
 extern double lr;
 extern Device device;
+extern nn::FlatParameters flat;
+extern nn::Adam adam;
+
+// Diffusion.
 extern NoiseSchedule schedule;
-extern Level level;
 extern Levels levels;
 extern Parametrization parametrization;
 extern Network network;

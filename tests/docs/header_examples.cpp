@@ -68,8 +68,7 @@ std::string on_their_lines(const std::vector<ExampleLine>& lines, const std::str
   std::string text;
   int next = -1;
   for (const ExampleLine& line : lines) {
-    if (line.number != next)
-      text += "#line " + std::to_string(line.number) + " \"" + path + "\"\n";
+    if (line.number != next) text += "#line " + std::to_string(line.number) + " \"" + path + "\"\n";
     text += "  " + line.text + "\n";  // two spaces in place of the slashes keep the columns
     next = line.number + 1;
   }

@@ -9,8 +9,7 @@ int main(int, char** argv) {
   for (const std::string& header : ito_test::public_headers(root)) {
     const std::string path = root + "/" + header;
     includes += "#include \"" + header + "\"\n";
-    examples +=
-        ito_test::compilable(ito_test::example_of(ito_test::read_text(path)), header, path);
+    examples += ito_test::compilable(ito_test::example_of(ito_test::read_text(path)), header, path);
   }
   std::ofstream(argv[2]) << includes << "#include \"example_context.h\"\n"
                          << "namespace ito_examples {\n"
