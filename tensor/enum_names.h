@@ -1,7 +1,8 @@
 // Names of the values of an enum, written once: for files, flags, help and errors.
 //
 //   enum class Fruit { apple, pear };
-//   constexpr EnumNames<Fruit, 2> fruits{"fruit", {{Fruit::apple, "apple"}, {Fruit::pear, "pear"}}};
+//   constexpr EnumNames<Fruit, 2> fruits{"fruit",
+//                                     {{Fruit::apple, "apple"}, {Fruit::pear, "pear"}}};
 //   fruits.name_of(Fruit::pear);        // "pear"
 //   fruits.from_name("plum");           // ValueError: fruit: must be apple or pear; got "plum"
 #pragma once

@@ -42,7 +42,9 @@ TEST_CASE("adding to diffusion: the prediction of the page gives the exact estim
   Rng rng(1, Purpose::test);
   const Tensor x = randn(rng, {5, 2}, DType::f64);
   const Levels at = same_level(level, x);
-  const Network network = [&](const Tensor& y, const Tensor&) { return at.alpha * exact(y, at).x0; };
+  const Network network = [&](const Tensor& y, const Tensor&) {
+    return at.alpha * exact(y, at).x0;
+  };
   const Denoised got = example::signal_denoiser(network)(x, at), wanted = exact(x, at);
   CHECK(max(abs(got.x0 - wanted.x0)).item() < 1e-13);
   CHECK(max(abs(got.eps - wanted.eps)).item() < 1e-13);

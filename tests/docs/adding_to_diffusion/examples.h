@@ -1,10 +1,11 @@
-// The worked examples of docs/adding_to_diffusion.md: the documents show this code letter by letter.
+// The worked examples of docs/adding_to_diffusion.md, which shows this code letter by letter.
 #pragma once
 
 #include <cmath>
 #include <span>
 
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "autograd/ops/linalg.h"
 #include "diffusion/diffusion.h"
@@ -27,9 +28,8 @@ inline Tensor sample_midpoint(const Denoiser& model, const Tensor& x_T,
       loop.number([half](const SamplingStep& s) { return half(s).noise_to_signal(); });
   const Tensor per_alpha = loop.number([](const SamplingStep& s) { return 1.0 / s.from.alpha; });
   const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
-  const Tensor step = loop.number([](const SamplingStep& s) {
-    return s.to.noise_to_signal() - s.from.noise_to_signal();
-  });
+  const Tensor step = loop.number(
+      [](const SamplingStep& s) { return s.to.noise_to_signal() - s.from.noise_to_signal(); });
   const auto update = [&](const Tensor& x) {
     const Denoised d = loop.denoise(x);
     const Tensor middle = at_half.alpha * (d.x0 + half_sigma * d.eps);
@@ -78,9 +78,7 @@ struct TinyNetwork {
   }
 
  private:
-  static Tensor cast_time(const Tensor& time, const Tensor& x) {
-    return convert(time, x.dtype());
-  }
+  static Tensor cast_time(const Tensor& time, const Tensor& x) { return convert(time, x.dtype()); }
 };
 
 }  // namespace ito::example
