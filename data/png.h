@@ -4,7 +4,7 @@
 //   data::write_png("grid.png", grid, {{"seed", "42"}, {"sampler", "ddim, 50 steps"}});
 //   data::read_png_info("grid.png").text;                              // the pairs given above
 //   const Tensor image = data::read_png("photo.png", 3);               // u8[H, W, 3]
-//   data::write_apng("film.png", data::to_bytes(samples));   // u8[F, H, W, C]; the last stays longer
+//   data::write_apng("film.png", data::to_bytes(samples));             // the last stays longer
 //
 // The writer makes 8-bit grey and RGB. Equal pixels give equal files.
 #pragma once

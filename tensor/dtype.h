@@ -2,7 +2,8 @@
 // indices and images.
 //
 //   const Tensor t = Tensor::zeros({64}, DType::i64);
-//   if (!is_floating(t.dtype())) fmt::print("{}: {} bytes\n", name_of(t.dtype()), size_of(t.dtype()));
+//   const DType dtype = t.dtype();
+//   if (!is_floating(dtype)) fmt::print("{}: {} bytes\n", name_of(dtype), size_of(dtype));
 #pragma once
 
 #include <bit>

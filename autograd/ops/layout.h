@@ -2,8 +2,8 @@
 // flow through f32 and f64, elements of any dtype can be moved.
 //
 //   const Tensor tokens = reshape(x, {x.size(0), -1, x.size(-1)});   // [N, H, W, C] to [N, H W, C]
-//   const Tensor half = slice(x, -1, 0, x.size(-1) / 2);             // the first half of the channels
-//   const Tensor both = concat({half, half});                        // side by side on the last axis
+//   const Tensor half = slice(x, -1, 0, x.size(-1) / 2);             // the first channels
+//   const Tensor both = concat({half, half});                        // on the last axis
 #pragma once
 
 #include <initializer_list>
