@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <system_error>
 
 #include "tensor/error.h"
@@ -119,6 +121,19 @@ void write_file(const std::filesystem::path& path, ByteSpan bytes) {
     ::unlink(temporary.c_str());
     fail<IoError>("{}: cannot be written: {}", path.string(), reason(error));
   }
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail<IoError>("{}: cannot open: {}", path, reason(errno));
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad()) fail<IoError>("{}: cannot read: {}", path, reason(errno));
+  return std::move(text).str();
+}
+
+void write_text(const std::string& path, std::string_view text) {
+  write_file(path, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
 }  // namespace ito::data

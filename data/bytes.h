@@ -15,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ito::data {
@@ -93,5 +94,10 @@ inline void append_u32(Bytes& bytes, std::uint32_t value) {
     bytes.push_back(static_cast<std::uint8_t>(value >> shift));
   }
 }
+
+/// A whole file as text. Throws IoError.
+std::string read_text(const std::string& path);
+/// write_file() of text.
+void write_text(const std::string& path, std::string_view text);
 
 }  // namespace ito::data

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito::data {
@@ -80,20 +79,6 @@ Point skeleton(PointSet set, double u, double v) {
 }
 
 }  // namespace
-
-namespace {
-
-constexpr EnumNames<PointSet, 4> point_set_names{"points",
-                                                 {{PointSet::gaussians, "gaussians"},
-                                                  {PointSet::swiss_roll, "swiss-roll"},
-                                                  {PointSet::moons, "moons"},
-                                                  {PointSet::checkerboard, "checkerboard"}}};
-
-}  // namespace
-
-const char* name_of(PointSet set) { return point_set_names.name_of(set); }
-
-PointSet point_set_from_name(const std::string& name) { return point_set_names.from_name(name); }
 
 Tensor draw_points(PointSet set, Rng& rng, std::int64_t n, DType dtype) {
   if (dtype != DType::f32 && dtype != DType::f64) {

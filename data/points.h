@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/enum_names.h"
 #include "tensor/rng.h"
 
 namespace ito::data {
@@ -22,14 +23,16 @@ namespace ito::data {
 /// moons         two half circles that reach into each other
 /// checkerboard  uniform on the eight dark fields of a board of 4 x 4: a density with edges
 enum class PointSet { gaussians, swiss_roll, moons, checkerboard };
+constexpr EnumNames<PointSet, 4> enum_names(PointSet) {
+  return {"points",
+          {{PointSet::gaussians, "gaussians"},
+           {PointSet::swiss_roll, "swiss-roll"},
+           {PointSet::moons, "moons"},
+           {PointSet::checkerboard, "checkerboard"}}};
+}
 
 inline constexpr std::array point_sets = {PointSet::gaussians, PointSet::swiss_roll,
                                           PointSet::moons, PointSet::checkerboard};
-
-/// "gaussians", "swiss-roll", "moons", "checkerboard".
-const char* name_of(PointSet set);
-/// Throws ValueError on another name.
-PointSet point_set_from_name(const std::string& name);
 
 /// n points, [n, 2] in f32 or f64. Takes two draws of the generator.
 Tensor draw_points(PointSet set, Rng& rng, std::int64_t n, DType dtype = DType::f64);

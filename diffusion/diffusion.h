@@ -1,5 +1,5 @@
 // The whole of diffusion/: processes, denoisers, objectives, samplers, likelihood, models,
-// evaluation.
+// training, evaluation.
 //
 //   #include "diffusion/diffusion.h"
 //   const NoiseSchedule schedule = NoiseSchedule::linear();
@@ -44,3 +44,9 @@
 #include "diffusion/sampling/samplers.h"
 #include "diffusion/sampling/sampling_loop.h"
 #include "diffusion/sampling/spacing.h"
+#include "diffusion/training/metrics.h"
+#include "diffusion/training/non_finite.h"
+#include "diffusion/training/run_directory.h"
+#include "diffusion/training/run_error.h"
+#include "diffusion/training/training_run.h"
+#include "diffusion/training/training_state.h"

@@ -15,6 +15,7 @@
 #include "examples/app/codec_model.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/load_model.h"
@@ -141,13 +142,13 @@ void write_curve(const CompressOptions& o, const Curve& curve, std::int64_t imag
     sent.x.push_back(point.bits / elements);
     ideal.x.push_back(point.divergence / elements);
   }
-  if (!o.curve.empty()) app::write_text_atomic(o.curve, csv);
+  if (!o.curve.empty()) app::write_text(o.curve, csv);
   if (!o.plot.empty()) {
     app::PlotOptions plot;
     plot.title = fmt::format("Rate and distortion, {} images in {} steps", images, o.steps);
     plot.x_label = "bits per dimension";
     plot.y_label = "RMSE on 0 to 255";
-    app::write_text_atomic(o.plot, app::line_plot({sent, ideal}, plot));
+    app::write_text(o.plot, app::line_plot({sent, ideal}, plot));
   }
 }
 
@@ -172,7 +173,7 @@ app::ExitCode run(const CompressOptions& o) {
   settings.seed = static_cast<std::uint64_t>(o.seed);
   settings.group = std::min(o.group, images.size(0));
   settings.last = o.leave_out - 1;
-  settings.variance = reverse_variance_from_name(o.variance);
+  settings.variance = enum_from_name<ReverseVariance>(o.variance);
   const std::int64_t left = o.leave_out == 0 ? -1 : settings.last;
   app::catch_signals();
   app::Progress progress(images.size(0) * (o.steps - left), 0, 0, o.quiet);

@@ -8,10 +8,10 @@
 #include "diffusion/likelihood/codec/container.h"
 #include "examples/app/codec_model.h"
 #include "examples/app/command_line.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/load_model.h"
 #include "examples/app/output.h"
-#include "examples/app/train_options.h"
 #include "ito.h"
 
 namespace {

@@ -20,6 +20,7 @@
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/evaluation_report.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
@@ -30,7 +31,6 @@
 #include "examples/app/progress.h"
 #include "examples/app/sampler_choice.h"
 #include "examples/app/signals.h"
-#include "examples/app/train_options.h"
 #include "nn/safetensors.h"
 #include "tensor/version.h"
 
@@ -304,7 +304,7 @@ app::ExitCode run(const Options& o) {
   app::print(stdout, "{}", report.to_text());
   if (!o.json.empty()) {
     app::with_exit_code(app::ExitCode::resource,
-                        [&] { app::write_text_atomic(o.json, report.to_json()); });
+                        [&] { app::write_text(o.json, report.to_json()); });
   }
   return app::ExitCode::success;
 }

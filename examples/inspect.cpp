@@ -9,10 +9,10 @@
 #include <filesystem>
 
 #include "data/describe.h"
+#include "diffusion/training/metrics.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "examples/app/metrics.h"
 #include "examples/app/output.h"
 #include "nn/checkpoint.h"
 #include "nn/safetensors.h"
@@ -81,7 +81,7 @@ void inspect_checkpoint(const nn::Checkpoint& checkpoint) {
 void inspect_run(const fs::path& path) {
   app::print(stdout, "{}: a training run\n{}", path.string(),
              app::read_text((path / "config.json").string()));
-  const auto metrics = app::read_metrics((path / "metrics.jsonl").string());
+  const auto metrics = training::read_metrics((path / "metrics.jsonl").string());
   app::print(stdout, "metrics: {} lines", metrics.size());
   if (!metrics.empty()) {
     app::print(stdout, ", the last of step {}: loss {:.4g}, gradient norm {:.3g}",

@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "examples/app/command_line.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/load_model.h"
-#include "examples/app/train_options.h"
 #include "ito.h"
 #include "nn/safetensors.h"
 

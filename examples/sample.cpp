@@ -20,6 +20,7 @@
 #include "diffusion/sampling/interpolate.h"
 #include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/load_model.h"
@@ -27,7 +28,6 @@
 #include "examples/app/progress.h"
 #include "examples/app/sampler_choice.h"
 #include "examples/app/signals.h"
-#include "examples/app/train_options.h"
 #include "ito.h"
 #include "nn/safetensors.h"
 

@@ -111,7 +111,7 @@ void plot(const std::string& file, const std::vector<Named>& schedules,
   options.x_label = "t / T";
   options.width = std::max(640, 7 * letters + 26 * static_cast<int>(series.size()) + 180);
   options.height = 360;
-  app::write_text_atomic(file, app::line_plot(series, options));
+  app::write_text(file, app::line_plot(series, options));
 }
 
 void draw(const Options& o, const std::vector<Named>& schedules) {

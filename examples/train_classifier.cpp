@@ -3,6 +3,7 @@
 //
 //   train_classifier                                            Fashion-MNIST, in minutes
 //   train_classifier --inputs noisy --schedule cosine --out out/noisy.safetensors
+//   train_classifier --resume auto                              goes on where it was stopped
 //
 // At the end it prints the accuracy on the test split, at several strengths of noise.
 #include <algorithm>
@@ -10,68 +11,88 @@
 #include <filesystem>
 
 #include "examples/app/classifier_file.h"
-#include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/output.h"
-#include "examples/app/progress.h"
-#include "examples/app/signals.h"
+#include "examples/app/program_run.h"
 #include "examples/app/time_budget.h"
-#include "examples/app/train_options.h"
 #include "ito.h"
+#include "nn/fingerprint.h"
 
 namespace {
 
 using namespace ito;
 
-struct Options {
+struct Options : app::RunFlags {
   std::string dataset = "fashion-mnist", data, inputs = "clean", schedule = "linear";
-  std::string out = "out/classifier.safetensors", device = "auto";
-  std::int64_t timesteps = 1000, channels = 32, steps = 6000, batch = 64, seed = 0, threads = 0;
-  double lr = 2e-3, weight_decay = 0.05, minutes = 0;  // minutes > 0: in place of steps
-  bool quiet = false;
+  std::string out = "out/classifier.safetensors";
+  std::int64_t timesteps = 1000, channels = 32;
+  double weight_decay = 0.05;
+
+  Options() {
+    program = "train_classifier";
+    description = "Trains a small classifier of clean or noisy images.";
+    steps = 6000;
+    batch = 64;
+    lr = 2e-3;
+    decay_follows = true;
+    checkpoint_every = 500;
+    keep_last = 1;
+  }
 };
 
+template <class Flags, class Visitor>
+void visit(Flags& o, Visitor& v) {
+  using namespace app;
+  v.heading("Data");
+  v("--dataset", o.dataset, Choices{{"fashion-mnist", "mnist", "cifar10", "synthetic"}},
+    "what to learn; synthetic needs no file", learned);
+  v("--data", o.data, Text{"DIR"},
+    "where the data set lies (default: where its package or scripts/get_data.sh puts it)", of_run);
+  v("--inputs", o.inputs, Choices{{"clean", "noisy"}},
+    "the images themselves, or x_t at every timestep of the schedule", learned);
+  v("--schedule", o.schedule, Choices{NoiseSchedule::names()},
+    "of the noise: that of the model to be guided", learned);
+  v("--timesteps", o.timesteps, IntRange{2, 100'000}, "T of that model", learned);
+  v.heading("Network and optimiser");
+  v("--channels", o.channels, IntRange{8, 512}, "of the first level; a multiple of 8", learned);
+  v("--steps", o.steps, IntRange{1, 10'000'000}, "updates of the weights", of_run);
+  v("--minutes", o.minutes, RealRange{0, 1e6, true},
+    "in place of --steps, of which no --config may speak then: as many as this machine makes in so "
+    "many minutes. A few are timed first, then the number is fixed and printed; a machine that "
+    "becomes slower later takes longer. The accuracy at the end is not counted",
+    of_run);
+  v("--batch", o.batch, IntRange{1, 4096}, "images per step", learned);
+  v("--lr", o.lr, RealRange{0.0, 1.0, true}, "highest learning rate; it falls along a cosine",
+    learned);
+  v("--weight-decay", o.weight_decay, RealRange{0.0, 1.0}, "of AdamW", learned);
+  v("--seed", o.seed, IntRange{0, INT64_MAX}, "of weights, order, mirroring and noise", learned);
+  v.heading("Run");
+  v("--out", o.out, Text{"FILE.safetensors"},
+    "the classifier; beside it FILE.run/ with checkpoints, metrics and report.html", of_run);
+  v("--resume", o.resume, Text{"auto|DIR"},
+    "go on from the newest good checkpoint in FILE.run (auto), or from this run or checkpoint",
+    not_kept);
+  v("--device", o.device, Choices{{"auto", "cpu", "cuda"}}, "where to compute", of_run);
+  visit_run_flags(o, v);
+}
+
 bool parse(Options& o, int argc, char** argv) {
-  app::CommandLine line("train_classifier", "Trains a small classifier of clean or noisy images.");
-  line.heading("Data");
-  line.add_choice("--dataset", o.dataset, {"fashion-mnist", "mnist", "cifar10", "synthetic"},
-                  "what to learn; synthetic needs no file");
-  line.add("--data", o.data, "DIR",
-           "where the data set lies (default: where its package or scripts/get_data.sh puts it)");
-  line.add_choice("--inputs", o.inputs, {"clean", "noisy"},
-                  "the images themselves, or x_t at every timestep of the schedule");
-  line.add_choice("--schedule", o.schedule, NoiseSchedule::names(),
-                  "of the noise: that of the model to be guided");
-  line.add("--timesteps", o.timesteps, {2, 100'000}, "T of that model");
-  line.heading("Network and optimiser");
-  line.add("--channels", o.channels, {8, 512}, "of the first level; a multiple of 8");
-  line.add("--steps", o.steps, {1, 10'000'000}, "updates of the weights");
-  line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
-           "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
-           "first, then the number is fixed and printed; a machine that becomes slower later takes "
-           "longer. The accuracy at the end is not counted");
-  line.add("--batch", o.batch, {1, 4096}, "images per step");
-  line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
-  line.add("--weight-decay", o.weight_decay, {0.0, 1.0}, "of AdamW");
-  line.add("--seed", o.seed, {0, INT64_MAX}, "of weights, order, mirroring and noise");
-  line.heading("Run");
-  line.add("--out", o.out, "FILE.safetensors", "the classifier");
-  line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
-  line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
-  line.add_switch("--quiet", o.quiet, "print errors only");
+  app::CommandLine line(o.program, o.description);
+  app::FlagAdder flags{line};
+  visit(o, flags);
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
-  if (line.given("--minutes") && line.given("--steps")) {
-    app::stop(app::ExitCode::usage,
-              "--minutes and --steps exclude each other: one follows from the other");
-  }
+  app::check_length(line, o);
   if (o.channels % 8 != 0) {
     app::stop(app::ExitCode::usage, "--channels must be a multiple of 8; got {}", o.channels);
   }
   if (o.inputs == "clean" && (line.given("--schedule") || line.given("--timesteps"))) {
     app::stop(app::ExitCode::usage, "--schedule and --timesteps belong to --inputs noisy");
   }
+  if (o.minutes == 0) app::follow_steps(o, o.steps);
+  app::run_beside(o, o.out);
   return true;
 }
 
@@ -111,8 +132,28 @@ void report(const Classifier& classifier, const data::Dataset& test, const Noise
   }
 }
 
-void train(const Options& o, Classifier& classifier, const data::Dataset& set,
-           const NoiseSchedule& schedule, Device device) {
+app::RunDescription describe(const Options& o, const data::Dataset& set) {
+  app::RunDescription about;
+  about.subject = set.name;
+  about.facts = {{"data", fmt::format("{}, {} {} images", set.name, set.count(), o.inputs)}};
+  if (o.inputs == "noisy") {
+    about.facts.emplace_back("process",
+                             fmt::format("{} schedule, T = {}", o.schedule, o.timesteps));
+  }
+  about.data_bytes = set.images.bytes();
+  about.rows = [&] {
+    app::OptionCollector collected;
+    visit(o, collected);
+    collected.rows.push_back({"images_fingerprint",
+                              nn::fingerprint(set.images.raw(), set.images.bytes()), app::learned});
+    return collected.rows;
+  };
+  return about;
+}
+
+// The exit code: that of a signal, after which the weights are not the final ones.
+app::ExitCode train(Options& o, Classifier& classifier, const data::Dataset& set,
+                    const NoiseSchedule& schedule, const std::string& card, Device device) {
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(classifier, device);
   nn::Adam adam(flat, {.weight_decay = o.weight_decay});
@@ -125,11 +166,16 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
   Tensor labels = Tensor::zeros({o.batch}, DType::i64, device);
   Tensor draw = Tensor::zeros({1}, DType::i64, device);
   for (Rng* rng : {&flips, &timesteps, &noise}) rng->bind(draw);
-  Tensor loss;
+  training::RunOptions run_options = app::run_options(o);
+  run_options.losses = 1;  // the mean of the batch
+  run_options.dataset = set.count();
+  run_options.metadata = {{"classifier", card}};
+  app::ProgramRun run(o, run_options, {flat, adam}, describe(o, set));
 
   Graph step_of_training(device, [&] {
     for (Rng* rng : {&flips, &timesteps, &noise}) rng->seek(0);  // draw 0 of the step
     const Tensor x0 = data::gather_batch(on_device, images, &flips);
+    Tensor loss;
     if (o.inputs == "noisy") {
       const Tensor t = randint(timesteps, 0, o.timesteps, {o.batch}, device);
       const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
@@ -140,7 +186,10 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
     }
     flat.zero_grad();
     backward(loss);
-    adam.step_if_finite({.max_norm = 1.0});
+    const Tensor losses = reshape(loss, Shape{1});
+    adam.step_if_finite(
+        {.max_norm = 1.0, .losses = losses, .most_skipped = training::max_consecutive_skips});
+    run->record({.losses = losses, .inputs = {{"x0", x0}, {"images", images}}});
   });
 
   const auto make_step = [&](std::int64_t step, double rate) {
@@ -152,33 +201,15 @@ void train(const Options& o, Classifier& classifier, const data::Dataset& set,
     step_of_training.run();
   };
 
-  constexpr std::int64_t between_looks = 50;  // a look waits for the device
-  const std::int64_t steps =
-      o.minutes == 0 ? o.steps
-                     : app::steps_for(o.minutes, {flat, adam},
-                                      {.step = [&](std::int64_t n) { make_step(n, o.lr); },
-                                       .wait = [&] { loss.item(); },
-                                       .most_between = between_looks},
-                                      o.batch, "images", o.quiet);
-  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, steps);
-  app::Progress progress(steps, 0, o.batch, o.quiet);
-  double shown = NAN, norm = NAN;
-  for (std::int64_t step = 0; step < steps; ++step) {
-    app::expect_no_signal();
+  const auto lr = run.begin([&](std::int64_t step) { make_step(step, o.lr); });
+  for (std::int64_t step = run->first_step(); run->should_continue(step);) {
     make_step(step, lr(step));
-    if (step % between_looks == 0 || step + 1 == steps) {
-      shown = loss.item();
-      norm = adam.grad_norm();
-    }
-    progress.update(step + 1, shown, norm, lr(step));
+    step = run->end_of_step(step, lr(step));
   }
-  progress.finish();
-  if (!std::isfinite(shown)) {
-    app::stop(app::ExitCode::non_finite, "the loss is {}; try a smaller --lr than {}", shown, o.lr);
-  }
+  return run.finish();
 }
 
-app::ExitCode run(const Options& o) {
+app::ExitCode run(Options& o) {
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const data::Dataset set = app::load_split(o.dataset, o.data, data::Split::train);
   const data::Dataset test = app::load_split(o.dataset, o.data, data::Split::test);
@@ -201,8 +232,8 @@ app::ExitCode run(const Options& o) {
   Rng init(static_cast<std::uint64_t>(o.seed), Purpose::init);
   Classifier classifier(card.network, init);
 
-  app::catch_signals();
-  train(o, classifier, set, schedule, device);
+  const app::ExitCode code = train(o, classifier, set, schedule, card.to_json(), device);
+  if (code != app::ExitCode::success) return code;
   card.test_accuracy = accuracy(classifier, test, schedule, -1, device);
   app::with_exit_code(app::ExitCode::resource, [&] {
     const auto folder = std::filesystem::path(o.out).parent_path();

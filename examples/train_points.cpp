@@ -9,12 +9,12 @@
 // asked for less.
 #include <cmath>
 
-#include "examples/app/command_line.h"
+#include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/output.h"
 #include "examples/app/point_model.h"
-#include "examples/app/progress.h"
+#include "examples/app/program_run.h"
 #include "examples/app/scatter_plot.h"
 #include "examples/app/signals.h"
 #include "examples/app/time_budget.h"
@@ -25,110 +25,149 @@ namespace {
 
 using namespace ito;
 
-struct Options {
+struct Options : app::RunFlags {
   app::PointModelCard card;
   std::string out = "points.svg", save, load;
-  std::int64_t steps = 6000, batch = 512, count = 2000, sample_steps = 20, seed = 0, threads = 0;
-  double lr = 4e-3, minutes = 0;  // minutes > 0: in place of steps
-  bool quiet = false;
+  std::int64_t count = 2000;
+
+  Options() {
+    program = "train_points";
+    description = "Diffusion of points in the plane, with every sampler.";
+    steps = 6000;
+    batch = 512;
+    lr = 4e-3;
+    decay_follows = true;
+    sample_steps = 20;
+    checkpoint_every = 1000;
+    keep_last = 1;
+    log_every = 100;
+  }
 };
 
+template <class Flags, class Visitor>
+void visit(Flags& o, Visitor& v) {
+  using namespace app;
+  v.heading("Data and process");
+  v("--points", o.card.points, Named{}, "what to learn", learned);
+  v("--schedule", o.card.schedule, Choices{NoiseSchedule::names()}, "noise schedule", learned);
+  v("--timesteps", o.card.timesteps, IntRange{2, 100'000}, "T, steps of the forward process",
+    learned);
+  v("--predict", o.card.predict, NamedExcept{Prediction::score},
+    "what the network puts out; edm: with the preconditioning and the noise levels of Karras et "
+    "al. 2022, whatever the schedule",
+    learned);
+  v.heading("Network and training");
+  v("--width", o.card.network.width, IntRange{4, 4096}, "of every layer", learned);
+  v("--layers", o.card.network.layers, IntRange{1, 64}, "residual layers", learned);
+  v("--steps", o.steps, IntRange{1, 10'000'000}, "updates of the weights", of_run);
+  v("--minutes", o.minutes, RealRange{0, 1e6, true},
+    "in place of --steps, of which no --config may speak then: as many as this machine makes in so "
+    "many minutes. A few are timed first, then the number is fixed and printed; a machine that "
+    "becomes slower later takes longer. The samples at the end are not counted",
+    of_run);
+  v("--batch", o.batch, IntRange{1, 1'048'576}, "points per step", learned);
+  v("--lr", o.lr, RealRange{0.0, 1.0, true}, "highest learning rate; it falls along a cosine",
+    learned);
+  v("--load", o.load, Text{"FILE.safetensors"}, "a model from --save, instead of training one",
+    not_kept);
+  v.heading("Samples");
+  v("--count", o.count, IntRange{2, 100'000}, "points drawn by each sampler", of_run);
+  v("--sample-steps", o.sample_steps, IntRange{1, 100'000}, "steps of all samplers but ddpm",
+    of_run);
+  v.heading("Run");
+  v("--seed", o.seed, IntRange{0, INT64_MAX}, "of weights, data and noise", learned);
+  v("--out", o.out, Text{"FILE.svg"},
+    "picture of data and samples; beside it FILE.run/ with checkpoints, metrics and report.html",
+    of_run);
+  v("--save", o.save, Text{"FILE.safetensors"}, "the trained model", of_run);
+  v("--resume", o.resume, Text{"auto|DIR"},
+    "go on from the newest good checkpoint in FILE.run (auto), or from this run or checkpoint",
+    not_kept);
+  visit_run_flags(o, v);
+}
+
 bool parse(Options& o, int argc, char** argv) {
-  app::CommandLine line("train_points", "Diffusion of points in the plane, with every sampler.");
-  line.heading("Data and process");
-  std::vector<std::string> sets;
-  for (const data::PointSet set : data::point_sets) sets.emplace_back(data::name_of(set));
-  line.add_choice("--points", o.card.points, sets, "what to learn");
-  line.add_choice("--schedule", o.card.schedule, NoiseSchedule::names(), "noise schedule");
-  line.add("--timesteps", o.card.timesteps, {2, 100'000}, "T, steps of the forward process");
-  line.add_choice(
-      "--predict", o.card.predict, {"epsilon", "x0", "v", "edm"},
-      "what the network puts out; edm: with the preconditioning and the noise levels of "
-      "Karras et al. 2022, whatever the schedule");
-  line.heading("Network and training");
-  line.add("--width", o.card.network.width, {4, 4096}, "of every layer");
-  line.add("--layers", o.card.network.layers, {1, 64}, "residual layers");
-  line.add("--steps", o.steps, {1, 10'000'000}, "updates of the weights");
-  line.add("--minutes", o.minutes, app::RealRange{0, 1e6, true},
-           "in place of --steps: as many as this machine makes in so many minutes. A few are timed "
-           "first, then the number is fixed and printed; a machine that becomes slower later takes "
-           "longer. The samples at the end are not counted");
-  line.add("--batch", o.batch, {1, 1'048'576}, "points per step");
-  line.add("--lr", o.lr, {0.0, 1.0, true}, "highest learning rate; it falls along a cosine");
-  line.add("--load", o.load, "FILE.safetensors", "a model from --save, instead of training one");
-  line.heading("Samples");
-  line.add("--count", o.count, {2, 100'000}, "points drawn by each sampler");
-  line.add("--sample-steps", o.sample_steps, {1, 100'000}, "steps of all samplers but ddpm");
-  line.heading("Run");
-  line.add("--seed", o.seed, {0, INT64_MAX}, "of weights, data and noise");
-  line.add("--out", o.out, "FILE.svg", "picture of data and samples");
-  line.add("--save", o.save, "FILE.safetensors", "the trained model");
-  line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
-  line.add_switch("--quiet", o.quiet, "print errors only");
+  app::CommandLine line(o.program, o.description);
+  app::FlagAdder flags{line};
+  visit(o, flags);
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
   for (const char* flag : {"--points", "--schedule", "--timesteps", "--predict", "--width",
-                           "--layers", "--steps", "--minutes", "--batch", "--lr", "--save"}) {
+                           "--layers", "--steps", "--minutes", "--batch", "--lr", "--save",
+                           "--resume", "--checkpoint-every", "--keep-last", "--log-every"}) {
     if (line.given("--load") && line.given(flag)) {
       app::stop(app::ExitCode::usage, "{} belongs to training; --load brings a trained model",
                 flag);
     }
   }
-  if (line.given("--minutes") && line.given("--steps")) {
-    app::stop(app::ExitCode::usage,
-              "--minutes and --steps exclude each other: one follows from the other");
-  }
+  app::check_length(line, o);
+  if (o.minutes == 0) app::follow_steps(o, o.steps);
+  app::run_beside(o, o.out);
   return true;
 }
 
-// Leaves the average of the weights in the model.
-void train(const Options& o, const app::PointModel& model) {
+app::RunDescription describe(const Options& o) {
+  app::RunDescription about;
+  about.subject = name_of(o.card.points);
+  about.unit = "points";
+  about.facts = {{"data", name_of(o.card.points)},
+                 {"process", fmt::format("{}, predicts {}",
+                                         o.card.predict == Prediction::edm
+                                             ? std::string("noise levels of EDM")
+                                             : fmt::format("{} schedule, T = {}", o.card.schedule,
+                                                           o.card.timesteps),
+                                         name_of(o.card.predict))}};
+  about.rows = [&] {
+    app::OptionCollector collected;
+    visit(o, collected);
+    return collected.rows;
+  };
+  return about;
+}
+
+// Leaves the average of the weights in the model. The exit code: that of a signal, after which they
+// are not the final ones.
+app::ExitCode train(Options& o, const app::PointModel& model) {
   const NoiseSchedule schedule = model.schedule();
   const Path path = Path::edm();
   const Parametrization parametrization = model.parametrization();
-  const data::PointSet set = data::point_set_from_name(o.card.points);
   const auto seed = static_cast<std::uint64_t>(o.seed);
   nn::FlatParameters flat(*model.network);
   nn::Adam adam(flat);
   nn::Ema ema(flat, 0.995);
   Rng points(seed, Purpose::data), timesteps(seed, Purpose::timestep), noise(seed, Purpose::noise);
   const Mlp& mlp = *model.network;
-  Tensor loss;
+
+  training::RunOptions run_options = app::run_options(o);
+  run_options.timesteps = model.is_edm() ? 0 : o.card.timesteps;
+  run_options.metadata = {{"point_model", model.card.to_json()}};
+  app::ProgramRun run(o, run_options, {flat, adam, &ema}, describe(o));
 
   const auto make_step = [&](std::int64_t step, double rate) {
     for (Rng* rng : {&points, &timesteps, &noise}) rng->seek(static_cast<std::uint64_t>(step));
-    const Tensor x0 = data::draw_points(set, points, o.batch, DType::f32);
+    const Tensor x0 = data::draw_points(o.card.points, points, o.batch, DType::f32);
     const Tensor eps = randn(noise, x0.shape());
-    const Levels levels =
-        model.is_edm() ? path.levels(path.draw_times(timesteps, o.batch), x0)
-                       : schedule.levels(randint(timesteps, 0, o.card.timesteps, {o.batch}), x0);
+    Tensor t;  // of the schedule; EDM draws its levels
+    if (!model.is_edm()) t = randint(timesteps, 0, o.card.timesteps, {o.batch});
+    const Levels levels = model.is_edm() ? path.levels(path.draw_times(timesteps, o.batch), x0)
+                                         : schedule.levels(t, x0);
     const Tensor output = parametrization.call(std::cref(mlp), add_noise(x0, eps, levels), levels);
-    loss = mean(parametrization.losses(output, x0, eps, levels));
+    const Tensor losses = parametrization.losses(output, x0, eps, levels);
     flat.zero_grad();
-    backward(loss);
-    adam.step(rate);
-    ema.update();
+    backward(mean(losses));
+    adam.set_lr(rate);
+    adam.step_if_finite(
+        {.average = &ema, .losses = losses, .most_skipped = training::max_consecutive_skips});
+    run->record({.losses = losses, .t = t, .inputs = {{"x0", x0}}});
   };
 
-  const std::int64_t steps =
-      o.minutes == 0 ? o.steps
-                     : app::steps_for(o.minutes, {flat, adam, &ema},
-                                      {.step = [&](std::int64_t n) { make_step(n, o.lr); },
-                                       .wait = [&] { loss.item(); }},
-                                      o.batch, "points", o.quiet);
-  const auto lr = nn::LrSchedule::cosine(o.lr, /*warmup=*/0, steps);
-  app::Progress progress(steps, 0, o.batch, o.quiet, "points");
-  for (std::int64_t step = 0; step < steps; ++step) {
-    app::expect_no_signal();
+  const auto lr = run.begin([&](std::int64_t step) { make_step(step, o.lr); });
+  for (std::int64_t step = run->first_step(); run->should_continue(step);) {
     make_step(step, lr(step));
-    progress.update(step + 1, loss.item(), nn::grad_norm(flat), lr(step));
-    if (!std::isfinite(loss.item())) {
-      app::stop(app::ExitCode::non_finite, "the loss is {}; try a smaller --lr than {}",
-                loss.item(), o.lr);
-    }
+    step = run->end_of_step(step, lr(step));
   }
-  progress.finish();
   flat.values.assign(ema.values);
+  return run.finish();
 }
 
 struct Drawn {
@@ -193,7 +232,7 @@ class Judge {
 
 // A panel for data, noise and each sampler; a line of the table for each.
 std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& model) {
-  const Judge judge(data::point_set_from_name(model.card.points), o);
+  const Judge judge(model.card.points, o);
   const auto line = [&](const std::string& name, const std::string& evaluations,
                         const Distances& d) {
     if (o.quiet) return;
@@ -205,7 +244,7 @@ std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& 
     app::print(stdout, "{:<20} evaluations   MMD^2 * 1e4   sliced W2^2 * 1e3\n", "");
   }
   line("data, mean + 3 sd", "", judge.limit);
-  std::vector<app::ScatterPanel> panels = {{"data: " + model.card.points,
+  std::vector<app::ScatterPanel> panels = {{std::string("data: ") + name_of(model.card.points),
                                             "other draws: " + judge.limit.caption(), "#222222",
                                             judge.reference}};
 
@@ -223,7 +262,7 @@ std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& 
   return panels;
 }
 
-app::ExitCode run(const Options& o) {
+app::ExitCode run(Options& o) {
   app::choose_device("cpu", o.threads, /*quiet=*/true);
   app::catch_signals();
   app::with_exit_code(app::ExitCode::usage, [&] {
@@ -237,10 +276,13 @@ app::ExitCode run(const Options& o) {
               "--sample-steps must be at most {}, the timesteps of the model; got {}",
               model.card.timesteps, o.sample_steps);
   }
-  if (o.load.empty()) train(o, model);
+  if (o.load.empty()) {
+    const app::ExitCode code = train(o, model);
+    if (code != app::ExitCode::success) return code;
+  }
   app::with_exit_code(app::ExitCode::resource, [&] {
     if (!o.save.empty()) app::save_point_model(o.save, model);
-    app::write_text_atomic(o.out, app::scatter_plot(compare(o, model)));
+    app::write_text(o.out, app::scatter_plot(compare(o, model)));
   });
   return app::ExitCode::success;
 }

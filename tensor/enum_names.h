@@ -1,13 +1,17 @@
-// Names of the values of an enum, written once: for files, flags, help and errors.
+// Names of the values of an enum, written once beside it: for files, flags, help and errors.
 //
 //   enum class Fruit { apple, pear };
-//   constexpr EnumNames<Fruit, 2> fruits{"fruit",
-//                                     {{Fruit::apple, "apple"}, {Fruit::pear, "pear"}}};
-//   fruits.name_of(Fruit::pear);        // "pear"
-//   fruits.from_name("plum");           // ValueError: fruit: must be apple or pear; got "plum"
+//   constexpr EnumNames<Fruit, 2> enum_names(Fruit) {
+//     return {"fruit", {{Fruit::apple, "apple"}, {Fruit::pear, "pear"}}};
+//   }
+//
+//   name_of(Fruit::pear);               // "pear"
+//   enum_from_name<Fruit>("plum");      // ValueError: fruit: must be apple or pear; got "plum"
+//   all_names<Fruit>();                 // {"apple", "pear"}
 #pragma once
 
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -23,29 +27,40 @@ struct EnumNames {
   };
   const char* what;  ///< in errors
   Entry entries[n];
-
-  const char* name_of(Enum value) const {
-    for (const Entry& entry : entries) {
-      if (entry.value == value) return entry.name;
-    }
-    return "?";
-  }
-
-  /// Throws ValueError on a name that is not in the table.
-  Enum from_name(const std::string& name) const {
-    std::string all;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (name == entries[i].name) return entries[i].value;
-      all += std::string(i == 0 ? "" : i + 1 == n ? " or " : ", ") + entries[i].name;
-    }
-    fail<ValueError>("{}: must be {}; got \"{}\"", what, all, name);
-  }
-
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const Entry& entry : entries) all.emplace_back(entry.name);
-    return all;
-  }
 };
+
+/// An enum for which there is a table `enum_names(Enum)` in its namespace.
+template <class Enum>
+concept NamedEnum = requires {
+  enum_names(Enum{}).entries;
+};
+
+template <NamedEnum Enum>
+const char* name_of(Enum value) {
+  for (const auto& entry : enum_names(Enum{}).entries) {
+    if (entry.value == value) return entry.name;
+  }
+  return "?";
+}
+
+template <NamedEnum Enum>
+std::vector<std::string> all_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : enum_names(Enum{}).entries) names.emplace_back(entry.name);
+  return names;
+}
+
+/// Throws ValueError on a name that is not in the table.
+template <NamedEnum Enum>
+Enum enum_from_name(const std::string& name) {
+  constexpr auto table = enum_names(Enum{});
+  std::string all;
+  for (const auto& entry : table.entries) {
+    if (name == entry.name) return entry.value;
+    const bool last = &entry == std::end(table.entries) - 1;
+    all += std::string(all.empty() ? "" : last ? " or " : ", ") + entry.name;
+  }
+  fail<ValueError>("{}: must be {}; got \"{}\"", table.what, all, name);
+}
 
 }  // namespace ito

@@ -1,30 +1,9 @@
 #include "diffusion/denoiser/prediction.h"
 
 #include "autograd/ops/elementwise.h"
-#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
-
-namespace {
-
-constexpr EnumNames<Prediction, 6> prediction_names{"prediction",
-                                                    {{Prediction::epsilon, "epsilon"},
-                                                     {Prediction::x0, "x0"},
-                                                     {Prediction::v, "v"},
-                                                     {Prediction::score, "score"},
-                                                     {Prediction::edm, "edm"},
-                                                     {Prediction::flow, "flow"}}};
-
-}  // namespace
-
-const char* name_of(Prediction value) { return prediction_names.name_of(value); }
-
-Prediction prediction_from_name(const std::string& name) {
-  return prediction_names.from_name(name);
-}
-
-std::vector<std::string> names_of_predictions() { return prediction_names.names(); }
 
 bool needs_signal(Prediction prediction) {
   return prediction == Prediction::epsilon || prediction == Prediction::score;

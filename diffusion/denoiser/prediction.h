@@ -22,19 +22,22 @@
 #include <vector>
 
 #include "diffusion/process/level.h"
+#include "tensor/enum_names.h"
 #include "tensor/tensor.h"
 
 namespace ito {
 
 /// What a network's output means. Values are part of the checkpoint format by their names.
 enum class Prediction { epsilon, x0, v, score, edm, flow };
-
-/// "epsilon", "x0", "v", "score", "edm", "flow".
-const char* name_of(Prediction prediction);
-/// Throws ValueError on another name.
-Prediction prediction_from_name(const std::string& name);
-/// All names.
-std::vector<std::string> names_of_predictions();
+constexpr EnumNames<Prediction, 6> enum_names(Prediction) {
+  return {"prediction",
+          {{Prediction::epsilon, "epsilon"},
+           {Prediction::x0, "x0"},
+           {Prediction::v, "v"},
+           {Prediction::score, "score"},
+           {Prediction::edm, "edm"},
+           {Prediction::flow, "flow"}}};
+}
 /// Whether it says nothing about x_0 where alpha is 0: true of epsilon and score.
 bool needs_signal(Prediction prediction);
 

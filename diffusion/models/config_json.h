@@ -10,8 +10,8 @@
 //   config_to_json(config, fields);
 //   config_from_json<MlpConfig>("mlp", text, fields);
 //
-// Fields are std::int64_t, double, bool, lists of integers, and enumerations for which there is
-// `words(Enum)`, an array with a word for each enumerator.
+// Fields are std::int64_t, double, bool, lists of integers, and enums with names
+// (tensor/enum_names.h).
 #pragma once
 
 #include <algorithm>
@@ -21,6 +21,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
@@ -75,14 +76,13 @@ inline void read(const ConfigValue& value, std::vector<std::int64_t>& field) {
   }
 }
 
-template <class Enum>
-requires std::is_enum_v<Enum>
+template <NamedEnum Enum>
 void read(const ConfigValue& value, Enum& field) {
-  const auto known = words(field);
-  const std::string word = value.json.is_string() ? value.json.get<std::string>() : "";
-  const auto found = std::ranges::find(known, word);
-  value.expect(found != known.end(), fmt::format("one of {}", fmt::join(known, ", ")));
-  field = static_cast<Enum>(found - known.begin());
+  const std::vector<std::string> known = all_names<Enum>();
+  const std::string name = value.json.is_string() ? value.json.get<std::string>() : "";
+  value.expect(std::ranges::count(known, name) > 0,
+               fmt::format("one of {}", fmt::join(known, ", ")));
+  field = enum_from_name<Enum>(name);
 }
 
 template <class Config, class Fields>
@@ -90,7 +90,7 @@ std::string config_to_json(const Config& config, const Fields& fields) {
   ConfigJson json;
   fields(config, [&]<class T>(const char* key, const T& field, auto...) {
     if constexpr (std::is_enum_v<T>) {
-      json[key] = words(field)[static_cast<std::size_t>(field)];
+      json[key] = name_of(field);
     } else {
       json[key] = field;
     }

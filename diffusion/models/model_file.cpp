@@ -103,7 +103,7 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     card.timesteps = j.at("timesteps").get<std::int64_t>();
     card.betas = j.value("betas", std::vector<double>{});
     Parametrization& p = card.parametrization;
-    p.prediction = prediction_from_name(j.at("predict").get<std::string>());
+    p.prediction = enum_from_name<Prediction>(j.at("predict").get<std::string>());
     p.scale_input = j.value("scale_input", p.scale_input);
     p.sigma_data = j.value("sigma_data", p.sigma_data);
     if (j.value("log_sigma_time", false)) p.time_input = TimeInput::log_sigma;

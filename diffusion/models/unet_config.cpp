@@ -1,19 +1,12 @@
 #include "diffusion/models/unet_config.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "diffusion/models/config_json.h"
 
 namespace ito {
-
-// Words for enumerators, in their order.
-static constexpr std::array<const char*, 2> words(Conditioning) { return {"add", "adagn"}; }
-static constexpr std::array<const char*, 3> words(TimeFeatures) {
-  return {"sin_cos", "cos_sin", "fourier"};
-}
 
 namespace {
 

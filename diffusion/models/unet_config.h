@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/enum_names.h"
+
 namespace ito {
 
 /// How a residual block takes in what it is told of the timestep and the class.
@@ -17,6 +19,9 @@ enum class Conditioning : std::uint8_t {
   add,    ///< added to its channels (Ho et al. 2020)
   adagn,  ///< as scale and shift of its second norm (Dhariwal & Nichol 2021, section 3)
 };
+constexpr EnumNames<Conditioning, 2> enum_names(Conditioning) {
+  return {"conditioning", {{Conditioning::add, "add"}, {Conditioning::adagn, "adagn"}}};
+}
 
 /// What a number becomes before a network sees it: see time_embedding.h.
 enum class TimeFeatures : std::uint8_t {
@@ -24,6 +29,12 @@ enum class TimeFeatures : std::uint8_t {
   cos_sin,  ///< cosines, then sines, as improved DDPM and ADM
   fourier,  ///< of random frequencies, for a continuous number such as log sigma
 };
+constexpr EnumNames<TimeFeatures, 3> enum_names(TimeFeatures) {
+  return {"time features",
+          {{TimeFeatures::sin_cos, "sin_cos"},
+           {TimeFeatures::cos_sin, "cos_sin"},
+           {TimeFeatures::fourier, "fourier"}}};
+}
 
 struct UNetConfig {
   std::int64_t image_size = 28;  ///< height and width of the images

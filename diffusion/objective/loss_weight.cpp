@@ -6,7 +6,6 @@
 
 #include "autograd/ops/layout.h"
 #include "diffusion/process/reverse_variance.h"
-#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
@@ -47,27 +46,6 @@ std::vector<double> x0_per_output(const NoiseSchedule& schedule,
 }
 
 }  // namespace
-
-namespace {
-
-constexpr EnumNames<LossWeight, 6> loss_weight_names{
-    "loss weight",
-    {{LossWeight::simple, "simple"},
-     {LossWeight::vlb_beta, "vlb-beta"},
-     {LossWeight::vlb_beta_tilde, "vlb-beta-tilde"},
-     {LossWeight::snr, "snr"},
-     {LossWeight::min_snr, "min-snr"},
-     {LossWeight::likelihood, "likelihood"}}};
-
-}  // namespace
-
-const char* name_of(LossWeight value) { return loss_weight_names.name_of(value); }
-
-LossWeight loss_weight_from_name(const std::string& name) {
-  return loss_weight_names.from_name(name);
-}
-
-std::vector<std::string> names_of_loss_weights() { return loss_weight_names.names(); }
 
 std::vector<double> loss_weights(const NoiseSchedule& schedule,
                                  const Parametrization& parametrization, LossWeight weight) {

@@ -12,6 +12,7 @@
 
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/process/schedule.h"
+#include "tensor/enum_names.h"
 
 namespace ito {
 
@@ -23,13 +24,15 @@ namespace ito {
 /// likelihood      beta / (2 (1 - alpha_bar)) on the error of eps, what the bound's weight tends to
 ///                 for many small steps (Song et al. 2021, arXiv 2101.09258)
 enum class LossWeight { simple, vlb_beta, vlb_beta_tilde, snr, min_snr, likelihood };
-
-/// "simple", "vlb-beta", "vlb-beta-tilde", "snr", "min-snr", "likelihood".
-const char* name_of(LossWeight weight);
-/// Throws ValueError on another name.
-LossWeight loss_weight_from_name(const std::string& name);
-/// All names.
-std::vector<std::string> names_of_loss_weights();
+constexpr EnumNames<LossWeight, 6> enum_names(LossWeight) {
+  return {"loss weight",
+          {{LossWeight::simple, "simple"},
+           {LossWeight::vlb_beta, "vlb-beta"},
+           {LossWeight::vlb_beta_tilde, "vlb-beta-tilde"},
+           {LossWeight::snr, "snr"},
+           {LossWeight::min_snr, "min-snr"},
+           {LossWeight::likelihood, "likelihood"}}};
+}
 
 /// The weight at every timestep, [T], for the error of what is predicted. All but `simple`
 /// weigh the same error of x0 whatever the prediction is. Throws ValueError where a weight is not

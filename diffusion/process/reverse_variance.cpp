@@ -4,27 +4,9 @@
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
-#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
-
-namespace {
-
-constexpr EnumNames<ReverseVariance, 4> reverse_variance_names{
-    "variance",
-    {{ReverseVariance::beta, "beta"},
-     {ReverseVariance::beta_tilde, "beta-tilde"},
-     {ReverseVariance::learned, "learned"},
-     {ReverseVariance::analytic, "analytic"}}};
-
-}  // namespace
-
-const char* name_of(ReverseVariance value) { return reverse_variance_names.name_of(value); }
-
-ReverseVariance reverse_variance_from_name(const std::string& name) {
-  return reverse_variance_names.from_name(name);
-}
 
 PosteriorStep posterior_step(const Level& t, const Level& s) {
   const auto [scale, variance] = transition(s, t);

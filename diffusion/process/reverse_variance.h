@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "diffusion/process/level.h"
+#include "tensor/enum_names.h"
 #include "tensor/tensor.h"
 
 namespace ito {
@@ -24,11 +25,13 @@ namespace ito {
 /// learned       between the two, as the network says (Nichol & Dhariwal 2021, eq. 15)
 /// analytic      the best one that is the same for all elements (Bao et al. 2022)
 enum class ReverseVariance { beta, beta_tilde, learned, analytic };
-
-/// "beta", "beta-tilde", "learned", "analytic".
-const char* name_of(ReverseVariance variance);
-/// Throws ValueError on another name.
-ReverseVariance reverse_variance_from_name(const std::string& name);
+constexpr EnumNames<ReverseVariance, 4> enum_names(ReverseVariance) {
+  return {"variance",
+          {{ReverseVariance::beta, "beta"},
+           {ReverseVariance::beta_tilde, "beta-tilde"},
+           {ReverseVariance::learned, "learned"},
+           {ReverseVariance::analytic, "analytic"}}};
+}
 
 /// q(x_s | x_t, x_0) = N(weight_x0 x_0 + weight_x_t x_t, variance I) (Ho et al. 2020, eq. 6 and 7,
 /// with the steps between s and t taken as one).

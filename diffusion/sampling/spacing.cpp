@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tensor/enum_names.h"
 #include "tensor/error.h"
 
 namespace ito {
@@ -28,22 +27,6 @@ double share(std::int64_t i, std::int64_t steps) {
 }
 
 }  // namespace
-
-namespace {
-
-constexpr EnumNames<Spacing, 4> spacing_names{"spacing",
-                                              {{Spacing::even, "even"},
-                                               {Spacing::quadratic, "quadratic"},
-                                               {Spacing::karras, "karras"},
-                                               {Spacing::log_snr, "log-snr"}}};
-
-}  // namespace
-
-const char* name_of(Spacing value) { return spacing_names.name_of(value); }
-
-Spacing spacing_from_name(const std::string& name) { return spacing_names.from_name(name); }
-
-std::vector<std::string> names_of_spacings() { return spacing_names.names(); }
 
 std::vector<Level> sampling_levels(const NoiseSchedule& schedule,
                                    const std::vector<std::int64_t>& visited) {

@@ -12,6 +12,7 @@
 
 #include "diffusion/process/path.h"
 #include "diffusion/process/schedule.h"
+#include "tensor/enum_names.h"
 
 namespace ito {
 
@@ -27,13 +28,13 @@ namespace ito {
 /// there is nothing to see of an image. They are met exactly, between timesteps
 /// (NoiseSchedule::level_at).
 enum class Spacing { even, quadratic, karras, log_snr };
-
-/// "even", "quadratic", "karras", "log-snr".
-const char* name_of(Spacing spacing);
-/// Throws ValueError on another name.
-Spacing spacing_from_name(const std::string& name);
-/// All names.
-std::vector<std::string> names_of_spacings();
+constexpr EnumNames<Spacing, 4> enum_names(Spacing) {
+  return {"spacing",
+          {{Spacing::even, "even"},
+           {Spacing::quadratic, "quadratic"},
+           {Spacing::karras, "karras"},
+           {Spacing::log_snr, "log-snr"}}};
+}
 
 /// The levels of a sampler of `steps` steps: from the noisiest down, then the clean images. For one
 /// step: the noisiest. Throws ValueError unless 1 <= steps <= T.

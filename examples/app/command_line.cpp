@@ -207,14 +207,21 @@ void CommandLine::add(const std::string& flag, std::string& value, const std::st
 
 void CommandLine::add_choice(const std::string& flag, std::string& value,
                              std::vector<std::string> choices, const std::string& help) {
+  add_choice(flag, value, std::move(choices), help,
+             [&value](const std::string& choice) { value = choice; });
+}
+
+void CommandLine::add_choice(const std::string& flag, const std::string& fallback,
+                             std::vector<std::string> choices, const std::string& help,
+                             std::function<void(const std::string&)> set) {
   const std::string list = fmt::format("{}", fmt::join(choices, "|"));
-  impl_->add(flag, list, help, value, [&value, choices, flag](const std::string& text) {
+  impl_->add(flag, list, help, fallback, [set, choices, flag](const std::string& text) {
     if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
       const std::string near = nearest(text, choices);
       Impl::refuse(flag, fmt::format("one of {}", fmt::join(choices, ", ")),
                    near.empty() ? text : fmt::format("{} (did you mean {}?)", text, near));
     }
-    value = text;
+    set(text);
   });
 }
 
@@ -239,10 +246,11 @@ void CommandLine::add_list(const std::string& flag, std::vector<std::int64_t>& v
              });
 }
 
-void CommandLine::add_switch(const std::string& flag, bool& value, const std::string& help) {
-  Impl::Flag& f = impl_->add(flag, "", help, "", [&value, flag](const std::string& text) {
+void CommandLine::add_switch(const std::string& flag, bool& value, const std::string& help,
+                             bool to) {
+  Impl::Flag& f = impl_->add(flag, "", help, "", [&value, flag, to](const std::string& text) {
     if (text != "true" && text != "false") Impl::refuse(flag, "true or false", text);
-    value = text == "true";
+    value = (text == "true") == to;
   });
   impl_->app.remove_option(f.option);
   f.option = impl_->app.add_flag(flag, help)->group(impl_->group);

@@ -45,10 +45,15 @@ class CommandLine {
            const std::string& help);
   void add_choice(const std::string& flag, std::string& value, std::vector<std::string> choices,
                   const std::string& help);
+  /// `set` is called with the choice; `fallback` is the one that stands without the flag.
+  void add_choice(const std::string& flag, const std::string& fallback,
+                  std::vector<std::string> choices, const std::string& help,
+                  std::function<void(const std::string&)> set);
   /// Whole numbers separated by commas, each in `range`; between `least` and 8 of them.
   void add_list(const std::string& flag, std::vector<std::int64_t>& value, IntRange range,
                 std::size_t least, const std::string& help);
-  void add_switch(const std::string& flag, bool& value, const std::string& help);
+  /// A flag without a value, which sets the variable to `to`.
+  void add_switch(const std::string& flag, bool& value, const std::string& help, bool to = true);
   /// The argument without a flag.
   void add_positional(const std::string& name, std::string& value, const std::string& help);
 

@@ -103,7 +103,7 @@ UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {
   c.heads = o.heads;
   c.dropout = o.dropout;
   c.norm_groups = o.groups;
-  c.conditioning = o.conditioning == "adagn" ? Conditioning::adagn : Conditioning::add;
+  c.conditioning = o.conditioning;
   if (o.class_conditional) c.num_classes = class_count(dataset);
   try {
     c.validate();

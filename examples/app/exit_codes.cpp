@@ -14,6 +14,21 @@ int report(const char* name, ExitCode code, const char* text) {
   return static_cast<int>(code);
 }
 
+ExitCode code_of(training::RunError::Kind kind) {
+  using Kind = training::RunError::Kind;
+  switch (kind) {
+    case Kind::usage:
+      return ExitCode::usage;
+    case Kind::checkpoint:
+      return ExitCode::checkpoint;
+    case Kind::non_finite:
+      return ExitCode::non_finite;
+    case Kind::resource:
+      break;
+  }
+  return ExitCode::resource;
+}
+
 }  // namespace
 
 int run_program(const char* name, const std::function<ExitCode()>& body) {
@@ -23,6 +38,8 @@ int run_program(const char* name, const std::function<ExitCode()>& body) {
     return static_cast<int>(body());
   } catch (const ProgramError& e) {
     return report(name, e.code, e.what());
+  } catch (const training::RunError& e) {
+    return report(name, code_of(e.kind), e.what());
   } catch (const MemoryError& e) {
     const auto advice = fmt::format(
         "{}\n  to need less memory, lower the batch (--batch; sample: --batch) or the network's "

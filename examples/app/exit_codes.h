@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "diffusion/training/run_error.h"
 #include "tensor/error.h"
 
 namespace ito::app {
@@ -43,11 +44,13 @@ template <class... A>
 }
 
 /// Runs `f`; the library's errors about files and values come out as ProgramError with `code`.
-/// Memory and device errors keep their meaning (resource).
+/// Memory and device errors (resource) and those of a training run keep their meaning.
 template <class F>
 decltype(auto) with_exit_code(ExitCode code, F&& f) {
   try {
     return f();
+  } catch (const training::RunError&) {
+    throw;
   } catch (const MemoryError&) {
     throw;
   } catch (const DeviceError&) {

@@ -1,20 +1,14 @@
-// Small files: whole reads, and writes that leave either the old file or the new one.
+// Sizes for people, and the file functions that programs use most.
 #pragma once
 
 #include <string>
-#include <string_view>
+
+#include "data/bytes.h"
 
 namespace ito::app {
 
-/// The whole file. Throws IoError.
-std::string read_text(const std::string& path);
-
-/// Writes `path` through a temporary file beside it, fsync and rename. Throws IoError; the old file
-/// is then untouched and the temporary one removed.
-void write_text_atomic(const std::string& path, std::string_view text);
-
-/// Text of errno for messages: "No space left on device".
-std::string errno_text(int error);
+using data::read_text;
+using data::write_text;
 
 /// "12.3 MB"; decimal units.
 std::string human_bytes(double bytes);

@@ -69,7 +69,7 @@ BoundReport measure_bound(const Model& model, const std::function<data::Dataset(
   const std::int64_t count = std::min(request.images, test.count());
   const NoiseSchedule chain =
       model.schedule().respaced(visited_timesteps(model.card.timesteps, steps));
-  BoundOptions options{.variance = reverse_variance_from_name(request.variance)};
+  BoundOptions options{.variance = enum_from_name<ReverseVariance>(request.variance)};
   if (options.variance == ReverseVariance::analytic) {
     options.mean_squared_eps.assign(static_cast<std::size_t>(steps), 0.0);
     for_batches(

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "autograd/ops/elementwise.h"
-#include "data/points.h"
 #include "examples/app/exit_codes.h"
 #include "nn/module.h"
 #include "nn/safetensors.h"
@@ -31,10 +30,10 @@ PointModel load(const std::string& path) {
 
 std::string PointModelCard::to_json() const {
   return Json{{"network", Json::parse(network.to_json())},
-              {"points", points},
+              {"points", name_of(points)},
               {"schedule", schedule},
               {"timesteps", timesteps},
-              {"predict", predict}}
+              {"predict", name_of(predict)}}
       .dump();
 }
 
@@ -43,11 +42,10 @@ PointModelCard PointModelCard::from_json(const std::string& text, const std::str
   try {
     const Json j = Json::parse(text);
     card.network = MlpConfig::from_json(j.at("network").dump());
-    card.points = j.at("points").get<std::string>();
+    card.points = enum_from_name<data::PointSet>(j.at("points").get<std::string>());
     card.schedule = j.at("schedule").get<std::string>();
     card.timesteps = j.at("timesteps").get<std::int64_t>();
-    card.predict = j.at("predict").get<std::string>();
-    data::point_set_from_name(card.points);
+    card.predict = enum_from_name<Prediction>(j.at("predict").get<std::string>());
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its description cannot be read: {}", file, e.what());
   } catch (const Error& e) {
@@ -61,8 +59,7 @@ PointModelCard PointModelCard::from_json(const std::string& text, const std::str
 
 Parametrization PointModel::parametrization() const {
   constexpr double sigma_data = 1.0;  // what data::PointSet has
-  return is_edm() ? Parametrization::edm(sigma_data)
-                  : Parametrization{.prediction = prediction_from_name(card.predict)};
+  return is_edm() ? Parametrization::edm(sigma_data) : Parametrization{.prediction = card.predict};
 }
 
 Denoiser PointModel::denoiser() const {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "data/points.h"
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/models/mlp.h"
 #include "diffusion/sampling/spacing.h"
@@ -18,10 +19,10 @@ namespace ito::app {
 /// Stands in the file's metadata under "point_model".
 struct PointModelCard {
   MlpConfig network = {};
-  std::string points = "gaussians";  ///< name of the data::PointSet
+  data::PointSet points = data::PointSet::gaussians;
   std::string schedule = "cosine";
   std::int64_t timesteps = 200;
-  std::string predict = "v";  ///< edm: trained at noise levels of its own, see Path::edm
+  Prediction predict = Prediction::v;  ///< edm: trained at noise levels of its own, see Path::edm
 
   std::string to_json() const;
   /// Throws FormatError, naming `file`.
@@ -32,7 +33,7 @@ struct PointModel {
   PointModelCard card;
   std::unique_ptr<Mlp> network;
 
-  bool is_edm() const { return card.predict == "edm"; }
+  bool is_edm() const { return card.predict == Prediction::edm; }
   NoiseSchedule schedule() const { return NoiseSchedule::named(card.schedule, card.timesteps); }
   Parametrization parametrization() const;
   Denoiser denoiser() const;

@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "examples/app/metrics.h"
+#include "diffusion/training/metrics.h"
 
 namespace ito::app {
+
+using training::MetricsLine;
+using training::TimingLine;
 
 struct ReportPicture {
   std::string caption;

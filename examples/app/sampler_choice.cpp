@@ -26,7 +26,7 @@ Tensor deterministic(const Job& j) {
 }
 
 Tensor ddpm(const Job& j) {
-  const auto variance = reverse_variance_from_name(j.choice.variance);
+  const auto variance = enum_from_name<ReverseVariance>(j.choice.variance);
   return sample_ddpm(j.model, j.x_T, j.levels, j.rng, {.variance = variance, .loop = j.loop});
 }
 
@@ -96,7 +96,7 @@ void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
   line.add_choice("--sampler", c.name, names, "how to denoise; --list explains them");
   line.add("--steps", c.steps, {0, 100'000},
            "denoising steps; 0: what suits the sampler: " + usual_steps());
-  std::vector<std::string> spacings = names_of_spacings();
+  std::vector<std::string> spacings = all_names<Spacing>();
   spacings.insert(spacings.begin(), "usual");
   line.add_choice("--spacing", c.spacing, spacings,
                   "which timesteps are visited; usual: even for ddpm and ddim, else karras");
@@ -149,7 +149,7 @@ SamplerPlan plan_sampler(const SamplerChoice& c, const NoiseSchedule& schedule) 
   }
   const std::int64_t usual = entry.usual_steps == 0 ? T : std::min(entry.usual_steps, T);
   return {c, c.steps > 0 ? c.steps : usual,
-          c.spacing == "usual" ? entry.usual_spacing : spacing_from_name(c.spacing),
+          c.spacing == "usual" ? entry.usual_spacing : enum_from_name<Spacing>(c.spacing),
           c.name != "ddpm" && c.eta == 0.0 && c.churn == 0.0};
 }
 

@@ -25,8 +25,8 @@ void StepProfile::write() const {
     const std::string text =
         fmt::format("mean of {} steps: {:.2f} ms, {} threads\n\n{}", steps,
                     1e3 * profile_.seconds() / steps, num_threads(), tables(profile_, steps));
-    write_text_atomic(folder_ + "/profile.txt", text);
-    write_text_atomic(folder_ + "/profile.json", trace(profile_));
+    write_text(folder_ + "/profile.txt", text);
+    write_text(folder_ + "/profile.json", trace(profile_));
   });
 }
 

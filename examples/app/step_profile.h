@@ -20,7 +20,7 @@ class StepProfile {
   /// The network must stay where it is.
   template <nn::Module M>
   StepProfile(const TrainOptions& options, M& network)
-      : enabled_(options.profile), folder_(options.out) {
+      : enabled_(options.profile), folder_(options.run) {
     nn::name_layers(profile_, network);
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -33,7 +34,6 @@ std::string seconds_text(double s) {
 }  // namespace
 
 // ---- how many steps
-// -----------------------------------------------------------------------------------
 
 double process_seconds() { return seconds_since(process_start); }
 
@@ -133,21 +133,9 @@ std::string budget_text(const BudgetCosts& costs, const StepTime& time, std::int
   return text + ")";
 }
 
-std::int64_t steps_for(double minutes, LearnerSnapshot before, const BudgetTrial& trial,
-                       std::int64_t batch, const char* unit, bool quiet) {
-  const StepTime time = measure_steps(60 * minutes, trial);
-  before.restore();
-  const BudgetCosts costs = {
-      .budget = 60 * minutes, .used = process_seconds(), .step = time.seconds};
-  const std::int64_t steps = affordable_steps(costs);
-  if (!quiet) print(stderr, "plan      {}\n", budget_text(costs, time, steps, batch, unit));
-  return steps;
-}
-
 // ---- the plan of a run
-// --------------------------------------------------------------------------------
 
-void follow_steps(TrainOptions& o, std::int64_t steps) {
+void follow_steps(RunFlags& o, std::int64_t steps) {
   o.steps = steps;
   if (o.warmup_follows) o.warmup = std::min(std::max<std::int64_t>(steps / 40, 1), steps - 1);
   if (o.decay_follows) o.lr_decay = steps;
@@ -198,8 +186,8 @@ Planned parse_plan(const std::string& path) {
 
 }  // namespace
 
-bool read_plan(TrainOptions& o) {
-  const std::string run = o.resume == "auto" ? o.out : run_of(o.resume);
+bool read_plan(RunFlags& o) {
+  const std::string run = o.resume == "auto" ? o.run : training::run_of(o.resume);
   const std::string path = run + "/config.json";
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
@@ -228,11 +216,21 @@ bool read_plan(TrainOptions& o) {
   return true;
 }
 
+double begun_with_minutes(const RunFlags& o) {
+  if (o.resume.empty()) return 0;
+  std::ifstream file((o.resume == "auto" ? o.run : training::run_of(o.resume)) + "/config.json");
+  const Json all = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const Json::json_pointer minutes("/run/minutes");
+  return all.is_object() && all.contains(minutes) && all[minutes].is_number()
+             ? all[minutes].get<double>()
+             : 0.0;
+}
+
 namespace {
 
 // Two steps of the sampler, times as many as a grid has.
-double seconds_of_grid(const TrainOptions& o, const BudgetTrial& trial) {
-  if (o.sample_count == 0) return 0;
+double seconds_of_grid(const RunFlags& o, const BudgetTrial& trial) {
+  if (!trial.grid) return 0;
   const std::int64_t steps = std::min<std::int64_t>(o.sample_steps, 2);
   try {
     trial.grid(1);  // the first finds no memory yet
@@ -247,13 +245,14 @@ double seconds_of_grid(const TrainOptions& o, const BudgetTrial& trial) {
 
 // Four numbers for each parameter (weights, their average, Adam's two), at the 300 MB/s of
 // checksums and a disk, and the report.
-double seconds_of_checkpoint(const Learner& learner) {
+double seconds_of_checkpoint(const training::Learner& learner) {
   return 0.05 + 4.0 * static_cast<double>(learner.flat.values.bytes()) / 300e6;
 }
 
-std::string measured_plan(TrainOptions& o, const Learner& learner, const BudgetTrial& trial) {
+std::string measured_plan(RunFlags& o, const training::Learner& learner, const BudgetTrial& trial,
+                          const char* unit) {
   if (!o.quiet) print(stderr, "measuring how long a step takes\n");
-  LearnerSnapshot before(learner.flat, learner.adam, &learner.ema);
+  LearnerSnapshot before(learner.flat, learner.adam, learner.ema);
   const StepTime time = measure_steps(60 * o.minutes, trial);
   BudgetCosts costs = {.budget = 60 * o.minutes,
                        .step = time.seconds,
@@ -264,17 +263,18 @@ std::string measured_plan(TrainOptions& o, const Learner& learner, const BudgetT
   before.restore();
   costs.used = process_seconds();
   follow_steps(o, affordable_steps(costs));
-  return budget_text(costs, time, o.steps, o.batch, "images");
+  return budget_text(costs, time, o.steps, o.batch, unit);
 }
 
 }  // namespace
 
-std::string fix_steps(TrainOptions& o, const Learner& learner, const BudgetTrial& trial) {
+std::string fix_steps(RunFlags& o, const training::Learner& learner, const BudgetTrial& trial,
+                      const char* unit) {
   const std::string text =
       !o.resume.empty() && read_plan(o)
           ? fmt::format("{} steps, fixed when the run was begun with --minutes {}", o.steps,
                         o.minutes)
-          : measured_plan(o, learner, trial);
+          : measured_plan(o, learner, trial, unit);
   return fmt::format("{}; warm-up {}, {}", text, o.warmup,
                      o.lr_decay > 0 ? fmt::format("decay to step {}", o.lr_decay) : "no decay");
 }

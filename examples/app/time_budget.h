@@ -15,8 +15,7 @@
 #include <functional>
 #include <string>
 
-#include "examples/app/train_options.h"
-#include "examples/app/training_state.h"
+#include "examples/app/run_flags.h"
 
 namespace ito::app {
 
@@ -81,24 +80,24 @@ class LearnerSnapshot {
 std::string budget_text(const BudgetCosts& costs, const StepTime& time, std::int64_t steps,
                         std::int64_t batch, const char* unit);
 
-/// For a program without a run directory: the number of steps for `minutes`, of training alone.
-/// Prints budget_text() unless `quiet`. Everything is as before then.
-std::int64_t steps_for(double minutes, LearnerSnapshot before, const BudgetTrial& trial,
-                       std::int64_t batch, const char* unit, bool quiet);
-
-/// For a run directory: read_plan() for a run that is continued, else a measured number, as before
+/// read_plan() for a run that is continued, else a measured number, as before
 /// to the last bit, and follow_steps(). Returns a line of text for people. Throws what these throw.
-std::string fix_steps(TrainOptions& options, const Learner& learner, const BudgetTrial& trial);
+std::string fix_steps(RunFlags& options, const training::Learner& learner, const BudgetTrial& trial,
+                      const char* unit);
 
 /// Sets options.steps, and the warm-up (a fortieth, at least 1 step and below all) and the decay
 /// (to the last step) where no flag gave them. Throws ProgramError (usage) when the decay is not
 /// above the warm-up.
-void follow_steps(TrainOptions& options, std::int64_t steps);
+void follow_steps(RunFlags& options, std::int64_t steps);
 
 /// Sets the same from the config.json of the run that --resume names, which was begun with the same
 /// --minutes. False when that run has not begun yet: no config.json and no checkpoint. Throws
 /// ProgramError: checkpoint (no config.json, a damaged one, or one of another budget or of none),
 /// and as above.
-bool read_plan(TrainOptions& options);
+bool read_plan(RunFlags& options);
+
+/// The --minutes that the run to be continued was begun with; 0 when it was given the steps, or
+/// there is none.
+double begun_with_minutes(const RunFlags& options);
 
 }  // namespace ito::app

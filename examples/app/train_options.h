@@ -10,32 +10,34 @@
 #include <vector>
 
 #include "diffusion/denoiser/parametrization.h"
-#include "diffusion/process/schedule.h"
+#include "diffusion/models/unet_config.h"
+#include "examples/app/run_flags.h"
 #include "nn/ema.h"
-#include "nn/lr_schedule.h"
-#include "tensor/device.h"
-#include "tensor/dtype.h"
 
 namespace ito::app {
 
-struct TrainOptions {
-  std::string program;      ///< "train_mnist"
-  std::string description;  ///< for --help
+/// Where timesteps to learn from come from.
+enum class TimestepSampling { uniform, importance };
+constexpr EnumNames<TimestepSampling, 2> enum_names(TimestepSampling) {
+  return {"timestep sampling",
+          {{TimestepSampling::uniform, "uniform"}, {TimestepSampling::importance, "importance"}}};
+}
 
+struct TrainOptions : RunFlags {
   // What is learnt from.
   std::string dataset;
   std::string data;             ///< folder of the data set; empty: where its package puts it
   std::int64_t image_size = 0;  ///< of synthetic images and of a folder's, pixels
   std::int64_t image_channels = 0;
-  bool strict = false;       ///< a folder's unreadable file ends the program
-  std::string flip = "off";  ///< on: mirror half of the images
+  bool strict = false;  ///< a folder's unreadable file ends the program
+  bool flip = false;    ///< mirror half of the images
   std::int64_t overfit =
       0;  ///< > 0: train on this many images and on the same noise, over and over
 
   // The process and the network.
   std::string schedule = "linear";
   std::int64_t timesteps = 1000;
-  std::string predict = "epsilon";
+  Prediction predict = Prediction::epsilon;
   std::int64_t channels = 0;
   std::vector<std::int64_t> multipliers;
   std::int64_t blocks = 2;
@@ -45,45 +47,24 @@ struct TrainOptions {
   double dropout = 0;
   bool class_conditional = false;  ///< the network is told the class of each image
   double drop_class = 0.1;         ///< probability that it is not told after all
-  std::string conditioning = "add";
+  Conditioning conditioning = Conditioning::add;
 
   // The loss.
-  std::string loss_weight = "simple";  ///< or "bound": the variational bound itself
+  std::string loss_weight = "simple";  ///< of a LossWeight, or "bound": the bound itself
   bool learn_variance = false;         ///< of the reverse steps: twice the output channels
-  std::string t_sampling = "uniform";
+  TimestepSampling t_sampling = TimestepSampling::uniform;
 
   // The optimiser.
-  std::int64_t steps = 0;
-  double minutes = 0;  ///< > 0: steps follow from the time of one (time_budget.h); 0 until then
-  bool warmup_follows = false, decay_follows = false;  ///< and these from the number of steps
-  std::int64_t batch = 0;
-  double lr = 2e-4;
-  std::int64_t warmup = 0;
-  std::int64_t lr_decay = 0;  ///< step at which the rate has fallen to 0; 0: it stays
   double clip = 1.0;
   double ema = 0.9999;
-  std::string ema_warmup = "ratio";
+  nn::EmaWarmup ema_warmup = nn::EmaWarmup::ratio;
   std::int64_t ema_every = 1;
-  std::int64_t seed = 0;
 
   // The run. Nothing here changes what is learnt.
-  std::string out;
-  std::string resume;  ///< "", "auto", or a run or checkpoint directory
-  bool overwrite = false;
-  std::int64_t sample_every = 0;
-  std::int64_t sample_steps = 50;
   double sample_eta = 1.0;
-  std::int64_t sample_count = 16;
-  std::int64_t checkpoint_every = 0;
-  std::int64_t keep_last = 3;
-  std::int64_t log_every = 10;
-  std::int64_t threads = 0;  ///< 0: as many as the machine has
-  std::string device = "auto";
   std::string dtype = "f32";
   bool recompute = false;  ///< blocks are computed again for the gradients, for less memory
-  bool graph = true;       ///< record a step and replay it, on CUDA
   bool profile = false;    ///< say where the time of five steps goes
-  bool quiet = false;
 };
 
 /// Fashion-MNIST on a CPU: a 1.6-million-parameter network that shows garments after minutes.
@@ -96,28 +77,18 @@ TrainOptions cifar10_recipe();
 std::optional<TrainOptions> parse_train_options(TrainOptions recipe, int argc,
                                                 const char* const* argv);
 
-/// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
-/// RUN/checkpoints/step_000500.
-std::string run_of(const std::string& checkpoint);
+/// The options with their keys (option_list.h), for config.json. dataset, image_size and
+/// image_channels are not among those learned: the data set itself says them.
+std::vector<OptionRow> rows_of(const TrainOptions& options);
 
 /// What --predict describes: edm is the output of a network that is also given its input scaled to
-/// variance 1, as in Karras et al. 2022. Throws ValueError on an unknown name.
-Parametrization parametrization_of(const std::string& predict);
+/// variance 1, as in Karras et al. 2022.
+Parametrization parametrization_of(Prediction predict);
 
 /// Throws ValueError when noise is to be predicted by a schedule that leaves nothing of the image.
-void expect_signal(const std::string& schedule, std::int64_t timesteps, const std::string& predict);
+void expect_signal(const std::string& schedule, std::int64_t timesteps, Prediction predict);
 
 /// The average that --ema, --ema-warmup and --ema-every describe.
 nn::EmaDecay ema_decay(const TrainOptions& options);
-/// The rate that --lr, --warmup and --lr-decay describe.
-nn::LrSchedule learning_rate(const TrainOptions& options);
-
-/// Sets the number of threads (0: all) and returns the device for `name`: auto takes the GPU when
-/// there is one. Throws ProgramError (resource) when cuda was asked for and is not there.
-Device choose_device(const std::string& name, std::int64_t threads, bool quiet);
-
-/// The dtype "f32" or "bf16" that a network computes in on `device`. Throws ProgramError (usage)
-/// for bf16 on the CPU.
-DType choose_dtype(const std::string& name, Device device);
 
 }  // namespace ito::app

@@ -16,8 +16,8 @@ TrainingLoss::TrainingLoss(const TrainOptions& options, const NoiseSchedule& sch
     bound_.emplace(schedule, BoundOptions{.variance = variance}, DType::f32, device);
   }
   if (bound_alone_ || options.loss_weight == "simple") return;
-  weights_ = loss_weights(schedule, parametrization, loss_weight_from_name(options.loss_weight),
-                          DType::f32, device);
+  weights_ = loss_weights(schedule, parametrization,
+                          enum_from_name<LossWeight>(options.loss_weight), DType::f32, device);
 }
 
 Tensor TrainingLoss::operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0,
@@ -35,7 +35,7 @@ Timesteps::Timesteps(const TrainOptions& options, Device device)
       timesteps_(options.timesteps),
       device_(device),
       batch_{options.batch} {
-  if (options.t_sampling == "uniform") return;
+  if (options.t_sampling == TimestepSampling::uniform) return;
   sampler_.emplace(timesteps_);
   t_ = Tensor::zeros(batch_, DType::i64, device);
   weight_ = Tensor::zeros(batch_, DType::f32, device);
@@ -55,6 +55,23 @@ Tensor Timesteps::draw(Rng& rng) const {
 
 Tensor Timesteps::mean(const Tensor& losses) const {
   return ito::mean(sampler_ ? weight_ * losses : losses);
+}
+
+std::vector<training::NamedState> Timesteps::states() {
+  if (!sampler_) return {};
+  return {
+      {.file = "timesteps.safetensors",
+       .save =
+           [this] {
+             return nn::TensorFile{{{"losses", sampler_->state()}}, {{"format", "ito"}}};
+           },
+       .restore = [this](const nn::SafeTensors& file) { sampler_->restore(file.at("losses")); }}};
+}
+
+std::function<void(const std::vector<std::int64_t>&, const std::vector<float>&)>
+Timesteps::observer() {
+  if (!sampler_) return {};
+  return [this](const auto& t, const auto& losses) { sampler_->update(t, losses); };
 }
 
 }  // namespace ito::app

@@ -14,11 +14,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <vector>
 
 #include "diffusion/denoiser/parametrization.h"
 #include "diffusion/likelihood/variational_bound.h"
 #include "diffusion/objective/timestep_sampler.h"
+#include "diffusion/training/training_state.h"
 #include "examples/app/train_options.h"
 
 namespace ito::app {
@@ -50,8 +53,9 @@ class Timesteps {
   /// The mean of losses [N] that uniform timesteps would have.
   Tensor mean(const Tensor& losses) const;
 
-  /// What learns from the losses of steps; none for uniform timesteps.
-  TimestepSampler* sampler() { return sampler_ ? &*sampler_ : nullptr; }
+  /// What learns from the losses of steps, for a run; nothing for uniform timesteps.
+  std::vector<training::NamedState> states();
+  std::function<void(const std::vector<std::int64_t>&, const std::vector<float>&)> observer();
 
  private:
   Rng rng_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/enum_names.h"
 #include "tensor/kernels/cost.h"
 
 namespace ito::kernel {
@@ -35,6 +36,13 @@ enum class EmaWarmup : std::uint8_t {
   power,      ///< 1 - (1 + n / gamma)^-power
   half_life,  ///< 2^(-1 / (ramp n)): the half-life is at most the fraction `ramp` of what was seen
 };
+constexpr EnumNames<EmaWarmup, 4> enum_names(EmaWarmup) {
+  return {"EMA warm-up",
+          {{EmaWarmup::none, "none"},
+           {EmaWarmup::ratio, "ratio"},
+           {EmaWarmup::power, "power"},
+           {EmaWarmup::half_life, "half-life"}}};
+}
 
 /// average = d average + (1 - d) values after each step, with d = min(decay, what `warmup` allows).
 struct EmaDecay {

@@ -162,8 +162,8 @@ TEST_CASE("points: roll and moons lie along their curves") {
 }
 
 TEST_CASE("points: names, and what is refused") {
-  for (const PointSet set : point_sets) CHECK(point_set_from_name(name_of(set)) == set);
-  CHECK_THROWS_WITH_AS(point_set_from_name("moon"),
+  for (const PointSet set : point_sets) CHECK(enum_from_name<PointSet>(name_of(set)) == set);
+  CHECK_THROWS_WITH_AS(enum_from_name<PointSet>("moon"),
                        "points: must be gaussians, swiss-roll, moons or checkerboard; got \"moon\"",
                        ValueError);
   Rng rng(7, Purpose::test);

@@ -149,6 +149,6 @@ TEST_CASE("loss weight: a schedule that ends without signal needs another predic
 }
 
 TEST_CASE("loss weight: names go both ways") {
-  for (const LossWeight weight : all) CHECK(loss_weight_from_name(name_of(weight)) == weight);
-  CHECK_THROWS_AS(loss_weight_from_name("heavy"), ValueError);
+  for (const LossWeight weight : all) CHECK(enum_from_name<LossWeight>(name_of(weight)) == weight);
+  CHECK_THROWS_AS(enum_from_name<LossWeight>("heavy"), ValueError);
 }

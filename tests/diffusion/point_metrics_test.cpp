@@ -91,7 +91,7 @@ TEST_CASE("metric_floor: data pass it, a wrong distribution does not") {
   };
   const auto mmd = [](const Tensor& a, const Tensor& b) { return squared_mmd(a, b); };
   for (const PointSet set : data::point_sets) {
-    CAPTURE(data::name_of(set));
+    CAPTURE(name_of(set));
     std::vector<Tensor> draws;
     for (int i = 0; i < 20; ++i) draws.push_back(data::draw_points(set, rng, n));
     const Tensor reference = data::draw_points(set, rng, n), fresh = data::draw_points(set, rng, n);

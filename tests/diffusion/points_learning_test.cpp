@@ -61,7 +61,7 @@ class Distance {
   }
   double operator()(const Tensor& x) const {
     const double got = squared_mmd(x, reference_);
-    MESSAGE(std::string(data::name_of(set_)), ": floor ", floor_.mean, " +- ", floor_.deviation,
+    MESSAGE(std::string(name_of(set_)), ": floor ", floor_.mean, " +- ", floor_.deviation,
             ", samples ", got);
     return got / floor_.limit();
   }

@@ -122,8 +122,8 @@ TEST_CASE("predictions: F is -v for sigma_data = 1, flow and v are one at equal 
 }
 
 TEST_CASE("predictions: names there and back") {
-  for (const Prediction p : kinds) CHECK(prediction_from_name(name_of(p)) == p);
-  CHECK_THROWS_WITH_AS(prediction_from_name("noise"),
+  for (const Prediction p : kinds) CHECK(enum_from_name<Prediction>(name_of(p)) == p);
+  CHECK_THROWS_WITH_AS(enum_from_name<Prediction>("noise"),
                        "prediction: must be epsilon, x0, v, score, edm or flow; got \"noise\"",
                        ValueError);
 }

@@ -168,9 +168,9 @@ TEST_CASE("reverse variance: an estimate outside of what images allow is brought
 TEST_CASE("reverse variance: names go both ways") {
   for (const auto variance : {ReverseVariance::beta, ReverseVariance::beta_tilde,
                               ReverseVariance::learned, ReverseVariance::analytic}) {
-    CHECK(reverse_variance_from_name(name_of(variance)) == variance);
+    CHECK(enum_from_name<ReverseVariance>(name_of(variance)) == variance);
   }
-  CHECK_THROWS_AS(reverse_variance_from_name("gamma"), ValueError);
+  CHECK_THROWS_AS(enum_from_name<ReverseVariance>("gamma"), ValueError);
 }
 
 TEST_CASE("learned variance: outputs of 1 and -1 are beta and beta_tilde bit for bit") {

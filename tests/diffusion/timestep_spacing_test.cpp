@@ -129,6 +129,7 @@ TEST_CASE("spacing: timesteps rise, are inside, and with all steps are all") {
 }
 
 TEST_CASE("spacing: names") {
-  for (const Spacing spacing : all_spacings) CHECK(spacing_from_name(name_of(spacing)) == spacing);
-  CHECK_THROWS_AS(spacing_from_name("uniform"), ValueError);
+  for (const Spacing spacing : all_spacings)
+    CHECK(enum_from_name<Spacing>(name_of(spacing)) == spacing);
+  CHECK_THROWS_AS(enum_from_name<Spacing>("uniform"), ValueError);
 }

@@ -27,6 +27,7 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       allowed["diffusion/objective"] = base " diffusion/denoiser diffusion/likelihood diffusion/objective"
       allowed["diffusion/sampling"] = base " diffusion/denoiser diffusion/sampling"
       allowed["diffusion/models"] = base " nn data diffusion/denoiser diffusion/models"
+      allowed["diffusion/training"] = "tensor autograd nn data diffusion/training"
       allowed["diffusion/evaluation"] = "tensor autograd diffusion/evaluation"
       allowed["diffusion/diffusion.h"] = "diffusion"
       allowed["examples"] = all " examples ito.h"

@@ -5,14 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "diffusion/training/metrics.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
-#include "examples/app/metrics.h"
 #include "examples/app/progress.h"
 #include "examples/app/report.h"
 #include "examples/app/svg_plot.h"
-#include "examples/app/training_config.h"
+#include "examples/app/train_options.h"
 #include "nn/fingerprint.h"
 
 using namespace ito;
@@ -83,28 +83,28 @@ TEST_CASE(
 }
 
 TEST_CASE("MetricsWindow: losses go to the quarter of their timestep") {
-  app::MetricsWindow w;
+  training::MetricsWindow w;
   w.add({1, 2, 3, 5}, {0, 249, 250, 999}, 1000, 0.5);
   CHECK(w.quarter_count == std::array<std::int64_t, 4>{2, 1, 0, 1});
   CHECK(w.quarter_loss == std::array<double, 4>{3, 3, 0, 5});
-  const app::MetricsLine line = app::summarise(w, 7, 1e-3, 0.9);
+  const training::MetricsLine line = training::summarise(w, 7, 1e-3, 0.9);
   CHECK(line.loss == doctest::Approx(2.75));
   CHECK(std::isnan(line.quarter_loss[2]));
-  CHECK(app::to_json(line).find("\"loss_q3\":null") != std::string::npos);
+  CHECK(training::to_json(line).find("\"loss_q3\":null") != std::string::npos);
 }
 
 TEST_CASE("MetricsWindow: every bit survives JSON") {
-  app::MetricsWindow w;
+  training::MetricsWindow w;
   w.steps = 3;
   w.loss = 0.1 + 0.2;
   w.grad_norm = 1.0 / 3.0;
   w.quarter_loss = {1e-300, 2.5e-7, std::nextafter(1.0, 2.0), 12345678.9};
-  const auto same = app::MetricsWindow::from_json(w.to_json());
+  const auto same = training::MetricsWindow::from_json(w.to_json());
   CHECK(same.loss == w.loss);
   CHECK(same.grad_norm == w.grad_norm);
   CHECK(same.quarter_loss == w.quarter_loss);
-  CHECK_THROWS_AS(app::MetricsWindow::from_json("{\"steps\": \"three\"}"), FormatError);
-  CHECK_THROWS_AS(app::MetricsWindow::from_json("nonsense"), FormatError);
+  CHECK_THROWS_AS(training::MetricsWindow::from_json("{\"steps\": \"three\"}"), FormatError);
+  CHECK_THROWS_AS(training::MetricsWindow::from_json("nonsense"), FormatError);
 }
 
 TEST_CASE("AppendFile: cuts what came after, goes on when deleted") {
@@ -112,7 +112,7 @@ TEST_CASE("AppendFile: cuts what came after, goes on when deleted") {
   std::filesystem::remove(path);
   std::ofstream(path) << "one\ntwo\n";
   {
-    app::AppendFile file(path, 4);
+    training::AppendFile file(path, 4);
     file.append("three");
     CHECK(file.size() == 10);
     CHECK(app::read_text(path) == "one\nthree\n");
@@ -125,16 +125,20 @@ TEST_CASE("AppendFile: cuts what came after, goes on when deleted") {
 }
 
 TEST_CASE("differences: every key, on either side") {
-  CHECK(app::differences("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":2}").empty());
-  const auto lines = app::differences("{\"a\":1,\"b\":2}", "{\"b\":3,\"c\":4}");
+  const std::string before = app::defaults_of_older_files(app::rows_of({}));
+  const auto differences = [&](const std::string& stored, const std::string& now) {
+    return training::differences(stored, now, before);
+  };
+  CHECK(differences("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":2}").empty());
+  const auto lines = differences("{\"a\":1,\"b\":2}", "{\"b\":3,\"c\":4}");
   REQUIRE(lines.size() == 3);
   CHECK(lines[0] == "a: 1 in the checkpoint, nothing now");
   CHECK(lines[1] == "b: 2 in the checkpoint, 3 now");
   CHECK(lines[2] == "c: nothing in the checkpoint, 4 now");
-  CHECK_THROWS_AS(app::differences("[]", "{}"), FormatError);
+  CHECK_THROWS_AS(differences("[]", "{}"), FormatError);
   // Checkpoints of older versions have no classes.
-  CHECK(app::differences("{}", "{\"class_conditional\":false}").empty());
-  CHECK(app::differences("{}", "{\"class_conditional\":true}").size() == 1);
+  CHECK(differences("{}", "{\"class_conditional\":false}").empty());
+  CHECK(differences("{}", "{\"class_conditional\":true}").size() == 1);
 }
 
 TEST_CASE("run_program: one exit code for each kind of error") {

@@ -117,8 +117,8 @@ grep -q '1 step of 4 images .*measured over 1 step.*not even one fits.*warm-up 0
   fail "$(cat "$work/log")"
 explicit "$work/one"
 
-# Programs without a run directory: the number stands in what is printed.
-planned() { sed -n 's/^plan      \([0-9]*\) steps\? of .*/\1/p' "$1"; }
+# The other trainers: the number stands in what is printed.
+planned() { sed -n 's/^  plan      \([0-9]*\) steps\? of .*/\1/p' "$1"; }
 classifier() { "$bin/train_classifier" --dataset synthetic --channels 8 --batch 16 "$@"; }
 classifier --minutes 0.01 --out "$work/a.safetensors" >/dev/null 2>"$work/log"
 classifier --steps "$(planned "$work/log")" --out "$work/b.safetensors" --quiet

@@ -98,4 +98,43 @@ printf 'x' | dd of="$work/damaged/checkpoints/step_000060/model.safetensors" bs=
 expect 6 "model.safetensors" "${train[@]}" --resume "$work/damaged/checkpoints/step_000060"
 expect 0 "WARNING: a damaged checkpoint is left out" "${train[@]}" --out "$work/damaged" --resume auto
 same_run "$work/whole" "$work/damaged"
+
+# The other trainers stand on the same run: killed after a checkpoint, they end with the same files.
+# ends_the_same NAME FILE COMMAND...: COMMAND --out NAME.svg writes FILE.
+ends_the_same() {
+  local name=$1 file=$2 pid code
+  shift 2
+  "$@" --out "$work/$name-whole.$file"
+  "$@" --out "$work/$name.$file" &
+  pid=$!
+  until [[ -e $work/$name.run/checkpoints/latest ]] || ! kill -0 "$pid" 2>/dev/null; do :; done
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  [[ ! -e $work/$name.$file ]] || fail "$name was killed too late"
+  "$@" --out "$work/$name.$file" --resume auto
+  cmp "$work/$name-whole.$file" "$work/$name.$file" || fail "$name differs after a kill"
+  cmp "$work/$name-whole.run/metrics.jsonl" "$work/$name.run/metrics.jsonl" || fail "metrics of $name"
+  [[ -s $work/$name.run/report.html ]] || fail "no report of $name"
+}
+ends_the_same points svg "$bin/train_points" --count 50 --batch 32 --width 16 --layers 1 --timesteps 20 \
+  --steps 400 --checkpoint-every 10 --quiet
+ends_the_same classifier safetensors "$bin/train_classifier" --dataset synthetic --channels 8 --batch 16 \
+  --inputs noisy --timesteps 20 --steps 60 --checkpoint-every 3 --quiet
+expect 6 "lr: 0.004 in the checkpoint, 0.01 now" \
+  "$bin/train_points" --batch 32 --width 16 --layers 1 --timesteps 20 --steps 400 --lr 0.01 \
+  --out "$work/points.svg" --resume auto --quiet
+expect 6 "no such directory" "$bin/train_points" --out "$work/points.svg" --resume "$work/nowhere"
+# SIGTERM: saved, and no file that looks finished.
+"$bin/train_classifier" --dataset synthetic --channels 8 --batch 16 --steps 200000 --quiet --out "$work/stopped.safetensors" &
+pid=$!
+until [[ -s $work/stopped.run/metrics.jsonl ]]; do sleep 0.02; done
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+[[ $code == 143 && ! -e $work/stopped.safetensors && -e $work/stopped.run/checkpoints/latest ]] || fail "SIGTERM: $code"
+
+# A run begun with --minutes, continued without: the message says how.
+"$bin/train_mnist" "${tiny[@]}" --minutes 0.003 --out "$work/minutes"
+expect 6 "it was begun with --minutes 0.003: give that" \
+  "$bin/train_mnist" "${tiny[@]}" --steps 60 --out "$work/minutes" --resume auto
 echo "passed"

@@ -1,12 +1,12 @@
-#include "examples/app/training_state.h"
+#include "diffusion/training/training_state.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
-#include "examples/app/files.h"
 #include "nn/fingerprint.h"
 #include "tensor/error.h"
 
-namespace ito::app {
+namespace ito::training {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -23,25 +23,23 @@ std::int64_t counter(const nn::SafeTensors& file, const char* key) {
 }  // namespace
 
 nn::CheckpointContents checkpoint_contents(const Learner& learner, const TrainingState& state,
-                                           const std::string& card) {
-  const auto& [flat, adam, ema, timesteps] = learner;
-  const std::string step = std::to_string(state.step);
+                                           const nn::Metadata& metadata) {
+  const auto& [flat, adam, ema, more] = learner;
+  const auto described = [&](const char* weights) {
+    nn::Metadata all = metadata;
+    all.insert({{"format", "ito"}, {"weights", weights}, {"step", std::to_string(state.step)}});
+    return all;
+  };
   nn::CheckpointContents contents;
-  contents.files["model.safetensors"] = {
-      flat.views(flat.values),
-      {{"format", "ito"}, {"weights", "raw"}, {"step", step}, {"config", card}}};
-  contents.files["ema.safetensors"] = {flat.views(ema.values),
-                                       {{"format", "ito"},
-                                        {"weights", "ema"},
-                                        {"step", step},
-                                        {"updates", std::to_string(ema.updates())},
-                                        {"config", card}}};
+  contents.files["model.safetensors"] = {flat.views(flat.values), described("raw")};
+  if (ema != nullptr) {
+    nn::Metadata average = described("ema");
+    average["updates"] = std::to_string(ema->updates());
+    contents.files["ema.safetensors"] = {flat.views(ema->values), average};
+  }
   contents.files["optimizer.safetensors"] = {adam.state(flat),
                                              {{"format", "ito"}, {"optimizer", "adam"}}};
-  if (timesteps != nullptr) {
-    contents.files["timesteps.safetensors"] = {{{"losses", timesteps->state()}},
-                                               {{"format", "ito"}}};
-  }
+  for (const NamedState& part : more) contents.files[part.file] = part.save();
   contents.state_json = Json{{"step", state.step},
                              {"epoch", state.epoch},
                              {"cursor", state.cursor},
@@ -77,16 +75,40 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint) {
 }
 
 void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
-  auto& [flat, adam, ema, timesteps] = learner;
+  const auto& [flat, adam, ema, more] = learner;
   nn::assign_parameters(flat.views(flat.values), checkpoint.load("model.safetensors"));
-  const nn::SafeTensors average = checkpoint.load("ema.safetensors");
-  nn::assign_parameters(flat.views(ema.values), average);
-  ema.set_updates(counter(average, "updates"));
-  adam.load_state(flat, checkpoint.load("optimizer.safetensors"));
-  if (timesteps != nullptr) {
-    timesteps->restore(checkpoint.load("timesteps.safetensors").at("losses"));
+  if (ema != nullptr) {
+    const nn::SafeTensors average = checkpoint.load("ema.safetensors");
+    nn::assign_parameters(flat.views(ema->values), average);
+    ema->set_updates(counter(average, "updates"));
   }
+  adam.load_state(flat, checkpoint.load("optimizer.safetensors"));
+  for (const NamedState& part : more) part.restore(checkpoint.load(part.file));
   flat.use(flat.values);
 }
 
-}  // namespace ito::app
+std::vector<std::string> differences(const std::string& stored, const std::string& now,
+                                     const std::string& before) {
+  Json a = Json::parse(stored, nullptr, /*allow_exceptions=*/false);
+  const Json b = Json::parse(now);
+  if (!a.is_object()) fail<FormatError>("configuration in the checkpoint: not a JSON object");
+  const Json older = Json::parse(before);
+  for (const auto& item : older.items()) {
+    if (b.contains(item.key()) && !a.contains(item.key())) a[item.key()] = item.value();
+  }
+  std::set<std::string> keys;
+  for (const auto& item : a.items()) keys.insert(item.key());
+  for (const auto& item : b.items()) keys.insert(item.key());
+  const auto text = [](const Json& j, const std::string& key) {
+    return j.contains(key) ? j[key].dump() : std::string("nothing");
+  };
+  std::vector<std::string> lines;
+  for (const std::string& key : keys) {
+    if (text(a, key) == text(b, key)) continue;
+    lines.push_back(
+        fmt::format("{}: {} in the checkpoint, {} now", key, text(a, key), text(b, key)));
+  }
+  return lines;
+}
+
+}  // namespace ito::training

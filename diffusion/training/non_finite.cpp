@@ -1,4 +1,4 @@
-#include "examples/app/non_finite.h"
+#include "diffusion/training/non_finite.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "nn/finite.h"
 
-namespace ito::app {
+namespace ito::training {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -20,7 +20,7 @@ NonFiniteReport explain_non_finite(std::int64_t step, const StepTensors& r, doub
   std::vector<nn::NamedTensor> gradients = flat.views(flat.grads);
   std::reverse(gradients.begin(), gradients.end());
   const std::pair<const char*, std::vector<nn::NamedTensor>> stages[] = {
-      {"input", {{"x0", r.x0}}},
+      {"input", r.inputs},
       {"parameter", flat.views(flat.values)},
       {"loss", {{"losses", r.losses}}},
       {"gradient of", gradients}};
@@ -39,16 +39,16 @@ NonFiniteReport explain_non_finite(std::int64_t step, const StepTensors& r, doub
   }
   Json losses = Json::array();
   for (const float loss : r.losses.to_vector<float>()) losses.push_back(number(double{loss}));
-  report.json = Json{{"step", step},
-                     {"first_bad", first},
-                     {"images", r.images.to_vector<std::int64_t>()},
-                     {"timesteps", r.t.to_vector<std::int64_t>()},
-                     {"losses", losses},
-                     {"grad_norm", number(grad_norm)},
-                     {"lr", lr}}
-                    .dump(2) +
-                "\n";
+  Json all = {{"step", step}, {"first_bad", first}};
+  for (const auto& [name, tensor] : r.inputs) {
+    if (tensor.dtype() == DType::i64) all[name] = tensor.to_vector<std::int64_t>();
+  }
+  if (r.t.defined()) all["timesteps"] = r.t.to_vector<std::int64_t>();
+  all["losses"] = losses;
+  all["grad_norm"] = number(grad_norm);
+  all["lr"] = lr;
+  report.json = all.dump(2) + "\n";
   return report;
 }
 
-}  // namespace ito::app
+}  // namespace ito::training

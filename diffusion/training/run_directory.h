@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <string>
 
-namespace ito::app {
+namespace ito::training {
 
 class RunDirectory {
  public:
@@ -26,8 +26,9 @@ class RunDirectory {
   };
 
   /// Creates `path` and locks it (flock on `path`/.lock, released by the kernel however the process
-  /// ends). Throws ProgramError (usage) when another process has the lock, or with Mode::fresh when
-  /// a run is there already; (resource) when it cannot be written.
+  /// ends). Throws RunError: usage when another process has the lock, or with Mode::fresh when a run is
+  /// there already; resource when it cannot be written. Its texts call the path --out, and speak of
+  /// --resume and --overwrite, the flags that programs give the modes.
   RunDirectory(const std::string& path, Mode mode);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
@@ -49,4 +50,8 @@ class RunDirectory {
 /// "step_000500"
 std::string step_name(std::int64_t step);
 
-}  // namespace ito::app
+/// The run that a checkpoint belongs to: RUN for RUN, RUN/checkpoints and
+/// RUN/checkpoints/step_000500.
+std::string run_of(const std::string& checkpoint);
+
+}  // namespace ito::training

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace ito::app {
+namespace ito::training {
 
 /// Sums since the last line. Part of a checkpoint, so that a resumed run writes the same lines.
 struct MetricsWindow {
@@ -24,7 +24,7 @@ struct MetricsWindow {
   std::array<double, 4> quarter_loss{};
   std::array<std::int64_t, 4> quarter_count{};
 
-  /// One step: the loss and the timestep of each image of the batch, T of the schedule.
+  /// One step: the loss and the timestep of each sample of the batch, T of the schedule (0: none).
   void add(const std::vector<float>& losses, const std::vector<std::int64_t>& t,
            std::int64_t timesteps, double norm);
 
@@ -73,4 +73,4 @@ class AppendFile {
   std::uint64_t size_ = 0;
 };
 
-}  // namespace ito::app
+}  // namespace ito::training

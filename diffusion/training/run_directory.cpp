@@ -1,4 +1,4 @@
-#include "examples/app/run_directory.h"
+#include "diffusion/training/run_directory.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -7,11 +7,12 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <system_error>
 
-#include "examples/app/exit_codes.h"
-#include "examples/app/files.h"
+#include "data/bytes.h"
+#include "diffusion/training/run_error.h"
 
-namespace ito::app {
+namespace ito::training {
 namespace {
 
 namespace fs = std::filesystem;
@@ -33,11 +34,19 @@ void remove_temporaries(const fs::path& folder) {
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:06}", step); }
 
+std::string run_of(const std::string& checkpoint) {
+  const fs::path path = fs::path(checkpoint + "/").lexically_normal().parent_path();
+  if (path.filename() == "checkpoints") return path.parent_path().string();
+  if (path.parent_path().filename() == "checkpoints")
+    return path.parent_path().parent_path().string();
+  return path.string();
+}
+
 RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error || !fs::is_directory(path)) {
-    stop(ExitCode::resource, "--out {}: cannot create this directory: {}", path,
+    stop(RunError::Kind::resource, "--out {}: cannot create this directory: {}", path,
          error ? error.message() : "a file of that name is there");
   }
   lock();
@@ -47,7 +56,7 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
     used = used || (fs::exists(file(name), error) && !fs::is_empty(file(name), error));
   }
   if (used && mode == Mode::fresh) {
-    stop(ExitCode::usage,
+    stop(RunError::Kind::usage,
          "--out {}: there is a run already. To go on with it: --resume auto; to replace it: "
          "--overwrite; or choose another directory",
          path);
@@ -55,10 +64,10 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   if (mode == Mode::overwrite) {
     for (const char* name : run_files) fs::remove_all(file(name), error);
   }
-  fs::create_directories(file("samples"), error);
-  if (!error) fs::create_directories(checkpoints(), error);
+  fs::create_directories(checkpoints(), error);
   if (error) {
-    stop(ExitCode::resource, "--out {}: cannot create folders in it: {}", path, error.message());
+    stop(RunError::Kind::resource, "--out {}: cannot create folders in it: {}", path,
+         error.message());
   }
   remove_temporaries(path_);
   remove_temporaries(file("samples"));
@@ -72,14 +81,16 @@ void RunDirectory::lock() {
   const std::string name = file(".lock");
   lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (lock_ < 0) {
-    stop(ExitCode::resource, "--out {}: cannot write in it: {}", path_, errno_text(errno));
+    stop(RunError::Kind::resource, "--out {}: cannot write in it: {}", path_,
+         std::generic_category().message(errno));
   }
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    std::string holder = read_text(name);
+    std::string holder = data::read_text(name);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
     ::close(lock_);
-    stop(ExitCode::usage, "--out {}: in use by another process ({}); choose another directory",
-         path_, holder.empty() ? "unknown" : holder);
+    stop(RunError::Kind::usage,
+         "--out {}: in use by another process ({}); choose another directory", path_,
+         holder.empty() ? "unknown" : holder);
   }
   char host[256] = {};
   ::gethostname(host, sizeof host - 1);
@@ -92,4 +103,4 @@ std::string RunDirectory::samples(std::int64_t step) const {
   return file("samples/" + step_name(step) + ".png");
 }
 
-}  // namespace ito::app
+}  // namespace ito::training

@@ -1,4 +1,4 @@
-#include "examples/app/metrics.h"
+#include "diffusion/training/metrics.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,11 +9,11 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
-#include "examples/app/files.h"
 #include "tensor/error.h"
 
-namespace ito::app {
+namespace ito::training {
 namespace {
 
 // Keeps the order of the keys.
@@ -42,10 +42,11 @@ void MetricsWindow::add(const std::vector<float>& losses, const std::vector<std:
                         std::int64_t timesteps, double norm) {
   double sum = 0;
   for (std::size_t i = 0; i < losses.size(); ++i) {
+    sum += double{losses[i]};
+    if (timesteps == 0) continue;
     const auto quarter = static_cast<std::size_t>(t[i] * 4 / timesteps);
     quarter_loss[quarter] += double{losses[i]};
     ++quarter_count[quarter];
-    sum += double{losses[i]};
   }
   ++steps;
   loss += sum / static_cast<double>(losses.size());
@@ -136,7 +137,8 @@ AppendFile::AppendFile(std::string path, std::uint64_t keep) : path_(std::move(p
   open();
   if (size_ > keep) {
     if (::ftruncate(file_, static_cast<off_t>(keep)) != 0) {
-      fail<IoError>("{}: cannot cut to {} bytes: {}", path_, keep, errno_text(errno));
+      fail<IoError>("{}: cannot cut to {} bytes: {}", path_, keep,
+                    std::generic_category().message(errno));
     }
     size_ = keep;
   }
@@ -149,9 +151,11 @@ AppendFile::~AppendFile() {
 void AppendFile::open() {
   if (file_ >= 0) ::close(file_);
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file_ < 0) fail<IoError>("{}: cannot open: {}", path_, errno_text(errno));
+  if (file_ < 0)
+    fail<IoError>("{}: cannot open: {}", path_, std::generic_category().message(errno));
   struct stat info = {};
-  if (::fstat(file_, &info) != 0) fail<IoError>("{}: {}", path_, errno_text(errno));
+  if (::fstat(file_, &info) != 0)
+    fail<IoError>("{}: {}", path_, std::generic_category().message(errno));
   size_ = static_cast<std::uint64_t>(info.st_size);
 }
 
@@ -163,10 +167,11 @@ void AppendFile::append(const std::string& line) {
   while (done < text.size()) {
     const ssize_t written = ::write(file_, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) fail<IoError>("{}: cannot write: {}", path_, errno_text(errno));
+    if (written <= 0)
+      fail<IoError>("{}: cannot write: {}", path_, std::generic_category().message(errno));
     done += static_cast<std::size_t>(written);
   }
   size_ += text.size();
 }
 
-}  // namespace ito::app
+}  // namespace ito::training
