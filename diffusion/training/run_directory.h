@@ -1,6 +1,9 @@
 // The directory a training run writes into: one process at a time, and never over an earlier run by
 // accident.
 //
+//   const training::RunDirectory run("out/run", training::RunDirectory::Mode::fresh);
+//   data::write_png(run.samples(500), data::image_grid(samples));
+//
 //   config.json                what was asked for, resolved
 //   metrics.jsonl              what was measured (see metrics.h); the same bits for the same seed
 //   timing.jsonl               images per second: differs from run to run, so not in metrics.jsonl
@@ -26,9 +29,9 @@ class RunDirectory {
   };
 
   /// Creates `path` and locks it (flock on `path`/.lock, released by the kernel however the process
-  /// ends). Throws RunError: usage when another process has the lock, or with Mode::fresh when a run is
-  /// there already; resource when it cannot be written. Its texts call the path --out, and speak of
-  /// --resume and --overwrite, the flags that programs give the modes.
+  /// ends). Throws RunError: usage when another process has the lock, or with Mode::fresh when a
+  /// run is there already; resource when it cannot be written. Its texts call the path --out, and
+  /// speak of --resume and --overwrite, the flags that programs give the modes.
   RunDirectory(const std::string& path, Mode mode);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;

@@ -33,6 +33,7 @@ extern double lr;
 extern Device device;
 extern nn::FlatParameters flat;
 extern nn::Adam adam;
+extern nn::Ema ema;
 
 // Diffusion.
 extern NoiseSchedule schedule;

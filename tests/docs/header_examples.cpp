@@ -22,7 +22,7 @@ std::string without_comment(const std::string& line) {
   return code.substr(0, code.find_last_not_of(' ') + 1);
 }
 
-bool ends_like_code(const std::string& line) {
+bool ends_statement(const std::string& line) {
   const std::string code = without_comment(line);
   return !code.empty() && std::string(";{}").find(code.back()) != std::string::npos;
 }
@@ -41,13 +41,15 @@ std::vector<ExampleLine> opening_comment(const std::string& header_text) {
 /// `begin` when none does.
 std::size_t end_of_definition(const std::vector<ExampleLine>& block, std::size_t begin) {
   static const std::regex type("^(struct|class|enum|template|namespace) .*");
-  static const std::regex function(R"(^[\w:<>&*]+ \w+\([^\[=;]*\) (const )?\{.*)");
+  static const std::regex function(R"(^(\w[\w:<>&*, ]* )\w+\([^\[=;]*\) (const )?\{.*)");
+  static const std::regex statement("^(for|if|else|while|switch|return) ?.*");
   const auto code = [&](std::size_t i) {
     return without_comment(block[i].text.substr(indent.size()));
   };
   std::string head = code(begin);
   std::size_t end = begin + 1;
-  for (; end < block.size() && !ends_like_code(head); ++end) head += " " + code(end);
+  for (; end < block.size() && !ends_statement(head); ++end) head += " " + code(end);
+  if (std::regex_match(head, statement)) return begin;
   if (!std::regex_match(head, type) && !std::regex_match(head, function)) return begin;
   if (head.back() != '{') return end;  // on one line
   while (end < block.size() && !code(end).starts_with('}')) ++end;
@@ -55,7 +57,9 @@ std::size_t end_of_definition(const std::vector<ExampleLine>& block, std::size_t
 }
 
 void add_block(const std::vector<ExampleLine>& block, Example& example) {
-  const auto is_code = [](const ExampleLine& line) { return ends_like_code(line.text); };
+  const auto is_code = [](const ExampleLine& line) {
+    return without_comment(line.text).ends_with(';');
+  };
   if (std::none_of(block.begin(), block.end(), is_code)) return;
   for (std::size_t i = 0; i < block.size();) {
     const std::size_t end = end_of_definition(block, i);

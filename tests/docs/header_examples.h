@@ -1,8 +1,8 @@
 // The examples in the comments that public headers open with, as code that can be compiled.
 //
 // A block is a run of comment lines indented by three spaces or more, after an empty line or one
-// that ends with a colon. It is code when one of its lines ends like C++ (; { or }), else a table
-// or a formula. All blocks of a header are one function in order, but for structs, enums, templates
+// that ends with a colon. It is code when one of its lines ends with a semicolon, else a table or
+// a formula. All blocks of a header are one function in order, but for structs, enums, templates
 // and functions at the left, which come before it.
 #pragma once
 
