@@ -1,7 +1,8 @@
 // Checks gradients against central differences in f64.
 //
 //   const auto f = [](const std::vector<Tensor>& in) { return matmul(in[0], in[1]); };
-//   const GradcheckResult r = gradcheck(f, {x, w});
+//   const Tensor a = randn(rng, {4, 3}, DType::f64), b = randn(rng, {3, 2}, DType::f64);
+//   const GradcheckResult r = gradcheck(f, {a, b});
 //   if (!r) fmt::print("{}", r.report);
 //   // input 1 [3, 2], element 4: gradient 0.5, difference 1
 //

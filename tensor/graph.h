@@ -1,7 +1,7 @@
 // Work that is recorded once and replayed: on CUDA a CUDA graph, which starts hundreds of kernels
 // with one call; on the CPU the work itself, run again.
 //
-//   Tensor t = Tensor::zeros({1}, DType::i64, device), y;
+//   Tensor t = Tensor::zeros({x.size(0)}, DType::i64, device), y;
 //   Graph step(device, [&] { y = unet(x, t); });
 //   for (int i = 0; i < 1000; ++i) {
 //     t.fill(i);                                  // what changes lives in device memory

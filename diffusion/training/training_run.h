@@ -1,7 +1,8 @@
 // Everything around a training loop that is not its mathematics: the run directory, continuing an
 // earlier run with the same bits, metrics, checkpoints, NaN, and when to draw samples.
 //
-//   training::TrainingRun run({.directory = "out/run", .batch = 64}, {flat, adam, &ema});
+//   training::TrainingRun run({.directory = "out/run", .batch = 64, .losses = 64},
+//                             {flat, adam, &ema});
 //   run.begin({.steps = 1000, .learning = R"({"lr": 0.001})"});
 //   for (std::int64_t step = run.first_step(); run.should_continue(step);) {
 //     const Tensor losses = mean_flat(square(unet(x_t, t) - eps));   // all follows from `step`

@@ -1,7 +1,7 @@
 // What a checkpoint of a training run holds, and moving it to and from disk.
 //
 //   const training::Learner learner{flat, adam, &ema};
-//   const training::TrainingState state{.step = 500};
+//   const training::TrainingState state{.step = 500, .learning = "{}"};
 //   nn::save_checkpoint("out/run/checkpoints", state.step,
 //                       training::checkpoint_contents(learner, state, {}));
 //
