@@ -1,6 +1,6 @@
 // Training a diffusion model on images: DDPM (Ho et al. 2020), Algorithm 1. The page below is the
-// whole of it. What it does not show (flags, the run directory, progress, sample grids, checkpoints,
-// the report) is in diffusion/training/ and examples/app/.
+// whole of it. What it does not show (flags, the run directory, progress, sample grids,
+// checkpoints, the report) is in diffusion/training/ and examples/app/.
 #include "examples/train_images.h"
 
 #include "examples/app/datasets.h"
@@ -34,7 +34,7 @@ ExitCode train(TrainOptions options) {
   nn::Adam adam(flat);
   nn::Ema ema(flat, ema_decay(options));
 
-  // L_simple with uniform timesteps, unless the flags ask for something else.
+  // L_simple as it is with uniform timesteps, unless the flags ask for something else.
   const TrainingLoss loss(options, schedule, parametrization, device);
   Timesteps timesteps(options, device);
 
@@ -77,12 +77,14 @@ ExitCode train(TrainOptions options) {
               drop_labels(gather(classes, images), config.num_classes, options.drop_class, drops);
         }
 
-        // L_simple: how badly the network tells the noise from the noisy images.
+        // L_simple: how badly the network tells the noise from the noisy images; weighted, or with
+        // the bound, where flags say so.
         const Network network = [&](const Tensor& x, const Tensor& time) {
           return unet(x, time, {labels}, &dropout);
         };
         const Tensor output = parametrization.call(network, x_t, levels);
-        const Tensor losses = loss(output, x_t, x0, t, eps, levels);
+        const Tensor simple = parametrization.losses(output, x0, eps, levels);
+        const Tensor losses = loss(simple, output, x_t, x0, t, eps, levels);
         flat.zero_grad();
         backward(timesteps.mean(losses));
 

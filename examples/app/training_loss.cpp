@@ -20,11 +20,12 @@ TrainingLoss::TrainingLoss(const TrainOptions& options, const NoiseSchedule& sch
                           enum_from_name<LossWeight>(options.loss_weight), DType::f32, device);
 }
 
-Tensor TrainingLoss::operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0,
-                                const Tensor& t, const Tensor& eps, const Levels& levels) const {
+Tensor TrainingLoss::operator()(const Tensor& simple, const Tensor& output, const Tensor& x_t,
+                                const Tensor& x0, const Tensor& t, const Tensor& eps,
+                                const Levels& levels) const {
   const auto denoised = [&] { return parametrization_.denoised(output, x_t, levels); };
   if (bound_alone_) return bound_losses(*bound_, denoised(), x_t, x0, t, eps);
-  Tensor losses = parametrization_.losses(output, x0, eps, levels);
+  Tensor losses = simple;
   if (weights_.defined()) losses = gather(weights_, t) * losses;
   if (bound_) losses = losses + variance_losses(*bound_, denoised(), x_t, x0, t, eps);
   return losses;

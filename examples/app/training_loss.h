@@ -7,7 +7,9 @@
 //     const Tensor t = timesteps.draw(rng);
 //     const Levels levels = schedule.levels(t, x0);
 //     const Tensor x_t = add_noise(x0, eps, levels);
-//     const Tensor losses = loss(unet(x_t, levels.time), x_t, x0, t, eps, levels);    // [N]
+//     const Tensor output = parametrization.call(network, x_t, levels);
+//     const Tensor simple = parametrization.losses(output, x0, eps, levels);          // [N]
+//     const Tensor losses = loss(simple, output, x_t, x0, t, eps, levels);            // [N]
 //     backward(timesteps.mean(losses)); ...
 //   });
 //   for (...) { timesteps.prepare(number); step_of_training.run(); ... }
@@ -31,9 +33,10 @@ class TrainingLoss {
   TrainingLoss(const TrainOptions& options, const NoiseSchedule& schedule,
                const Parametrization& parametrization, Device device);
 
-  /// The loss of each image, [N], for the network's output at x_t. Free of host work in a graph.
-  Tensor operator()(const Tensor& output, const Tensor& x_t, const Tensor& x0, const Tensor& t,
-                    const Tensor& eps, const Levels& levels) const;
+  /// The loss of each image, [N], from L_simple of each and the network's output at x_t. Free of
+  /// host work in a graph.
+  Tensor operator()(const Tensor& simple, const Tensor& output, const Tensor& x_t, const Tensor& x0,
+                    const Tensor& t, const Tensor& eps, const Levels& levels) const;
 
  private:
   Parametrization parametrization_;
