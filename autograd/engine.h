@@ -12,8 +12,9 @@
 //   Tensor w = parameter(Tensor::full({3}, 2.0));
 //   Tensor loss = sum(square(w));
 //   backward(loss);                          // w.grad() == {4, 4, 4}
-//   auto [g] = grad<1>(loss, {w});           // functional; with create_graph to differentiate
-//   again
+//
+//   const auto [g] = grad<1>(sum(square(w)), {w});   // functional; a GradOptions with create_graph
+//                                                    // to differentiate g again
 //
 // Rules of the engine: an op has one output. A formula that needs the output takes `(y, dy)` and
 // gets it as an argument, never by capture (a capture would be a cycle); one that takes `(dy)` does

@@ -1,9 +1,10 @@
 // Checks gradients against central differences in f64.
 //
 //   const auto f = [](const std::vector<Tensor>& in) { return matmul(in[0], in[1]); };
+//   const Tensor a = randn(rng, {4, 3}, DType::f64), b = randn(rng, {3, 2}, DType::f64);
 //   const GradcheckResult r = gradcheck(f, {a, b});
-//   if (!r) fmt::print("{}", r.report);   // "input 1 [3, 2], element 4: gradient 0.5, difference
-//   1"
+//   if (!r) fmt::print("{}", r.report);
+//   // input 1 [3, 2], element 4: gradient 0.5, difference 1
 //
 // It tells whether a gradient belongs to its forward pass, not whether the forward pass is right,
 // and only at the given point: choose inputs away from kinks (further than eps) and without

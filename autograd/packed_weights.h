@@ -2,7 +2,7 @@
 // kernels make of them first (kernels/packed_weights.h) is then made once.
 //
 //   const KeepPackedWeights keep;
-//   for (...) x = step(unet(x, t));      // packs each weight in the first step only
+//   for (int i = 0; i < 50; ++i) x = unet(x, t);      // packs each weight the first time only
 //
 // Nothing can go stale: a parameter that is written to is made anew, and one that goes away stays
 // in memory until nothing is kept any more.

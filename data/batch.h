@@ -1,20 +1,21 @@
 // Batches for training: which images, in which order, and as which numbers.
 //
-//   BatchSampler sampler(train.count(), /*batch=*/64, seed);
+//   const data::Dataset train = data::load_cifar10("cifar-10-batches-bin", data::Split::train);
+//   const data::BatchSampler sampler(train.count(), /*batch=*/64, seed);
 //   Rng flips(seed, Purpose::augment);
-//   for (std::int64_t step = resumed_at; step < steps; ++step) {
+//   for (std::int64_t step = 0; step < steps; ++step) {
 //     flips.seek(step);
-//     Tensor x0 = gather_batch(train, sampler.indices_at(step), &flips);   // f32[64, H, W, C]
-//   }
+//     const Tensor x0 = data::gather_batch(train, sampler.indices_at(step), &flips);
+//   }                                                        // f32 [64, 32, 32, 3]
 //
 // Nothing is remembered between steps: a resumed run asks for its step and sees what it would have
 // seen.
 //
 // With the data set on a device a batch is one kernel there:
 //
-//   const Dataset train = load_cifar10(folder).to(Device::cuda());      // bytes: 154 MB
-//   Tensor indices = Tensor::empty({64}, DType::i64, device);           // filled for every step
-//   const Tensor x0 = gather_batch(train, indices, &flips);
+//   const data::Dataset there = train.to(Device::cuda());                      // bytes: 154 MB
+//   Tensor indices = Tensor::empty({64}, DType::i64, Device::cuda());      // filled every step
+//   const Tensor x0 = data::gather_batch(there, indices, &flips);
 #pragma once
 
 #include <cstdint>

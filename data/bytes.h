@@ -4,10 +4,10 @@
 // what the file can hold, and every error names the file. Not for text that people edit: use
 // std::ifstream.
 //
-//   DecodedReader file(ByteReader::open("train-images-idx3-ubyte.gz"));
-//   std::array<std::uint8_t, 16> header;
-//   if (file.read(header) < header.size()) ...   // shorter than 16 bytes
-//   write_file("grid.png", bytes);               // the old file or the new one, never half of it
+//   data::DecodedReader file(data::ByteReader::open("train-images-idx3-ubyte.gz"));
+//   data::Bytes header(16);
+//   if (file.read(header) < header.size()) fail<FormatError>("{}: too short", file.name());
+//   data::write_file("header", header);      // the old file or the new one, never half of it
 #pragma once
 
 #include <cstdint>

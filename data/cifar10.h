@@ -1,4 +1,7 @@
 // One file of CIFAR-10's binary version. data/dataset.h puts the files together.
+//
+//   const data::CifarBatch batch = data::read_cifar_batch("data_batch_1.bin");
+//   batch.images;      // u8 [10000, 32, 32, 3]
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // Image data sets in memory: MNIST and Fashion-MNIST (IDX), CIFAR-10, a folder of PNGs, and shapes
 // drawn by ito. Not for sets larger than memory: everything is held as bytes.
 //
-//   Dataset train = load_idx_dataset("/usr/share/datasets/fashion-mnist", Split::train,
-//                                    "fashion-mnist");
+//   const data::Dataset train = data::load_idx_dataset(
+//       "/usr/share/datasets/fashion-mnist", data::Split::train, "fashion-mnist");
 //   train.images;             // u8[60000, 28, 28, 1]
 //   train.class_names[9];     // "Ankle boot"
 //

@@ -1,4 +1,6 @@
 // What a data file or picture contains, in words.
+//
+//   fmt::print("{}", data::describe_file("train-images-idx3-ubyte.gz"));
 #pragma once
 
 #include <filesystem>

@@ -2,7 +2,7 @@
 // of each axis as a 32-bit number) and the elements, row-major. ito reads unsigned bytes (type
 // 0x08), from a plain file or inside gzip.
 //
-//   Tensor images = read_idx("train-images-idx3-ubyte.gz", 3);   // u8[60000, 28, 28]
+//   const Tensor images = data::read_idx("train-images-idx3-ubyte.gz", 3);   // u8[60000, 28, 28]
 #pragma once
 
 #include <cstdint>

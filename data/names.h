@@ -1,4 +1,6 @@
 // Names of the classes of well-known data sets.
+//
+//   data::class_names("fashion-mnist").at(9);      // "Ankle boot"
 #pragma once
 
 #include <string>

@@ -1,9 +1,10 @@
 // PNG pictures: writing (also animated, APNG) on zlib, reading on libpng, and the text inside.
 //
-//   write_png("grid.png", image_grid(samples, 8), {{"seed", "42"}, {"sampler", "ddim, 50 steps"}});
-//   write_apng("trajectory.png", frames);              // u8[F, H, W, C]; the last frame stays
-//   longer Tensor image = read_png("photo.png", 3);           // u8[H, W, 3]
-//   read_png_info("grid.png").text;                    // the pairs given above
+//   const Tensor grid = data::image_grid(samples, 8);                  // u8[H, W, C]
+//   data::write_png("grid.png", grid, {{"seed", "42"}, {"sampler", "ddim, 50 steps"}});
+//   data::read_png_info("grid.png").text;                              // the pairs given above
+//   const Tensor image = data::read_png("photo.png", 3);               // u8[H, W, 3]
+//   data::write_apng("film.png", data::to_bytes(samples));             // the last stays longer
 //
 // The writer makes 8-bit grey and RGB. Equal pixels give equal files.
 #pragma once

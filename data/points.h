@@ -1,7 +1,7 @@
 // Points in the plane: small distributions to try diffusion on, where a sample can be seen at once.
 //
 //   Rng rng(42, Purpose::data);
-//   const Tensor x0 = draw_points(PointSet::moons, rng, 4096);        // f64 [4096, 2]
+//   const Tensor x0 = data::draw_points(data::PointSet::moons, rng, 4096);      // f64 [4096, 2]
 //
 // Each set has mean 0 and variance 1, averaged over the two coordinates, exactly:
 //   x = sqrt(1 - s^2) c + s z,   c on a curve, a ring of centres or a board,   z ~ N(0, I).

@@ -2,11 +2,12 @@
 //
 //   nn::Adam adam(flat, {.beta2 = 0.999});                // AdamW: {.weight_decay = 0.01}
 //   const double norm = nn::grad_norm(flat);
-//   if (!std::isfinite(norm)) ...                         // skip this update
-//   adam.step(lr, nn::clip_factor(norm, 1.0));            // clipping costs no pass of its own
+//   if (std::isfinite(norm))
+//     adam.step(lr, nn::clip_factor(norm, 1.0));          // clipping costs no pass of its own
 //
 // The same without waiting for the device, so that it can be recorded (tensor/cuda_graph.h):
 //
+//   nn::Ema ema(flat);
 //   adam.set_lr(lr);
 //   adam.step_if_finite({.max_norm = 1.0, .average = &ema});
 #pragma once

@@ -1,13 +1,14 @@
 // Checkpoints: directories that are complete or not there. A crash, a full disk or a kill at any
 // moment leaves the old or the new one to continue from.
 //
-//   nn::save_checkpoint("out/checkpoints", step,
-//                       {.files = {{"model.safetensors", {named, {{"config", json}}}}, ...},
-//                        .state_json = state},
-//                       {.keep_last = 3});
-//   const auto found = nn::find_latest_checkpoint("out/checkpoints");
-//   if (found.checkpoint) nn::assign_parameters(named,
-//   found.checkpoint->load("model.safetensors"));
+//   const std::vector<nn::NamedTensor> named = nn::named_parameters(unet);
+//   nn::CheckpointContents contents;
+//   contents.files["model.safetensors"] = {named, {{"config", unet.config.to_json()}}};
+//   contents.state_json = "{}";
+//   nn::save_checkpoint("out/checkpoints", step, contents, {.keep_last = 3});
+//
+//   const auto found = nn::find_latest_checkpoint("out/checkpoints").checkpoint;
+//   if (found) nn::assign_parameters(named, found->load("model.safetensors"));
 //
 // On disk:
 //   checkpoints/step_000500/model.safetensors ... state.json

@@ -2,9 +2,15 @@
 // with the last weights: forgetting it costs more quality than most changes of the network.
 //
 //   nn::Ema ema(flat, 0.9999);
-//   ... adam.step(lr); ema.update();                      // after every step
-//   { const nn::EmaScope use(ema); sample(model); }       // the model has the averaged weights
-//   here
+//   for (int i = 0; i < steps; ++i) {
+//     backward(mse(unet(x_t, t), eps));
+//     adam.step(lr);
+//     ema.update();                      // after every step
+//   }
+//   {
+//     const nn::EmaScope use(ema);       // the network has the averaged weights in here
+//     const Tensor y = unet(x_t, t);
+//   }
 //
 // Adam::step_if_finite (nn/adam.h) updates the average in the same pass as the parameters.
 #pragma once
@@ -31,9 +37,8 @@ inline double decay_of_half_life(double updates) { return std::exp2(-1.0 / updat
 ///
 ///   Ema(flat, 0.9999)                                        DDPM's, with the warm-up above
 ///   Ema(flat, {.decay = 0.9999, .warmup = EmaWarmup::power}) of diffusers
-///   Ema(flat, {.decay = decay_of_half_life(4000), .warmup = EmaWarmup::half_life})     EDM's
-///   (Karras et al.
-///       2022): 0.5 million images of batches of 128 are 4000 updates
+///   Ema(flat, {.decay = decay_of_half_life(4000), .warmup = EmaWarmup::half_life})
+///       EDM's (Karras et al. 2022): 0.5 million images of batches of 128 are 4000 updates
 ///   Ema(flat, {.decay = 0.995, .warmup = EmaWarmup::none, .every = 10})
 class Ema {
  public:

@@ -1,5 +1,11 @@
 // The calls to the operating system that saving makes. Programs use `system_files()`; tests derive
 // from Files to stop, fail or shorten any one of them.
+//
+//   struct FullDisk : nn::Files {
+//     std::uint64_t free_bytes(const std::filesystem::path&) override { return 0; }
+//   };
+//   FullDisk full;
+//   nn::save_checkpoint("out", step, {}, {.files = &full});      // throws IoError
 #pragma once
 
 #include <cstdint>

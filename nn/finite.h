@@ -1,4 +1,8 @@
 // Finding what went wrong first when a loss is NaN.
+//
+//   if (const auto bad = nn::find_non_finite(nn::named_parameters(unet)))
+//     fmt::print("{}\n", bad->str());
+//   // conv_in.weight f32[32, 3, 3, 1] on cpu: element 17 is nan
 #pragma once
 
 #include <cstdint>

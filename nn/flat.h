@@ -1,14 +1,15 @@
 // All parameters of a model in one buffer, and their gradients in another, so that the optimiser,
 // EMA, clipping and (later) all-reduce are one pass each over contiguous memory.
 //
-//   nn::FlatParameters flat(model);          // the model's tensors now live inside flat.master
+//   nn::FlatParameters flat(unet);           // the network's tensors now live inside flat.master
 //   nn::Adam adam(flat);
-//   ...
-//   flat.zero_grad();
-//   backward(loss);                          // adds to p.grad(), views into flat.grads
-//   adam.step(lr);
+//   for (int i = 0; i < steps; ++i) {
+//     flat.zero_grad();
+//     backward(mse(unet(x_t, t), eps));      // adds to p.grad(), views into flat.grads
+//     adam.step(lr);
+//   }
 //
-// Mixed precision: nn::FlatParameters flat(model, Device::cuda(), DType::bf16) gives the model
+// Mixed precision: nn::FlatParameters flat(unet, Device::cuda(), DType::bf16) gives the network
 // parameters and gradients in bf16, while `master` stays the f32 that is trained: an update below
 // 2^-8 of a parameter is lost in bf16, but adds up in f32 (Micikevicius et al. 2017,
 // arXiv 1710.03740, section 3.1). Files hold `master`, so they do not depend on the device or

@@ -1,7 +1,7 @@
 // Learning rate as a function of the step: a linear warm-up, then constant or a cosine.
 //
 //   const auto lr = nn::LrSchedule::constant(2e-4, /*warmup=*/5000);
-//   for (std::int64_t step = 0; step < steps; ++step) { ... adam.step(lr(step)); }
+//   for (std::int64_t step = 0; step < steps; ++step) adam.step(lr(step));
 #pragma once
 
 #include <cstdint>

@@ -9,6 +9,7 @@
 //     template <class V>
 //     void visit(V&& v) { v("hidden", hidden); v("more", more); v("out", out); }
 //   };
+//   Mlp mlp(init);
 //   nn::named_parameters(mlp);   // hidden.weight, hidden.bias, more.0.weight, ..., out.bias
 //
 // A field is a Tensor (a parameter), a module, or a vector, optional or unique_ptr of fields;

@@ -1,8 +1,10 @@
 // A module whose intermediate results are computed again for the gradient, instead of kept.
 //
-//   Tensor y = nn::recompute(block, [](const Block& b, const std::vector<Tensor>& in) {
-//     return b(in[0], in[1]);
-//   }, {x, emb});
+//   const nn::AttentionBlock block(256, init);
+//   const auto call = [](const nn::AttentionBlock& b, const std::vector<Tensor>& in) {
+//     return b(in[0]);
+//   };
+//   const Tensor y = nn::recompute(block, call, {x});
 //
 // Memory: the inputs and y in place of everything between them. Time: the forward pass once more,
 // about a third of a training step when a whole network does so (Chen et al. 2016, "Training deep

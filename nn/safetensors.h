@@ -3,9 +3,10 @@
 // A file is a u64 (little endian) with the length of the header, the header (JSON: for each tensor
 // its dtype, shape and byte range; under "__metadata__" a map of strings) and the tensors' bytes.
 //
-//   nn::save_safetensors("model.safetensors", nn::named_parameters(model), {{"config", json}});
+//   const std::vector<nn::NamedTensor> named = nn::named_parameters(unet);
+//   nn::save_safetensors("model.safetensors", named, {{"config", unet.config.to_json()}});
 //   const nn::SafeTensors file = nn::load_safetensors("model.safetensors");
-//   nn::assign_parameters(nn::named_parameters(model), file);
+//   nn::assign_parameters(named, file);
 //
 // Files of others hold convolution weights as [O, I, kh, kw]; ito's are [O, kh, kw, I], so permute.
 //

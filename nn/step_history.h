@@ -2,10 +2,12 @@
 // the device, so that a step need not wait until the host has looked at it.
 //
 //   nn::StepHistory history(/*capacity=*/10, batch, device);
-//   for (...) {
-//     ... adam.step_if_finite({.losses = losses});
+//   for (std::int64_t step = 0; step < steps; ++step) {
+//     const Tensor losses = mean_flat(square(unet(x_t, t) - eps));
+//     backward(mean(losses));
+//     adam.step_if_finite({.losses = losses});
 //     history.add(losses, t, adam);                       // can be recorded, waits for nothing
-//     if (step % 10 == 9) for (const auto& row : history.drain()) print(row.losses);
+//     if (step % 10 == 9) fmt::print("{}\n", history.drain().back().grad_norm);
 //   }
 #pragma once
 

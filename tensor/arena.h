@@ -12,9 +12,9 @@
 // touched once, by 2 MiB where the system has huge pages, and stay: a step after the first faults
 // on none.
 //
-//   Arena arena;
-//   void* block = arena.allocate(bytes);   // nullptr: the system has no more
-//   arena.release(block, bytes);           // the same bytes: blocks have no header
+//   memory::Arena arena;
+//   void* block = arena.allocate(1 << 20);   // nullptr: the system has no more
+//   arena.release(block, 1 << 20);           // the same bytes: blocks have no header
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,7 @@
 // What this build of ito contains. Compile-time constants, so that an `if constexpr` on them never
 // names a symbol that the build lacks.
+//
+//   if constexpr (build::cuda) x = x.to(Device::cuda());
 #pragma once
 
 #ifndef ITO_HAS_CUDA

@@ -1,8 +1,8 @@
 // Checks that stand at the top of an op. Each takes the tensor together with its name, so that it
 // cannot print the wrong one:
 //
-//   expect_shape("group_norm", "bias", bias, {channels});
-//     -> group_norm: bias must be [32]; got bias f32[16] on cpu
+//   expect_shape("group_norm", "bias", bias, {32});
+//   // ShapeError: group_norm: bias must be [32]; got bias f32[16] on cpu
 #pragma once
 
 #include <initializer_list>

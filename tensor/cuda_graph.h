@@ -1,9 +1,12 @@
 // Work that is recorded once and replayed: on CUDA a CUDA graph, which starts hundreds of kernels
 // with one call; on the CPU the work itself, run again.
 //
-//   Tensor t = Tensor::zeros({1}, DType::i64, device), loss;
-//   CudaGraph step(device, [&] { loss = compute(t); });
-//   for (...) { t.fill(i); step.run(); }          // what changes lives in device memory
+//   Tensor t = Tensor::zeros({x.size(0)}, DType::i64, device), y;
+//   CudaGraph step(device, [&] { y = unet(x, t); });
+//   for (int i = 0; i < 1000; ++i) {
+//     t.fill(i);                                  // what changes lives in device memory
+//     step.run();
+//   }
 //
 // The work must start the same kernels with the same sizes and addresses every time: sizes,
 // scalars, small copies from the host and host-side decisions are frozen when it is recorded. It

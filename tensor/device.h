@@ -1,5 +1,8 @@
 // Where a tensor lives. `Device::cpu()` is always there; `Device::cuda()` needs a build with
 // ITO_CUDA=ON (a real GPU) or ITO_CUDA=EMULATE.
+//
+//   const Device device = available(Device::cuda()) ? Device::cuda() : Device::cpu();
+//   const Tensor there = x.to(device);
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,9 @@
 // Element types. Arithmetic is f32 and f64 on the CPU, f32 and bf16 on CUDA; i64 and u8 hold
 // indices and images.
+//
+//   const Tensor t = Tensor::zeros({64}, DType::i64);
+//   const DType dtype = t.dtype();
+//   if (!is_floating(dtype)) fmt::print("{}: {} bytes\n", name_of(dtype), size_of(dtype));
 #pragma once
 
 #include <bit>

@@ -3,6 +3,12 @@
 // Text: `op: rule; got name dtype[shape] on device, ...`, for example
 //   group_norm: groups must divide channels; got x f32[16, 32, 32, 30] on cpu, groups = 8
 // Programs map the type to an exit code (examples/app/exit_codes.h).
+//
+//   try {
+//     x = data::read_png("photo.png");
+//   } catch (const FormatError& e) {      // or Error, the base of all
+//     fmt::print("{}\n", e.what());
+//   }
 #pragma once
 
 #include <stdexcept>

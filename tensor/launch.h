@@ -9,7 +9,7 @@
 //     static void cpu(const Args&);    // tensor/kernels/fill.cpp
 //     static void cuda(const Args&);   // cuda/fill.cu
 //   };
-//   launch<Fill>(y.device(), {y.raw_mutable(), y.numel(), 0.0, y.dtype()});
+//   launch<Fill>(y.device(), {y.mutable_raw(), y.numel(), 0.0, y.dtype()});
 //
 // A CPU-only build never names `Kernel::cuda`, so it needs no stubs. In a CUDA build a declared but
 // undefined `cuda` is a link error that names the kernel. There is no registry.

@@ -4,6 +4,10 @@
 // the system cost more than many kernels: small ones by size, large ones in an arena that cuts and
 // merges them (tensor/arena.h). So does the device (cuda/allocator.h).
 // Under sanitizers the caches are off, so that a use after free is found.
+//
+//   memory::reset_peak();
+//   const Tensor y = unet(x_t, t);
+//   fmt::print("{} MiB\n", memory::usage().peak >> 20);
 #pragma once
 
 #include <cstddef>

@@ -2,7 +2,10 @@
 // on the number of threads, and partial results are combined in chunk order: every result is
 // bitwise the same for any number of threads.
 //
-//   parallel_for(n, 4096, [&](std::int64_t begin, std::int64_t end) { ... });
+//   float* y = x.mutable_data<float>();
+//   parallel_for(x.numel(), 4096, [&](std::int64_t begin, std::int64_t end) {
+//     for (std::int64_t i = begin; i < end; ++i) y[i] *= 2;
+//   });
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,9 @@
 // Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds
 // that turn a 128-bit counter and a 64-bit key into 128 random bits. Shared by both halves of the
 // kernels, so CPU and GPU draw the same bits.
+//
+//   const PhiloxKey key{.k0 = 42, .k1 = 0};
+//   const PhiloxCounter bits = philox4x32({.c0 = 0, .c1 = 0, .c2 = 0, .c3 = 0}, key);
 #pragma once
 
 #include <array>

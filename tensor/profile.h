@@ -4,7 +4,7 @@
 //   nn::name_layers(profile, unet);              // "down_blocks.0.resnets.1.conv2", ...
 //   {
 //     const profile::Profiling on(profile);      // what this thread does from here on
-//     training_step();
+//     backward(mse(unet(x_t, t), eps));
 //   }
 //   fmt::print("{}", profile::tables(profile));  // tensor/profile_report.h
 //   profile::write_trace(profile, "step.json");  // for chrome://tracing or ui.perfetto.dev

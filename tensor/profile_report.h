@@ -1,4 +1,9 @@
 // What a profile (tensor/profile.h) says: sums by kernel and by layer, tables of them, and a trace.
+//
+//   profile::Profile profile;                         // of 10 steps, recorded as in profile.h
+//   fmt::print("{}", profile::tables(profile, 10));
+//   for (const auto& [kernel, total] : profile::by_kernel(profile))
+//     fmt::print("{} {}\n", kernel, total.seconds);
 #pragma once
 
 #include <string>

@@ -16,7 +16,10 @@
 //   Tensor step = Tensor::zeros({1}, DType::i64, device);
 //   rng.bind(step);
 //   CudaGraph work(device, [&] { rng.seek(0); x = randn(rng, {64}, DType::f32, device); });
-//   for (...) { step.fill(i); work.run(); }     // the numbers of step i
+//   for (int i = 0; i < 1000; ++i) {
+//     step.fill(i);
+//     work.run();                               // the numbers of step i
+//   }
 #pragma once
 
 #include <cstdint>

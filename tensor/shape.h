@@ -1,6 +1,8 @@
 // The sizes of a tensor's axes: up to eight, row-major, each >= 0. Rank 0 is a scalar.
 //
-//   Shape s{2, 28, 28, 1};   s.numel() == 1568;   s[-1] == 1
+//   const Shape s{2, 28, 28, 1};
+//   s.numel();      // 1568
+//   s[-1];          // 1
 #pragma once
 
 #include <array>

@@ -1,4 +1,7 @@
 // Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
+//
+//   const Tensor h = Tensor::zeros({8, 49, 64});           // tokens [N, L, C]
+//   const Tensor y = attention(h, h, h, /*heads=*/4);      // self-attention: [8, 49, 64]
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,6 +1,10 @@
 // Two-dimensional convolution (cross-correlation, as in every deep-learning library) on NHWC
 // images.
 //
+//   const Tensor weight = Tensor::zeros({64, 3, 3, 3});      // [O, kh, kw, I]
+//   const Tensor y = conv2d(x, weight, {}, {.stride = 2, .padding = Padding::all(1)});
+//   // x [N, 32, 32, 3], y [N, 16, 16, 64]
+//
 // conv2d and its two gradients are a closed family: each one's gradients are the other two, so all
 // differentiate any number of times.
 #pragma once

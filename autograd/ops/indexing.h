@@ -1,4 +1,8 @@
 // Selecting rows by index.
+//
+//   const Tensor table = Tensor::zeros({10, 128});            // a row for each class
+//   const Tensor rows = embedding(table, labels);             // labels i64 [N], rows [N, 128]
+//   const Tensor targets = one_hot(labels, /*classes=*/10);   // [N, 10]
 #pragma once
 
 #include "tensor/tensor.h"

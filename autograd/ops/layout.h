@@ -1,7 +1,12 @@
 // Functions that move elements and do not compute. All differentiate any number of times; gradients
 // flow through f32 and f64, elements of any dtype can be moved.
+//
+//   const Tensor tokens = reshape(x, {x.size(0), -1, x.size(-1)});   // [N, H, W, C] to [N, H W, C]
+//   const Tensor half = slice(x, -1, 0, x.size(-1) / 2);             // the first channels
+//   const Tensor both = concat({half, half});                        // on the last axis
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -12,6 +17,9 @@ namespace ito {
 /// Throws ShapeError when the number of elements differs.
 Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& shape);
 Tensor reshape(const Tensor& x, const Shape& shape);
+inline Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> shape) {
+  return reshape(x, std::vector<std::int64_t>(shape));
+}
 
 /// A number for each sample, v [N], in the shape that broadcasts against a batch x [N, ...]:
 /// [N, 1, ..., 1] with as many axes. Free. Throws ShapeError unless v is [N].

@@ -1,4 +1,7 @@
 // Matrix products.
+//
+//   const Tensor y = linear(x, weight, bias);      // x [N, in], weight [out, in], bias [out]
+//   const Tensor z = matmul(x, weight, false, true) + bias;      // the same
 #pragma once
 
 #include "tensor/tensor.h"

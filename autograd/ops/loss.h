@@ -1,4 +1,7 @@
 // Losses: scalars (rank 0) to call backward on.
+//
+//   backward(mse(unet(x_t, t), eps));                         // as a diffusion model is trained
+//   backward(cross_entropy(classifier(x_t, t), labels));      // labels i64 [N]
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,4 +1,8 @@
 // Group normalisation (Wu & He 2018, arXiv 1803.08494).
+//
+//   const Tensor weight = Tensor::full({64}, 1.0), bias = Tensor::zeros({64});
+//   const Tensor y = group_norm(x, /*groups=*/32, weight, bias);      // x, y [N, H, W, 64]
+//   const Tensor z = group_norm_silu(x, 32, weight, bias);            // silu(y)
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,6 +1,6 @@
 // Quantiles of rows.
 //
-//   const Tensor s = quantile(abs(flat), 0.995);     // flat [N, n], s [N]
+//   const Tensor s = quantile(abs(reshape(x0, {x0.size(0), -1})), 0.995);   // x0 [N, ...], s [N]
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,4 +1,8 @@
 // Ops with random numbers. Each takes an explicit Rng&.
+//
+//   Rng rng(42, Purpose::dropout);
+//   rng.seek(step);                              // other elements in every step of training
+//   const Tensor y = dropout(x, 0.1, rng);
 #pragma once
 
 #include "tensor/rng.h"

@@ -1,6 +1,10 @@
 // Reductions over axes. `axes`: all when empty; negative ones count from the end. With `keep_dims`
 // the reduced axes stay with size 1. All throw ShapeError on an axis outside the rank or given
 // twice.
+//
+//   const Tensor total = sum(x);                      // x [N, H, W, C], a scalar
+//   const Tensor of_channels = mean(x, {1, 2});       // [N, C]
+//   const Tensor centred = x - mean(x, {-1}, true);   // the mean is [N, H, W, 1] and broadcasts
 #pragma once
 
 #include <vector>

@@ -1,4 +1,7 @@
 // Changes of resolution on NHWC images.
+//
+//   const Tensor small = avg_pool(x);                   // [N, H, W, C] to [N, H/2, W/2, C]
+//   const Tensor large = upsample_nearest(small);       // and back to the size of x
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,4 +1,6 @@
 // Softmax over one axis.
+//
+//   const Tensor p = softmax(classifier(x_t, t));   // logits [N, classes]; rows add up to 1
 #pragma once
 
 #include "tensor/tensor.h"

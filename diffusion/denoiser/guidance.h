@@ -1,10 +1,11 @@
 // Guidance: from a network that is told classes, or a classifier beside one that is not, to a
 // denoiser that is led towards a condition. Every sampler takes the result.
 //
-//   const Network led = guided(network, {.labels = labels}, null_condition, 3.0);  // no classifier
-//   const Denoiser model = parametrization.denoiser(led);
-//   const Denoiser model = shifted(parametrization.denoiser(network),
-//                                  classifier_guidance(classifier, labels, 3.0));
+//   const std::int64_t any = 10;      // the null class of a network of 10 classes
+//   const Network led = guided(std::cref(unet), same_label(7, 64), same_label(any, 64), 3.0);
+//   const Denoiser without_classifier = parametrization.denoiser(led);
+//   const ScoreShift shift = classifier_guidance(std::cref(classifier), labels, 3.0);
+//   const Denoiser with_classifier = shifted(parametrization.denoiser(network), shift);
 //
 // Both move the score of x towards more of grad log p(condition | x); with exact networks they are
 // one: score(x) + scale grad log p(condition | x) for the same scale. Networks may predict

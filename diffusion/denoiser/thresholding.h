@@ -1,7 +1,7 @@
 // Thresholding: keeping a denoiser's estimate of the clean image inside the range of images.
 //
 //   const Denoiser model = thresholded(parametrization.denoiser(network), clip_x0);
-//   sample_ddpm(model, x_T, levels, rng);
+//   const Tensor x0 = sample_ddim(model, x_T, sampling_levels(schedule, 50, Spacing::even), rng);
 //
 // The noise that belongs to a limited estimate is the one that then explains x.
 #pragma once

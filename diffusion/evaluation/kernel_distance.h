@@ -1,5 +1,6 @@
 // The kernel distance between two sets of features, KID (Bińkowski et al. 2018, arXiv 1801.01401).
 //
+//   const Tensor real = classifier.features(images), made = classifier.features(samples);
 //   const KernelDistance kid = kernel_distance(real, made);      // "0.0123 +- 0.0009"
 //
 // The squared maximum mean discrepancy with the kernel k(x, y) = (x y / D + 1)^3: how far apart the

@@ -1,8 +1,10 @@
 // Distances between two sets of points: are samples as near to the data as other data are?
 //
-//   const double d = squared_mmd(samples, data);
-//   const MetricFloor floor = metric_floor(squared_mmd, more_data);
-//   d < floor.limit();                        // not to be told from data
+//   const auto mmd = [](const Tensor& a, const Tensor& b) { return squared_mmd(a, b); };
+//   std::vector<Tensor> draws;      // of data, by twos
+//   for (int i = 0; i < 20; ++i)
+//     draws.push_back(data::draw_points(data::PointSet::moons, rng, 1024));
+//   const bool like_data = mmd(samples, draws[0]) < metric_floor(mmd, draws).limit();
 //
 // Points are [n, d] in f32 or f64; computed in f64 on the CPU, without history. A distance between
 // finite sets of the same distribution is not 0: it has a floor that depends on n, and a number

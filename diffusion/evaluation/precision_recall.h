@@ -1,6 +1,7 @@
 // Precision and recall of generated images (Kynkäänniemi et al. 2019, arXiv 1904.06991): how many
 // of them look real, and how many of the real ones could have been generated.
 //
+//   const Tensor real = classifier.features(images), made = classifier.features(samples);
 //   const PrecisionRecall pr = precision_recall(real, made);
 //
 // A set of features stands for the region made of a ball around each, as wide as the way to its

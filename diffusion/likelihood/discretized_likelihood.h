@@ -1,6 +1,8 @@
 // From the last normal step of the reverse process, p(x_0 | x_1) = N(mean, sigma^2 I), to the
 // probability of an image whose pixels are one of 256 levels (Ho et al. 2020, section 3.3).
 //
+//   const Tensor mean = x0 + 0.01 * eps;
+//   const Tensor log_variance = Tensor::full(x0.shape(), -9.0);
 //   const Tensor nats = -sum(decoder_log_probability(x0, mean, log_variance, Decoder::tanh_bins));
 //
 // Level k of 0 .. 255 is the number k / 127.5 - 1 and owns the interval of +-1/255 around it; the

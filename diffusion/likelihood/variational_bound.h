@@ -8,7 +8,7 @@
 //   const Denoiser model = parametrization.denoiser(network);
 //   const VariationalBound bound(schedule, {.variance = ReverseVariance::beta_tilde});
 //   BoundTable table = bound.evaluate(model, x0, rng);    // every term, for a batch of images
-//   table.add(bound.evaluate(model, more, rng));
+//   table.add(bound.evaluate(model, x0, rng));            // and for the next
 //   table.bits_per_dimension();
 //
 // Everything is in nats per element ("dimension"); divide by ln 2 for bits. Timesteps count from 0

@@ -1,4 +1,8 @@
 // A number, the timestep or a level of noise, as a vector that a network can use.
+//
+//   const Tensor of_steps = sinusoidal_embedding(t, 128);              // t i64 [N]; [N, 128]
+//   const Tensor log_sigma = log(reshape(levels.sigma, {-1}));         // [N]
+//   const Tensor of_noise = fourier_embedding(log_sigma, 128);         // [N, 128]
 #pragma once
 
 #include <cstdint>

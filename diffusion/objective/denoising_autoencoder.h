@@ -3,6 +3,7 @@
 // begin.
 //
 //   const DenoisingAutoencoder dae{.sigma = 0.3};
+//   const Reconstruction r = [&](const Tensor& x) { return unet(x, t); };
 //   backward(dae.loss(r, x0, randn(rng, x0.shape())));
 //   const Tensor s = dae.score(r, x);                   // of log p_sigma at x
 //

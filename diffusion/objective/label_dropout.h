@@ -1,6 +1,9 @@
 // Labels that are sometimes forgotten: one network then learns both the images of each class and
 // those of any, which is what guidance without a classifier compares (Ho & Salimans 2022,
 // arXiv 2207.12598, Algorithm 1).
+//
+//   const Tensor some = drop_labels(labels, /*null_label=*/10, /*probability=*/0.1, rng);
+//   const Tensor output = unet(x_t, t, {.labels = some});
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 //
 //   const Tensor weights =
 //       loss_weights(schedule, parametrization, LossWeight::min_snr, DType::f32, device);
+//   const Tensor output = parametrization.call(network, x_t, levels);
 //   backward(mean(gather(weights, t) * parametrization.losses(output, x0, eps, levels)));
 #pragma once
 

@@ -2,9 +2,12 @@
 // terms of the variational bound differ by orders of magnitude, and drawn uniformly their sum is
 // noisy (Nichol & Dhariwal 2021, arXiv 2102.09672, section 3.3).
 //
-//   TimestepSampler timesteps(process.schedule.timesteps());
+//   TimestepSampler timesteps(schedule.timesteps());
+//   const VariationalBound bound(schedule, {.variance = ReverseVariance::learned});
 //   const auto [t, weight] = timesteps.draw(rng, batch);
-//   const Tensor losses = bound_losses(bound, output, x_t, x0, t, eps);
+//   const Levels levels = schedule.levels(t, x0);
+//   const Tensor x_t = add_noise(x0, eps, levels);
+//   const Tensor losses = bound_losses(bound, model(x_t, levels), x_t, x0, t, eps);
 //   backward(mean(weight * losses));                  // the same expectation as with uniform t
 //   timesteps.update(t, losses);
 #pragma once

@@ -2,9 +2,10 @@
 // Each step replaces each bit, with probability beta_t, by the toss of a fair coin.
 //
 //   const BinomialDiffusion process{NoiseSchedule::jsd(50)};
+//   const BitNetwork logits = std::cref(mlp);                    // of the bits of x_0
 //   const Tensor x_t = process.add_noise(x0, t, rand(rng, x0.shape()));
-//   backward(mean(process.bound_terms(model, x0, x_t, t)));      // Algorithm 1, on bits
-//   const Tensor x = process.sample(model, {64, 20}, rng);
+//   backward(mean(process.bound_terms(logits, x0, x_t, t)));     // Algorithm 1, on bits
+//   const Tensor x = process.sample(logits, {64, 20}, rng);
 //
 // Bits are the numbers 0 and 1 in f32 or f64, [N, ...]; t is i64 [N] from 0 as in schedule.h. The
 // schedule is that of GaussianDiffusion: alpha_bar_t is the probability that no step up to t has

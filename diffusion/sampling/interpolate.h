@@ -1,7 +1,8 @@
 // Between two images: through the noise they come from, or through noise added to them.
 //
-//   const Tensor x_T = slerp(noise_a, noise_b, 0.3);
-//   const Tensor x0 = sample_ddim(model, x_T, levels, rng);             // 30 % of the way
+//   const Tensor a = randn(rng, {1, 28, 28, 1}), b = randn(rng, {1, 28, 28, 1});
+//   const Tensor x_T = slerp(a, b, 0.3);                                // 30 % of the way
+//   const Tensor x0 = sample_ddim(model, x_T, sampling_levels(schedule, 50, Spacing::even), rng);
 //
 // The noise of an image is what encode_ddim gives.
 #pragma once

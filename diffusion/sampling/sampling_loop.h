@@ -2,8 +2,8 @@
 // fresh noise, the recorded step, the observer. A sampler is then its formula; deterministic DDIM
 // is
 //
-//   Tensor my_ddim(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels, Rng
-//   rng) {
+//   Tensor my_ddim(const Denoiser& model, const Tensor& x_T, std::span<const Level> levels,
+//                  Rng rng) {
 //     SamplingLoop loop("my_ddim", model, x_T, levels, rng);
 //     const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
 //     const Tensor sigma = loop.number([](const SamplingStep& s) { return s.to.sigma; });

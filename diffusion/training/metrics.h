@@ -1,5 +1,10 @@
 // metrics.jsonl: one JSON object per line, appended as training goes.
 //
+//   for (const training::MetricsLine& line : training::read_metrics("out/run/metrics.jsonl"))
+//     fmt::print("{} {}\n", line.step, line.loss);
+//
+// A line:
+//
 //   {"step":500,"loss":0.0431,"loss_q1":0.12,...,"loss_q4":0.004,"grad_norm":0.31,"lr":0.001,
 //    "ema_decay":0.98,"skipped":0}
 //

@@ -1,7 +1,9 @@
 // nan_report.json: where a training run became NaN or infinite.
 //
-//   const NonFiniteReport report = explain_non_finite(step, tensors, grad_norm, lr, flat);
-//   print(report.first_bad);       // "loss losses f32[64] on cpu: element 17 is nan"
+//   const Tensor losses = mean_flat(square(unet(x_t, t) - eps));
+//   const training::NonFiniteReport report = training::explain_non_finite(
+//       step, {.losses = losses, .t = t}, nn::grad_norm(flat), lr, flat);
+//   fmt::print("{}\n", report.first_bad);   // loss losses f32[64] on cpu: element 17 is nan
 #pragma once
 
 #include <string>

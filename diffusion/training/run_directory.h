@@ -1,6 +1,9 @@
 // The directory a training run writes into: one process at a time, and never over an earlier run by
 // accident.
 //
+//   const training::RunDirectory run("out/run", training::RunDirectory::Mode::fresh);
+//   data::write_png(run.samples(500), data::image_grid(samples));
+//
 //   config.json                what was asked for, resolved
 //   metrics.jsonl              what was measured (see metrics.h); the same bits for the same seed
 //   timing.jsonl               images per second: differs from run to run, so not in metrics.jsonl

@@ -1,9 +1,11 @@
 // Why a training run ended or could not begin: what a program needs to know for its exit code.
 //
 //   try {
-//     run.begin(plan);
+//     training::TrainingRun run({.directory = "out/run"}, {flat, adam});
+//     run.begin({.steps = 1000});
 //   } catch (const training::RunError& e) {
-//     if (e.kind == training::RunError::Kind::checkpoint) ...
+//     const bool damaged = e.kind == training::RunError::Kind::checkpoint;
+//     fmt::print("{}\n", e.what());
 //   }
 #pragma once
 

@@ -1,10 +1,12 @@
 // Everything around a training loop that is not its mathematics: the run directory, continuing an
 // earlier run with the same bits, metrics, checkpoints, NaN, and when to draw samples.
 //
-//   training::TrainingRun run({.directory = "out/run", .batch = 64}, {flat, adam, &ema});
+//   training::TrainingRun run({.directory = "out/run", .batch = 64, .losses = 64},
+//                             {flat, adam, &ema});
 //   run.begin({.steps = 1000, .learning = R"({"lr": 0.001})"});
 //   for (std::int64_t step = run.first_step(); run.should_continue(step);) {
-//     ...                                              // everything follows from `step`
+//     const Tensor losses = mean_flat(square(unet(x_t, t) - eps));   // all follows from `step`
+//     backward(mean(losses));
 //     adam.step_if_finite({.average = &ema, .losses = losses});
 //     run.record({.losses = losses, .t = t});
 //     step = run.end_of_step(step, lr);

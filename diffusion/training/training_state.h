@@ -1,9 +1,13 @@
 // What a checkpoint of a training run holds, and moving it to and from disk.
 //
-//   nn::save_checkpoint(root, state.step, checkpoint_contents({flat, adam, &ema}, state, {}));
-//   const nn::Checkpoint checkpoint = nn::load_checkpoint(path);
-//   restore({flat, adam, &ema}, checkpoint);
-//   TrainingState state = parse_state(checkpoint);
+//   const training::Learner learner{flat, adam, &ema};
+//   const training::TrainingState state{.step = 500, .learning = "{}"};
+//   nn::save_checkpoint("out/run/checkpoints", state.step,
+//                       training::checkpoint_contents(learner, state, {}));
+//
+//   const nn::Checkpoint checkpoint = nn::load_checkpoint("out/run");
+//   training::restore(learner, checkpoint);
+//   const training::TrainingState restored = training::parse_state(checkpoint);
 #pragma once
 
 #include <cstdint>

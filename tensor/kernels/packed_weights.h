@@ -32,18 +32,18 @@ class PackedWeights {
 
   /// The copy, or null when there is none yet.
   std::shared_ptr<void> find(const Key& key) const {
-    for (const auto& [known, copy] : forms_) {
+    for (const auto& [known, copy] : copies_) {
       if (known == key) return copy;
     }
     return nullptr;
   }
   void add(const Key& key, std::shared_ptr<void> copy) {
-    forms_.emplace_back(key, std::move(copy));
+    copies_.emplace_back(key, std::move(copy));
   }
 
  private:
   std::vector<std::pair<Key, std::shared_ptr<void>>>
-      forms_;  // few: one for each kernel that reads it
+      copies_;  // few: one for each kernel that reads it
 };
 
 /// `count` elements that make(T* to) writes, from `packed` where they are there already.

@@ -27,7 +27,7 @@ void add_reshape(Rows& rows) {
       .shapes = {{{2, 6}}, {{12}}, {{1, 3, 4}}},
       .op =
           [](const Tensors& in) {
-            return reshape(in[0], std::vector<std::int64_t>{3, -1, 2});
+            return reshape(in[0], {3, -1, 2});
           },
       .reference =
           [](const Arrays& in) {

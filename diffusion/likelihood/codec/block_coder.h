@@ -1,10 +1,20 @@
 // Samples of many elements, sent in blocks: candidates for all of an image at once would have to be
 // 2^KL, so an image is cut into blocks of a few bits each, and each sends one number.
 //
-//   BlockCoder<RangeEncoder> send(out, seed, elements, 12.0);     BlockCoder<RangeDecoder>
-//   receive(...);
-//   z = send.sample(place, count, &target);               z = receive.sample(place, count);   //
-//   equal
+//   const std::vector<float> shift(784, 0.5f), scale(784, 0.8f);      // q of one image
+//   std::uint32_t blocks = 1;
+//   codec::RangeEncoder out;
+//   codec::BlockCoder send(out, seed, /*elements=*/784);
+//   const codec::ImageTarget q = send.target(shift.data(), scale.data());
+//   const std::vector<float> z = send.sample(/*place=*/0, blocks, &q);
+//
+// The receiver, which does not know q, gets the same z:
+//
+//   const std::vector<std::uint8_t> bytes = out.finish();
+//   codec::RangeDecoder in(bytes, "message");
+//   codec::BlockCoder receive(in, seed, 784);
+//   std::uint32_t received_blocks = 1;
+//   const std::vector<float> same = receive.sample(0, received_blocks);
 //
 // Blocks are equal runs in a random order of the elements that both sides know, so that they share
 // the divergence fairly. How many there are is sent too.

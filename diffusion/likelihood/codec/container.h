@@ -1,6 +1,15 @@
 // The .ito file: a Message of diffusion_codec.h with what a receiver needs to read it, and
 // checksums.
 //
+//   codec::Container sent{.message = codec::send(schedule, model, images), .steps = 50};
+//   sent.probe = codec::probe(schedule, model, {1, 28, 28, 1});
+//   sent.images_crc = codec::crc32_of(images);
+//   data::write_file("photo.ito", sent.bytes());
+//
+//   const data::Bytes bytes = data::read_file("photo.ito", 1 << 20);
+//   const codec::Container file = codec::Container::parse(bytes, "photo.ito");
+//   const Tensor same = codec::unpack(file, schedule, model, "photo.ito");
+//
 // All numbers are unsigned LEB128 (seven bits a byte, the low ones first) unless a size is given:
 //   "ITOC", version (1 byte), count, height, width, channels, timesteps visited, last + 1,
 //   variance, group, seed, fingerprint of the network (8 bytes), probe (4), CRC-32 of the images

@@ -1,8 +1,8 @@
 // Images to bits and back with a diffusion model: Algorithms 3 (sending) and 4 (receiving) of Ho et
 // al. 2020 (arXiv 2006.11239), with what the paper assumes of them: a way to send a sample.
 //
-//   const Message message = send(schedule, model, images, {.seed = 1});      // u8 [N, H, W, C]
-//   const Tensor same = receive(schedule, model, message);                   // every byte of them
+//   const codec::Message message = codec::send(schedule, model, images);      // u8 [N, H, W, C]
+//   const Tensor same = codec::receive(schedule, model, message);             // every byte of them
 //
 //   Algorithm 3                                        Algorithm 4
 //     send x_T ~ q(x_T | x_0) using p(x_T)               receive x_T

@@ -1,9 +1,13 @@
 // The last step of the reverse process as probabilities of bytes: N(mean, sigma^2) cut into 256
 // bins, which is the decoder of Ho et al. 2020 (arXiv 2006.11239, eq. 13).
 //
-//   const PixelCoder pixel(mean, sigma);
-//   out.symbol(pixel.interval(byte));
-//   const std::uint8_t byte = pixel.byte_at(in.peek(PixelCoder::bits));
+//   const codec::PixelCoder pixel(/*mean=*/0.2f, /*sigma=*/0.01);
+//   codec::RangeEncoder out;
+//   out.symbol(pixel.interval(153));
+//   const std::vector<std::uint8_t> bytes = out.finish();
+//   codec::RangeDecoder in(bytes, "message");
+//   const std::uint8_t byte = pixel.byte_at(in.peek(codec::PixelCoder::bits));      // 153
+//   in.symbol(pixel.interval(byte));
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,17 @@
 // Arithmetic coding: symbols to bits at the price of their probability (Martin 1979, "range
 // encoding", on 64 bits with the carry run back into the bytes that are already out).
 //
-//   RangeEncoder out;                          RangeDecoder in(bytes, "photo.ito");
-//   AdaptiveBit model;                         AdaptiveBit model;
-//   out.bit(model, true);                      const bool b = in.bit(model);
-//   out.symbol({3, 2, 4});                     const Interval i = in.symbol(4, lookup);
+//   codec::RangeEncoder out;
+//   codec::AdaptiveBit sent;
+//   out.bit(sent, true);
+//   out.symbol({3, 2, 4});                // the part [3, 5) of [0, 16)
+//   const std::vector<std::uint8_t> bytes = out.finish();
+//
+//   codec::RangeDecoder in(bytes, "photo.ito");
+//   codec::AdaptiveBit received;
+//   in.bit(received);                     // true
+//   in.peek(4);                           // 3 or 4: which symbol it is
+//   in.symbol({3, 2, 4});
 //
 // The two have the same calls, so that one template says what is sent and what is received:
 // whatever the encoder is given, it returns, and the decoder ignores its argument and returns what

@@ -8,8 +8,10 @@
 // sent, is small when p is near q: E[log2 k] <= KL + 1 bit, and a code for numbers makes that
 // KL + log2(KL + 1) + 4 bits.
 //
-//   const std::uint32_t k = choose_candidate(shared, place, target, limit);    // the sender
-//   const Tensor z = candidate(shared, place, k, n);                           // both
+//   const Rng shared(seed, Purpose::sample);
+//   const std::vector<float> shift(4, 1.0f), scale(4, 0.5f);
+//   const std::uint32_t k = codec::choose_candidate(shared, /*place=*/0, {shift, scale}, 1 << 20);
+//   const Tensor z = codec::candidate(shared, 0, k, 4);      // on both sides
 //
 // Here p = N(0, I), which any normal p becomes in units of its own mean and deviation.
 #pragma once
