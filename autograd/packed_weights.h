@@ -33,9 +33,9 @@ class KeepPackedWeights {
 
 inline constexpr std::int64_t max_kept_rows = 256;
 
-/// Where a kernel finds and leaves packed copies of `weight`, used with `rows` pixels or tokens. Null where
-/// none are kept: without a KeepPackedWeights, on a device, for more than max_kept_rows, and for what is
-/// no parameter.
+/// Where a kernel finds and leaves packed copies of `weight`, used with `rows` pixels or tokens.
+/// Null where none are kept: without a KeepPackedWeights, on a device, for more than max_kept_rows,
+/// and for what is no parameter.
 kernel::PackedWeights* packed_weights_of(const Tensor& weight, std::int64_t rows);
 
 }  // namespace ito

@@ -72,7 +72,8 @@ inline Tensor gather_batch(const Dataset& dataset, std::initializer_list<std::in
   return gather_batch(dataset, std::vector<std::int64_t>(indices), flip);
 }
 /// The same from indices in a tensor, i64 [B] on the device of the images. May stand in a recorded
-/// graph (tensor/cuda_graph.h), where indices cannot be looked at: one outside gives an image of NaN.
+/// graph (tensor/cuda_graph.h), where indices cannot be looked at: one outside gives an image of
+/// NaN.
 Tensor gather_batch(const Dataset& dataset, const Tensor& indices, Rng* flip = nullptr);
 
 /// The labels at `indices`: i64 [B] on the CPU. Throws ValueError without labels or outside the

@@ -19,8 +19,8 @@
 
 namespace ito::nn {
 
-/// f(module, inputs) by ito::recompute() (autograd/engine.h), which is handed the module's parameters
-/// as well. f must be repeatable and must not use other tensors with a gradient.
+/// f(module, inputs) by ito::recompute() (autograd/engine.h), which is handed the module's
+/// parameters as well. f must be repeatable and must not use other tensors with a gradient.
 template <Module M, class F>
 Tensor recompute(M module, F f, std::vector<Tensor> inputs) {
   const std::size_t count = inputs.size();

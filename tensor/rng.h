@@ -10,8 +10,8 @@
 //   Tensor eps = randn(rng, {64, 28, 28, 1});   // draw 0 of this step
 //   Tensor u   = rand(rng, {64});               // draw 1 of this step
 //
-// In a recorded graph (tensor/cuda_graph.h) numbers in host code are frozen, so the step must live in
-// the memory of the device:
+// In a recorded graph (tensor/cuda_graph.h) numbers in host code are frozen, so the step must live
+// in the memory of the device:
 //
 //   Tensor step = Tensor::zeros({1}, DType::i64, device);
 //   rng.bind(step);

@@ -101,7 +101,8 @@ class NoiseSchedule {
   std::vector<Level> levels() const;
   /// The level of each sample of x [N, ...] (f32 or f64), t i64 [N] on its device: tables are
   /// looked up there. A t outside the schedule is a ValueError; while a graph is recorded
-  /// (tensor/cuda_graph.h) t cannot be looked at, and then gives NaN. Throws ShapeError, DTypeError.
+  /// (tensor/cuda_graph.h) t cannot be looked at, and then gives NaN. Throws ShapeError,
+  /// DTypeError.
   Levels levels(const Tensor& t, const Tensor& x) const;
   /// The level with this sigma / alpha exactly. Between two timesteps its time is between theirs,
   /// in proportion to log(sigma / alpha); beyond the ends it is the level at the end. Throws

@@ -20,11 +20,11 @@
 // - Nothing is recorded for gradients.
 // - Noise of a step: see SamplingLoop::noise. Sample i has that of rng.first_sample() + i: cutting
 //   a batch in two changes no image.
-// - One step (network, update and noise) is a CudaGraph (tensor/cuda_graph.h): on CUDA the first step runs
-//   as it is, the second is recorded, and from then on a step is one launch. What differs between
-//   steps lies in device memory, and no step waits for the one before, unless an observer reads
-//   what it is given. `graph = false` runs the operations one by one: the same images bit by bit,
-//   and the way out for a network that reads its tensors on the host.
+// - One step (network, update and noise) is a CudaGraph (tensor/cuda_graph.h): on CUDA the first
+//   step runs as it is, the second is recorded, and from then on a step is one launch. What differs
+//   between steps lies in device memory, and no step waits for the one before, unless an observer
+//   reads what it is given. `graph = false` runs the operations one by one: the same images bit by
+//   bit, and the way out for a network that reads its tensors on the host.
 // - Errors: DTypeError for x_T, ValueError for levels and options, whatever the model or the
 //   observer throws; that is also how an observer stops a run.
 #pragma once

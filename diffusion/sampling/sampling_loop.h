@@ -13,9 +13,9 @@
 //     });
 //   }
 //
-// The step is a CudaGraph (tensor/cuda_graph.h): recorded once and replayed on CUDA. So whatever differs
-// between steps must come from number(), level() or noise(), which lie in device memory and are
-// filled before each step; a C++ `if` on them would be frozen.
+// The step is a CudaGraph (tensor/cuda_graph.h): recorded once and replayed on CUDA. So whatever
+// differs between steps must come from number(), level() or noise(), which lie in device memory and
+// are filled before each step; a C++ `if` on them would be frozen.
 #pragma once
 
 #include <cstdint>

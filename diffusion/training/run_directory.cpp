@@ -73,21 +73,20 @@ RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   remove_temporaries(file("samples"));
 }
 
-RunDirectory::~RunDirectory() {
-  if (lock_ >= 0) ::close(lock_);  // the file stays: removing it would race with a second process
+RunDirectory::Lock::~Lock() {
+  if (file >= 0) ::close(file);
 }
 
 void RunDirectory::lock() {
   const std::string name = file(".lock");
-  lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) {
+  lock_.file = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_.file < 0) {
     stop(RunError::Kind::resource, "--out {}: cannot write in it: {}", path_,
          std::generic_category().message(errno));
   }
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  if (::flock(lock_.file, LOCK_EX | LOCK_NB) != 0) {
     std::string holder = data::read_text(name);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    ::close(lock_);
     stop(RunError::Kind::usage,
          "--out {}: in use by another process ({}); choose another directory", path_,
          holder.empty() ? "unknown" : holder);
@@ -96,7 +95,8 @@ void RunDirectory::lock() {
   ::gethostname(host, sizeof host - 1);
   const std::string text = fmt::format("host {} pid {}\n", host, ::getpid());
   // Only for people who read it: nothing depends on whether the text could be written.
-  if (::ftruncate(lock_, 0) == 0 && ::write(lock_, text.data(), text.size()) < 0) errno = 0;
+  if (::ftruncate(lock_.file, 0) == 0 && ::write(lock_.file, text.data(), text.size()) < 0)
+    errno = 0;
 }
 
 std::string RunDirectory::samples(std::int64_t step) const {

@@ -33,7 +33,6 @@ class RunDirectory {
   /// run is there already; resource when it cannot be written. Its texts call the path --out, and
   /// speak of --resume and --overwrite, the flags that programs give the modes.
   RunDirectory(const std::string& path, Mode mode);
-  ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
@@ -46,8 +45,13 @@ class RunDirectory {
  private:
   void lock();
 
+  struct Lock {  // the file stays when it is closed: removing it would race with a second process
+    int file = -1;
+    ~Lock();
+  };
+
   std::string path_;
-  int lock_ = -1;
+  Lock lock_;
 };
 
 /// "step_000500"

@@ -61,18 +61,19 @@ struct RunOptions {
 
 /// What the program does at certain moments. Any may be empty.
 struct RunHooks {
-  std::function<void(const std::string&)> note;     ///< a line for people
-  std::function<void(const std::string&)> warning;  ///< one that is said to those who asked for
-                                                    ///< silence, too
+  std::function<void(const std::string&)> note = {};  ///< a line for people
+  std::function<void(const std::string&)> warning =
+      {};  ///< one that is said to those who asked for
+           ///< silence, too
   /// A step was looked at: the number of steps made, its mean loss, norm of the gradient and rate.
-  std::function<void(std::int64_t, double, double, double)> step;
+  std::function<void(std::int64_t, double, double, double)> step = {};
   /// The timesteps and losses of a step that changed the weights.
-  std::function<void(const std::vector<std::int64_t>&, const std::vector<float>&)> learned;
+  std::function<void(const std::vector<std::int64_t>&, const std::vector<float>&)> learned = {};
   /// Draws samples after so many steps, to RunDirectory::samples().
-  std::function<void(std::int64_t)> preview;
-  std::function<void(const std::string&)> report;  ///< "finished at step 4000"
-  std::function<void(bool)> pause;                 ///< true: what follows is not training
-  std::function<bool()> should_stop;               ///< a signal has come
+  std::function<void(std::int64_t)> preview = {};
+  std::function<void(const std::string&)> report = {};  ///< "finished at step 4000"
+  std::function<void(bool)> pause = {};                 ///< true: what follows is not training
+  std::function<bool()> should_stop = {};               ///< a signal has come
 };
 
 /// Known when training begins.

@@ -46,7 +46,7 @@ struct TrainingState {
   std::int64_t bad_in_a_row = 0;    ///< steps without an update up to here
   std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl
   MetricsWindow window;
-  std::string learning;  ///< JSON: what decides the bits that are learnt
+  std::string learning = "{}";  ///< JSON: what decides the bits that are learnt
 };
 
 /// The files of a checkpoint: model.safetensors, ema.safetensors (where there is an average) and

@@ -15,7 +15,7 @@ constexpr int gap = 12, title_height = 22, caption_height = 20;
 // All points as one path: steps from each to the next in units of half a pixel, and lines without
 // length, whose round ends are the dots. A point takes about eight bytes.
 std::string dots(const ScatterPanel& panel, int left, int top, const ScatterOptions& o) {
-  const Tensor points = convert(panel.points, DType::f64);
+  const Tensor points = cast(panel.points, DType::f64);
   const double* p = points.data<double>();
   std::string path = "M0 0";
   long last_x = 0, last_y = 0;

@@ -2,7 +2,7 @@
 //
 //   Winograd   3x3, stride 1, f32, 16 channels and more on both sides, where the cost model here
 //              finds it cheaper                           conv_winograd.cpp, conv_winograd_grad.cpp
-//   product    1x1, stride 1, no border; forward, no addend per image               conv_pointwise.cpp
+//   product    1x1, stride 1, no border; forward, no addend per image            conv_pointwise.cpp
 //   narrow     several taps, stride 1, up to 4 channels on one side: forward and input gradient of
 //              few outputs, weight gradient of few inputs or outputs                conv_narrow.cpp
 //   direct     all others, and those of few outputs whose x is in two arrays

@@ -12,8 +12,8 @@
 namespace ito::kernel {
 
 /// x may come in two arrays, as the concatenation of their channels would be: x
-/// [n, positions, channels - x2_channels] and x2 [n, positions, x2_channels]. A group may have channels of
-/// both.
+/// [n, positions, channels - x2_channels] and x2 [n, positions, x2_channels]. A group may have
+/// channels of both.
 struct GroupNormShape {
   std::int64_t n, positions, channels, groups;
   std::int64_t x2_channels = 0;  ///< channels of x2

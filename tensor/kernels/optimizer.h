@@ -65,7 +65,8 @@ struct EmaDecay {
 };
 
 /// Fills the scalars of the next update and counts it. The update is skipped when the norm of the
-/// gradients or a loss is not finite, and for good after `max_consecutive_skips` such steps in a row.
+/// gradients or a loss is not finite, and for good after `max_consecutive_skips` such steps in a
+/// row.
 struct AdamBegin {
   static constexpr const char* name = "adam_begin";
   struct Args {

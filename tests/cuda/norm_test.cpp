@@ -63,7 +63,7 @@ Values nothing(std::int64_t count) { return Values(static_cast<std::size_t>(coun
 
 Outputs on_cpu(const Problem& p, const Inputs& in) {
   GroupNormShape s = p.shape;
-  s.second = 0;
+  s.x2_channels = 0;
   Outputs out{nothing(p.count()), nothing(p.sums()), nothing(p.count()), nothing(s.channels),
               nothing(s.channels)};
   Values partial = nothing(s.n * 2 * s.channels);
@@ -100,18 +100,19 @@ Values joined(const Values& a, std::int64_t channels_a, const Values& b, std::in
 // The rung's results; empty where it does not take the arguments.
 std::pair<Outputs, bool> on_rung(Which which, const Problem& p, const Inputs& in, DType dtype) {
   const GroupNormShape& s = p.shape;
-  const std::int64_t first = s.channels - s.second, pixels = s.n * s.positions;
+  const std::int64_t first = s.channels - s.x2_channels, pixels = s.n * s.positions;
   const Tensor x = on_device(channels_of(in.x, s.channels, 0, first), dtype, p.skip);
   const Tensor x2 = on_device(channels_of(in.x, s.channels, first, s.channels), dtype, p.skip);
   const Tensor dy = on_device(in.dy, dtype, p.skip), weight = on_device(in.weight, dtype, 1),
                bias = on_device(in.bias, dtype, 1);
   Tensor y = unset(p.count(), dtype, p.skip), statistics = unset(p.sums(), DType::f32);
-  Tensor dx = unset(pixels * first, dtype, p.skip), dx2 = unset(pixels * s.second, dtype, p.skip);
+  Tensor dx = unset(pixels * first, dtype, p.skip),
+         dx2 = unset(pixels * s.x2_channels, dtype, p.skip);
   Tensor dweight = unset(s.channels, dtype), dbias = unset(s.channels, dtype);
   Tensor partial = unset(s.n * 2 * s.channels, DType::f32);
   const norm::Forward forward{
       x.raw(), weight.raw(), bias.raw(), y.mutable_raw(), statistics.mutable_raw(),
-      s,       p.eps,        p.silu,     dtype,           s.second > 0 ? x2.raw() : nullptr};
+      s,       p.eps,        p.silu,     dtype,           s.x2_channels > 0 ? x2.raw() : nullptr};
   const norm::Gradient gradient{x.raw(),
                                 dy.raw(),
                                 weight.raw(),
@@ -124,12 +125,12 @@ std::pair<Outputs, bool> on_rung(Which which, const Problem& p, const Inputs& in
                                 s,
                                 p.silu,
                                 dtype,
-                                s.second > 0 ? x2.raw() : nullptr,
-                                s.second > 0 ? dx2.mutable_raw() : nullptr};
+                                s.x2_channels > 0 ? x2.raw() : nullptr,
+                                s.x2_channels > 0 ? dx2.mutable_raw() : nullptr};
   if (!takes(which, forward) || !takes(which, gradient)) return {{}, false};
   call(which, forward);
   call(which, gradient);
-  return {{on_host(y), on_host(statistics), joined(on_host(dx), first, on_host(dx2), s.second),
+  return {{on_host(y), on_host(statistics), joined(on_host(dx), first, on_host(dx2), s.x2_channels),
            on_host(dweight), on_host(dbias)},
           true};
 }
@@ -138,7 +139,7 @@ std::string text(const Problem& p, Which which, DType dtype) {
   const char* names[] = {"naive", "streaming", "slab"};
   return fmt::format("{} {} n {} positions {} channels {} + {} groups {}{}",
                      names[static_cast<int>(which)], name_of(dtype), p.shape.n, p.shape.positions,
-                     p.shape.channels - p.shape.second, p.shape.second, p.shape.groups,
+                     p.shape.channels - p.shape.x2_channels, p.shape.x2_channels, p.shape.groups,
                      p.silu ? " silu" : "");
 }
 

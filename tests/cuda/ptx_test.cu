@@ -142,7 +142,7 @@ TEST_CASE("ptx: conversion to bf16 rounds to nearest even") {
   const int n = static_cast<int>(x.size());
   Buffer<float> on_device(x);
   Buffer<std::uint32_t> y(2 * x.size());
-  launch(convert, 1, 32, 0, on_device.data(), y.data(), n);
+  launch(cast, 1, 32, 0, on_device.data(), y.data(), n);
   const std::vector<std::uint32_t> v = y.read();
   for (int i = 0; i < n; ++i) {
     CHECK(v[2 * i] == bf16(x[i]).bits);

@@ -81,7 +81,7 @@ TEST_CASE("step_if_finite: on the CPU the bits of grad_norm, clip_factor, step a
     average_b.update();
     CHECK(fused.grad_norm() == nn::grad_norm(b));
   }
-  CHECK(a.values.to_vector<float>() == b.values.to_vector<float>());
+  CHECK(a.master.to_vector<float>() == b.master.to_vector<float>());
   CHECK(fused.v.to_vector<float>() == separate.v.to_vector<float>());
   CHECK(average_a.values.to_vector<float>() == average_b.values.to_vector<float>());
   CHECK(average_a.updates() == 5);
@@ -241,7 +241,7 @@ TEST_CASE("StepHistory: says when steps were lost, and what it was given") {
     CHECK(rows[0].updated);
     for (int i = 0; i < 3; ++i) history.add(Tensor::zeros({3}, DType::f32, device), t, adam);
     CHECK_THROWS_WITH_AS(history.drain(),
-                         "StepHistory: 3 steps since the last take() where 2 have room", Error);
+                         "StepHistory: 3 steps since the last drain() where 2 have room", Error);
   }
 }
 

@@ -83,7 +83,7 @@ TEST_CASE("FlatParameters: copies are handles on the same buffers") {
   auto model = test::make_tiny_model();
   nn::FlatParameters flat(model);
   nn::FlatParameters copy = flat;
-  copy.values.fill(2.0);
+  copy.master.fill(2.0);
   CHECK(model.head.bias.to_vector<float>() == std::vector<float>{2, 2});
 }
 

@@ -139,7 +139,7 @@ TEST_CASE("LearnerSnapshot: everything is as before, also after steps that were 
   nn::Ema ema(flat, 0.9);
   const auto state = [&] {
     std::vector<float> all;
-    for (const Tensor& t : {flat.master, flat.working, flat.grads, adam.m, adam.v, ema.values}) {
+    for (const Tensor& t : {flat.master, flat.model, flat.grads, adam.m, adam.v, ema.values}) {
       for (const float x : t.to_vector<float>()) all.push_back(x);
     }
     for (const std::int64_t n : {adam.steps(), adam.skipped_in_a_row(), ema.updates()})

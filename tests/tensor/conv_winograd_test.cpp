@@ -62,7 +62,7 @@ Tensor forward(const Case& c, DType dtype, ConvAlgorithm algorithm,
   Tensor y = Tensor::full({s.n, s.p, s.q, s.out}, 1e30, dtype);
   Conv2d::cpu({x.raw(), weight.raw(), c.bias ? bias.raw() : nullptr,
                c.addend == Addend::none ? nullptr : addend.raw(), y.mutable_raw(), s, per_image,
-               dtype, c.second > 0 ? x2.raw() : nullptr, c.second, forms});
+               dtype, c.second > 0 ? x2.raw() : nullptr, c.second, packed});
   return cast(y, DType::f64);
 }
 
@@ -145,10 +145,10 @@ TEST_CASE("Winograd convolution: a difference of one pixel in the padding is see
 TEST_CASE("Winograd convolution: kept weights, and work cut by tiles, give the same bits") {
   const Case& c = cases.back();
   for (const ConvAlgorithm algorithm : winograds) {
-    kernel::PackedWeights forms;
+    kernel::PackedWeights packed;
     const Tensor y = forward(c, DType::f32, algorithm);
-    CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);
-    CHECK(error_of(forward(c, DType::f32, algorithm, &forms), y).largest == 0.0);
+    CHECK(error_of(forward(c, DType::f32, algorithm, &packed), y).largest == 0.0);
+    CHECK(error_of(forward(c, DType::f32, algorithm, &packed), y).largest == 0.0);
   }
 }
 
