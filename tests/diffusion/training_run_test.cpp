@@ -38,9 +38,10 @@ struct Trainer {
                   const Tensor value = Tensor::full({1}, static_cast<double>(counter), DType::f64);
                   return nn::TensorFile{{{"counter", value}}, {}};
                 },
-            .restore = [this](const nn::SafeTensors& file) {
-              counter = static_cast<int>(file.at("counter").item());
-            }};
+            .restore =
+                [this](const nn::SafeTensors& file) {
+                  counter = static_cast<int>(file.at("counter").item());
+                }};
   }
 
   void step(std::int64_t number) {

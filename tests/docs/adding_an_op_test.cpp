@@ -5,8 +5,8 @@
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
 #include "autograd/ops/rms_norm.h"
+#include "tests/ops/op_case.h"
 #include "tests/ops/op_checks.h"
-#include "tests/ops/op_table.h"
 
 namespace ito::optable {
 void add_rms_norm_cases(Rows& rows);

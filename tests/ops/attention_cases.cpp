@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "autograd/ops/attention.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

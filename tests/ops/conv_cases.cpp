@@ -2,7 +2,7 @@
 
 #include "autograd/ops/conv.h"
 #include "autograd/ops/layout.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "autograd/ops/conv_upsample.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

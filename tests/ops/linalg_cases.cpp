@@ -1,6 +1,6 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linalg.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

@@ -1,6 +1,6 @@
 // The op table: one record per op, from which its tests and its benchmark are made.
 //
-// To add an op, write a row in <stem>_cases.cpp, in the function that op_table.cpp calls:
+// To add an op, write a row in <stem>_cases.cpp, in the function that op_table() calls:
 //
 //   table.push_back({
 //       .name = "mul",
@@ -133,7 +133,8 @@ struct OpCase {
   std::vector<Benchmark> benchmarks = {};
 };
 
-/// Every row. The list of files is in op_table.cpp.
+using Rows = std::vector<OpCase>;
+/// Every row. The list of files is in CMakeLists.txt.
 const std::vector<OpCase>& op_table();
 
 /// Inputs of a row under one set of shapes; the same for the same seed. Differentiable inputs are

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "autograd/ops/quantile.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "autograd/ops/reduce.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

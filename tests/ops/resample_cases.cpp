@@ -1,5 +1,5 @@
 #include "autograd/ops/resample.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {

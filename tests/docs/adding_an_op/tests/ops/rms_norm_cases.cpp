@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "autograd/ops/rms_norm.h"
-#include "tests/ops/op_table.h"
+#include "tests/ops/op_case.h"
 
 namespace ito::optable {
 namespace {
