@@ -13,12 +13,12 @@ AttentionBlock::AttentionBlock(std::int64_t channels, Rng& init, const Attention
       to_q(channels, channels, init),
       to_k(channels, channels, init),
       to_v(channels, channels, init),
+      to_out(channels, channels, init, /*scale=*/0.0),
       heads(options.heads) {
   if (heads < 1 || channels % heads != 0) {
     fail<ValueError>("AttentionBlock: heads must divide channels; got heads = {}, channels = {}",
                      heads, channels);
   }
-  to_out.emplace_back(channels, channels, init, /*scale=*/0.0);
 }
 
 Tensor AttentionBlock::operator()(const Tensor& x) const {
@@ -26,7 +26,7 @@ Tensor AttentionBlock::operator()(const Tensor& x) const {
   const std::int64_t n = x.size(0), c = x.size(-1);
   const Tensor tokens = reshape(group_norm(x), std::vector<std::int64_t>{n, -1, c});
   const Tensor h = attention(to_q(tokens), to_k(tokens), to_v(tokens), heads);
-  return x + reshape(to_out[0](h), x.shape());
+  return x + reshape(to_out(h), x.shape());
 }
 
 }  // namespace ito::nn

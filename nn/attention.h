@@ -24,8 +24,7 @@ struct AttentionOptions {
 /// The output projection starts at zero, so that the block starts as the identity.
 struct AttentionBlock {
   GroupNorm group_norm;
-  Linear to_q, to_k, to_v;     ///< [channels, channels]
-  std::vector<Linear> to_out;  ///< one layer; a list because files name it to_out.0
+  Linear to_q, to_k, to_v, to_out;  ///< [channels, channels]
   int heads = 1;
 
   AttentionBlock() = default;
@@ -40,7 +39,7 @@ struct AttentionBlock {
     v("to_q", to_q);
     v("to_k", to_k);
     v("to_v", to_v);
-    v("to_out", to_out);
+    v("to_out.0", to_out);
   }
 };
 

@@ -40,7 +40,7 @@ Classifier::Classifier(const ClassifierConfig& c, Rng& init) : config(c) {
   std::int64_t channels = config.base_channels;
   for (const std::int64_t multiplier : config.channel_multipliers) {
     if (!down_blocks.empty()) {
-      down_blocks.back().downsamplers.push_back({halving(channels, channels, init)});
+      down_blocks.back().downsampler = halving(channels, channels, init);
     }
     UNetLevel& level = down_blocks.emplace_back();
     for (std::int64_t j = 0; j < config.blocks_per_level; ++j) {
@@ -65,7 +65,7 @@ Tensor Classifier::features(const Tensor& x_t, const Tensor& t) const {
   Tensor h = conv_in(x_t);
   for (const UNetLevel& level : down_blocks) {
     for (std::size_t j = 0; j < level.resnets.size(); ++j) h = level.block(j, h, emb, nullptr);
-    for (const Resample& down : level.downsamplers) h = down.conv(h);
+    if (level.downsampler) h = (*level.downsampler)(h);
   }
   return mean(norm_out.silu(h), {1, 2});
 }

@@ -35,10 +35,10 @@ nn::AttentionBlock attention_block(std::int64_t channels, const UNetConfig& c, R
 
 // Resolution halved with one row and column of zeros below and to the right, as TensorFlow's SAME
 // does, or with zeros all around.
-Resample downsampler(std::int64_t channels, const UNetConfig& c, Rng& init) {
+nn::Conv2d halving(std::int64_t channels, const UNetConfig& c, Rng& init) {
   const Padding below_and_right{.top = 0, .bottom = 1, .left = 0, .right = 1};
   const Padding padding = c.symmetric_padding ? Padding::all(1) : below_and_right;
-  return {nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = padding}, init)};
+  return nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = padding}, init);
 }
 
 Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
@@ -52,11 +52,11 @@ Tensor time_features(const UNetConfig& c, const Tensor& t, DType dtype) {
 // What is computed again as one.
 struct Stage {
   ResidualBlock resnet;
-  std::vector<nn::AttentionBlock> attention;  // one or none
+  std::optional<nn::AttentionBlock> attention;
 
   Tensor operator()(const Tensor& x, const Tensor& emb, Rng* dropout, const Tensor& skip) const {
     const Tensor h = resnet(x, emb, dropout, skip);
-    return attention.empty() ? h : attention[0](h);
+    return attention ? (*attention)(h) : h;
   }
 
   template <class V>
@@ -123,7 +123,7 @@ Tensor UNetLevel::recomputed_block(std::size_t j, const Tensor& x, const Tensor&
     after = std::make_shared<Rng>(*dropout_rng);
   }
   Stage stage{resnets[j], {}};
-  if (j < attentions.size()) stage.attention.push_back(attentions[j]);
+  if (j < attentions.size()) stage.attention = attentions[j];
   const Tensor y = nn::recompute(
       std::move(stage),
       [first, after, named = &resnets[j]](const Stage& s, const std::vector<Tensor>& in) {
@@ -159,7 +159,7 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
       skips.push_back(channels);
     }
     if (i + 1 < config.levels()) {
-      level.downsamplers.push_back(downsampler(channels, config, init));
+      level.downsampler = halving(channels, config, init);
       skips.push_back(channels);
     }
   }
@@ -173,7 +173,7 @@ UNet::UNet(const UNetConfig& c, Rng& init) : config(c) {
       add_block(level, channels + skips.back(), config.channels(i), config.has_attention(i));
       skips.pop_back();
     }
-    if (i > 0) level.upsamplers.push_back({conv3x3(channels, channels, init)});
+    if (i > 0) level.upsampler = conv3x3(channels, channels, init);
   }
 
   conv_norm_out = norm(channels, config);
@@ -223,8 +223,8 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& con
       h = block(level, j, h, emb, dropout);
       skips.push_back(h);
     }
-    for (const Resample& down : level.downsamplers) {
-      h = down.conv(h);
+    if (level.downsampler) {
+      h = (*level.downsampler)(h);
       skips.push_back(h);
     }
   }
@@ -238,9 +238,9 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& con
       h = block(level, j, h, emb, dropout, skips.back());
       skips.pop_back();
     }
-    for (const Resample& up : level.upsamplers) {
-      const profile::Scope upsampling(&up.conv);
-      h = upsample_conv2d(h, up.conv.weight, up.conv.bias, 2, up.conv.options.padding);
+    if (const auto& up = level.upsampler) {
+      const profile::Scope upsampling(&*up);
+      h = upsample_conv2d(h, up->weight, up->bias, 2, up->options.padding);
     }
   }
   return cast(conv_out(conv_norm_out.silu(h)), x_t.dtype());

@@ -61,22 +61,12 @@ struct ResidualBlock {
   }
 };
 
-/// A 3x3 convolution that halves the resolution, or follows a doubling.
-struct Resample {
-  nn::Conv2d conv;
-
-  template <class V>
-  void visit(V&& v) {
-    v("conv", conv);
-  }
-};
-
 /// The blocks of one resolution. Block j is followed by attention j where there is one.
 struct UNetLevel {
   std::vector<ResidualBlock> resnets;
   std::vector<nn::AttentionBlock> attentions;
-  std::vector<Resample> downsamplers;  ///< one, or none at the lowest level
-  std::vector<Resample> upsamplers;    ///< one, or none at the highest level
+  std::optional<nn::Conv2d> downsampler;  ///< halves the resolution; none at the lowest level
+  std::optional<nn::Conv2d> upsampler;    ///< follows a doubling; none at the highest level
 
   Tensor block(std::size_t j, const Tensor& x, const Tensor& emb, Rng* dropout_rng,
                const Tensor& skip = {}) const;
@@ -90,8 +80,8 @@ struct UNetLevel {
       v("resnets." + std::to_string(j), resnets[j]);
       if (j < attentions.size()) v("attentions." + std::to_string(j), attentions[j]);
     }
-    v("downsamplers", downsamplers);
-    v("upsamplers", upsamplers);
+    v("downsamplers.0.conv", downsampler);
+    v("upsamplers.0.conv", upsampler);
   }
 };
 

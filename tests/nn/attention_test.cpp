@@ -91,7 +91,7 @@ std::vector<Vector> naive_block(std::vector<Vector> x, const nn::AttentionBlock&
         for (std::size_t c = h; c < h + d; ++c) mixed[c] += weights[j] / total * v[j][c];
       }
     }
-    const Vector out = naive_linear(mixed, block.to_out[0]);
+    const Vector out = naive_linear(mixed, block.to_out);
     for (std::size_t c = 0; c < C; ++c) y[i][c] += out[c];
   }
   return y;
@@ -127,10 +127,10 @@ TEST_CASE("AttentionBlock: softmax rows sum to 1, so a constant value passes thr
   auto block = make_block(2);
   block.to_v.weight.fill(0.0);
   block.to_v.bias.fill(1.0);
-  block.to_out[0].weight.fill(0.0);
-  auto w = block.to_out[0].weight.mutable_data<double>();
+  block.to_out.weight.fill(0.0);
+  auto w = block.to_out.weight.mutable_data<double>();
   for (std::int64_t i = 0; i < C; ++i) w[i * C + i] = 1.0;  // the identity
-  block.to_out[0].bias.fill(0.0);
+  block.to_out.bias.fill(0.0);
   const auto rows = (block(input()) - input()).to_vector<double>();
   for (const double r : rows) CHECK(std::abs(r - 1.0) < 1e-14);
 }

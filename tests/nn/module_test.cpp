@@ -90,7 +90,7 @@ TEST_CASE("to_dtype: parameters become f64 parameters with the same values") {
 TEST_CASE("backward: every parameter of a model gets a gradient") {
   auto model = test::make_tiny_model();
   Rng rng(2, Purpose::test);
-  model.attention.to_out[0].weight.fill(0.1);  // zero at first, which would hide what is behind it
+  model.attention.to_out.weight.fill(0.1);  // zero at first, which would hide what is behind it
   backward(mean(square(model(randn(rng, {2, 4, 4, 4}), Tensor::from<std::int64_t>({0, 2}, {2})))));
   for (const nn::NamedTensor& p : nn::named_parameters(model)) {
     REQUIRE_MESSAGE(p.second.grad().defined(), p.first);

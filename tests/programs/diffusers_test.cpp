@@ -82,7 +82,7 @@ TEST_CASE("diffusers: its networks give in ito what they gave there") {
                                             : TimeFeatures::sin_cos;
              },
              [](UNet& u) {
-               Padding& p = u.down_blocks[0].downsamplers[0].conv.options.padding;
+               Padding& p = u.down_blocks[0].downsampler->options.padding;
                p = p.top == 0 ? Padding::all(1)
                               : Padding{.top = 0, .bottom = 1, .left = 0, .right = 1};
              },
