@@ -13,7 +13,7 @@
 namespace ito::bench {
 namespace {
 
-using cuda::conv::Cut;
+using cuda::conv::Partition;
 using kernel::Conv2d, kernel::Conv2dInputGrad, kernel::Conv2dWeightGrad, kernel::ConvShape;
 
 double elements_x(const ConvShape& s) { return double(s.n) * double(s.h * s.w * s.in); }
@@ -102,17 +102,18 @@ struct Pass {
         rotating<Args>(make, run, [](const Args& a) { return cuda::conv::tiles_take(a.shape); });
     cases.push_back(std::move(c));
   }
-  void ladder(const Product& same, const Selection& selection, std::span<const Cut> cuts) {
+  void ladder(const Product& same, const Selection& selection,
+              std::span<const Partition> partitions) {
     rung("naive", [](const Args& a) { cuda::conv::naive(a); });
     rung("tiled", [](const Args& a) { cuda::conv::tiled(a); });
     if (base.dtype == DType::bf16) {
       rung("tensor_core", [](const Args& a) { cuda::conv::tensor_core(a); });
       if (selection.sweep) {
-        for (const Cut& tile : cuts) {
+        for (const Partition& tile : partitions) {
           for (const int splits : {1, 2, 4, 8, 16}) {
-            const Cut cut{tile.m, tile.n, splits};
-            rung(fmt::format("tensor_core:{}x{}:{}", cut.m, cut.n, cut.splits),
-                 [cut](const Args& a) { cuda::conv::tensor_core(a, cut); });
+            const Partition partition{tile.m, tile.n, splits};
+            rung(fmt::format("tensor_core:{}x{}:{}", partition.m, partition.n, partition.splits),
+                 [partition](const Args& a) { cuda::conv::tensor_core(a, partition); });
           }
         }
       }
@@ -147,7 +148,7 @@ void add_conv(std::vector<KernelCase>& cases, const std::string& preset,
   forward.rung("best", Conv2d::cuda);
   if (ladder)
     forward.ladder(forward_product(s.n * s.p * s.q, taps * s.in, s.out), selection,
-                   cuda::conv::tensor_core_cuts());
+                   cuda::conv::tensor_core_partitions());
   if (s.in > 3) {  // the image itself needs no gradient
     Pass<Conv2dInputGrad::Args> input{cases, base("conv2d_input_grad"), [s, dtype](Buffers& b) {
                                         return input_grad_args(b, s, dtype);
@@ -155,7 +156,7 @@ void add_conv(std::vector<KernelCase>& cases, const std::string& preset,
     input.rung("best", Conv2dInputGrad::cuda);
     if (ladder)
       input.ladder(forward_product(s.n * s.h * s.w, taps * s.out / (s.stride * s.stride), s.in),
-                   selection, cuda::conv::tensor_core_cuts());
+                   selection, cuda::conv::tensor_core_partitions());
   }
   Pass<Conv2dWeightGrad::Args> weight{cases, base("conv2d_weight_grad"), [s, dtype](Buffers& b) {
                                         return weight_grad_args(b, s, dtype);
@@ -163,7 +164,7 @@ void add_conv(std::vector<KernelCase>& cases, const std::string& preset,
   weight.rung("best", Conv2dWeightGrad::cuda);
   if (ladder)
     weight.ladder(weight_product(s.n * s.p * s.q, taps * s.in, s.out), selection,
-                  cuda::conv::tensor_core_weight_grad_cuts());
+                  cuda::conv::tensor_core_weight_grad_partitions());
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ void naive(const kernel::Conv2dWeightGrad::Args&);
 
 /// How the matrix product behind a convolution is cut: tiles of m x n, and the sum over k in
 /// `splits` parts that are added in order. 0: chosen from the shape and the device.
-struct Cut {
+struct Partition {
   int m = 0, n = 0, splits = 0;
 };
 
@@ -30,18 +30,18 @@ struct Cut {
 bool tiles_take(const kernel::ConvShape&);
 
 /// f32 multiplications (the true ones: no TF32), f32 or bf16 in memory.
-void tiled(const kernel::Conv2d::Args&, Cut = {});
-void tiled(const kernel::Conv2dInputGrad::Args&, Cut = {});
-void tiled(const kernel::Conv2dWeightGrad::Args&, Cut = {});
+void tiled(const kernel::Conv2d::Args&, Partition = {});
+void tiled(const kernel::Conv2dInputGrad::Args&, Partition = {});
+void tiled(const kernel::Conv2dWeightGrad::Args&, Partition = {});
 
 /// bf16 only; other dtypes throw DTypeError.
-void tensor_core(const kernel::Conv2d::Args&, Cut = {});
-void tensor_core(const kernel::Conv2dInputGrad::Args&, Cut = {});
-void tensor_core(const kernel::Conv2dWeightGrad::Args&, Cut = {});
+void tensor_core(const kernel::Conv2d::Args&, Partition = {});
+void tensor_core(const kernel::Conv2dInputGrad::Args&, Partition = {});
+void tensor_core(const kernel::Conv2dWeightGrad::Args&, Partition = {});
 
 /// The tiles that can be asked for, largest first. Forward and input gradient have the same.
-std::span<const Cut> tiled_cuts();
-std::span<const Cut> tensor_core_cuts();
-std::span<const Cut> tensor_core_weight_grad_cuts();
+std::span<const Partition> tiled_partitions();
+std::span<const Partition> tensor_core_partitions();
+std::span<const Partition> tensor_core_weight_grad_partitions();
 
 }  // namespace ito::cuda::conv

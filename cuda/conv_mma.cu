@@ -143,20 +143,20 @@ using Tile128x32 = Forward<128, 32, block_k, 32, 32, 4>;
 using Tile128x16 = Forward<128, 16, block_k, 32, 16, 4>;
 
 struct Variant {
-  Cut cut;
+  Partition partition;
   void (*run)(const Problems&, int splits);
 };
 template <class Tile>
 constexpr Variant variant{{Tile::m, Tile::n, 0}, run<Tile>};
 constexpr std::array variants = {variant<Tile128x128>, variant<Tile128x64>, variant<Tile64x64>,
                                  variant<Tile128x32>, variant<Tile128x16>};
-constexpr std::array<Cut, variants.size()> cuts = [] {
-  std::array<Cut, variants.size()> list{};
-  for (std::size_t i = 0; i < list.size(); ++i) list[i] = variants[i].cut;
+constexpr std::array<Partition, variants.size()> partitions = [] {
+  std::array<Partition, variants.size()> list{};
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = variants[i].partition;
   return list;
 }();
 
-void run(Problems problems, const Cut& wanted) {
+void run(Problems problems, const Partition& wanted) {
   std::int64_t pixels = 0;
   int depth = 0;
   for (int i = 0; i < problems.count; ++i) {
@@ -165,21 +165,23 @@ void run(Problems problems, const Cut& wanted) {
     pixels += c.pixels, depth = std::max(depth, c.depth());
   }
   const int out = problems.at[0].out;
-  const Cut cut = choose_cut({pixels, out, depth, block_k, tensor_core_rate}, cuts, wanted);
+  const Partition partition =
+      choose_partition({pixels, out, depth, block_k, tensor_core_rate}, partitions, wanted);
   std::optional<Scratch<float>> partial;
-  if (cut.splits > 1) {
-    partial.emplace(cut.splits * pixels * out);
+  if (partition.splits > 1) {
+    partial.emplace(partition.splits * pixels * out);
     float* next = partial->data();
     for (int i = 0; i < problems.count; ++i) {
       problems.at[i].partial = next;
-      next += std::int64_t{cut.splits} * problems.at[i].pixels * out;
+      next += std::int64_t{partition.splits} * problems.at[i].pixels * out;
     }
   }
   for (const Variant& v : variants) {
-    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(problems, cut.splits);
+    if (v.partition.m == partition.m && v.partition.n == partition.n)
+      v.run(problems, partition.splits);
   }
-  for (int i = 0; cut.splits > 1 && i < problems.count; ++i) {
-    add_splits<bf16>(problems.at[i], cut.splits);
+  for (int i = 0; partition.splits > 1 && i < problems.count; ++i) {
+    add_splits<bf16>(problems.at[i], partition.splits);
   }
 }
 
@@ -191,9 +193,9 @@ void expect_bf16(const char* op, DType dtype) {
 
 }  // namespace
 
-std::span<const Cut> tensor_core_cuts() { return cuts; }
+std::span<const Partition> tensor_core_partitions() { return partitions; }
 
-void tensor_core(const kernel::Conv2d::Args& a, Cut wanted) {
+void tensor_core(const kernel::Conv2d::Args& a, Partition wanted) {
   expect_bf16(kernel::Conv2d::name, a.dtype);
   const kernel::ConvShape& s = a.shape;
   const PaddedChannels x(a.x, s.n * s.h * s.w, s.in - a.x2_channels, a.x2, a.x2_channels);
@@ -205,7 +207,7 @@ void tensor_core(const kernel::Conv2d::Args& a, Cut wanted) {
   run({{c}, 1}, wanted);
 }
 
-void tensor_core(const kernel::Conv2dInputGrad::Args& a, Cut wanted) {
+void tensor_core(const kernel::Conv2dInputGrad::Args& a, Partition wanted) {
   expect_bf16(kernel::Conv2dInputGrad::name, a.dtype);
   const kernel::ConvShape& s = a.shape;
   const PaddedChannels dy(a.dy, s.n * s.p * s.q, s.out);

@@ -256,14 +256,15 @@ template void add_weight_splits(const float*, int, const ConvShape&, int, bf16*)
 // and has a few blocks of k as latency in front; sums of several splits are written and read once
 // more by a kernel of its own. A ranking of choices, no forecast: the constants are counted, not
 // measured.
-Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wanted) {
+Partition choose_partition(const Product& product, std::span<const Partition> tiles,
+                           const Partition& wanted) {
   constexpr double load_weight = 32.0, latency_blocks = 3.0, alone = 0.4;
   constexpr double reduction_latency = 2.0, bytes_per_microsecond = 4e6;
   const Index multiprocessors = properties().multiprocessors;
   const Index blocks = (product.k + product.block_k - 1) / product.block_k;
-  Cut best;
+  Partition best;
   double best_cost = 0.0;
-  for (const Cut& tile : tiles) {
+  for (const Partition& tile : tiles) {
     if (wanted.m != 0 && (wanted.m != tile.m || wanted.n != tile.n)) continue;
     const Index count = ((product.m + tile.m - 1) / tile.m) * ((product.n + tile.n - 1) / tile.n);
     const Index most =

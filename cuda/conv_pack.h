@@ -74,6 +74,7 @@ constexpr double tensor_core_rate = 790e6 / 132, f32_rate = 60e6 / 132;
 /// The cheapest of `tiles` and of the numbers of splits, by a model that is explained in
 /// conv_pack.cu; where `wanted` is not zero, as it says. A function of the shape and the device
 /// only. Throws ValueError when the wanted tile is not among `tiles`.
-Cut choose_cut(const Product& product, std::span<const Cut> tiles, const Cut& wanted);
+Partition choose_partition(const Product& product, std::span<const Partition> tiles,
+                           const Partition& wanted);
 
 }  // namespace ito::cuda::conv

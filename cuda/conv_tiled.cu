@@ -94,31 +94,33 @@ void run(const Correlation& c, int splits) {
 
 using Large = Registers<128, 128>;
 using Small = Registers<64, 64>;
-constexpr std::array cuts = {Cut{Large::m, Large::n, 0}, Cut{Small::m, Small::n, 0}};
+constexpr std::array partitions = {Partition{Large::m, Large::n, 0},
+                                   Partition{Small::m, Small::n, 0}};
 
 template <class T>
-void run(Correlation c, const Cut& wanted) {
+void run(Correlation c, const Partition& wanted) {
   c.slab = 4 * Large::k;
-  const Cut cut = choose_cut({c.pixels, c.out, c.depth(), Large::k, f32_rate}, cuts, wanted);
+  const Partition partition =
+      choose_partition({c.pixels, c.out, c.depth(), Large::k, f32_rate}, partitions, wanted);
   std::optional<Scratch<float>> partial;
-  if (cut.splits > 1) {
-    partial.emplace(std::int64_t{cut.splits} * c.pixels * c.out);
+  if (partition.splits > 1) {
+    partial.emplace(std::int64_t{partition.splits} * c.pixels * c.out);
     c.partial = partial->data();
   }
-  cut.m == Large::m ? run<T, Large>(c, cut.splits) : run<T, Small>(c, cut.splits);
-  if (cut.splits > 1) add_splits<T>(c, cut.splits);
+  partition.m == Large::m ? run<T, Large>(c, partition.splits) : run<T, Small>(c, partition.splits);
+  if (partition.splits > 1) add_splits<T>(c, partition.splits);
 }
 
 }  // namespace
 
-std::span<const Cut> tiled_cuts() { return cuts; }
+std::span<const Partition> tiled_partitions() { return partitions; }
 
-void tiled(const kernel::Conv2d::Args& a, Cut wanted) {
+void tiled(const kernel::Conv2d::Args& a, Partition wanted) {
   with_element(kernel::Conv2d::name, a.dtype,
                [&]<class T>(T) { run<T>(forward_problem(a), wanted); });
 }
 
-void tiled(const kernel::Conv2dInputGrad::Args& a, Cut wanted) {
+void tiled(const kernel::Conv2dInputGrad::Args& a, Partition wanted) {
   with_element(kernel::Conv2dInputGrad::name, a.dtype, [&]<class T>(T) {
     const kernel::ConvShape& s = a.shape;
     const int channels = static_cast<int>(s.out);

@@ -304,7 +304,7 @@ void run_tiled(const WeightProduct& p, int splits) {
 }
 
 struct Variant {
-  Cut cut;
+  Partition partition;
   void (*run)(const WeightProduct&, int splits);
 };
 
@@ -323,25 +323,26 @@ constexpr std::array tiled_variants = {Variant{{Large::m, Large::n, 0}, run_tile
                                        Variant{{Small::m, Small::n, 0}, run_tiled<T, Small>}};
 
 template <std::size_t n>
-constexpr std::array<Cut, n> cuts_of(const std::array<Variant, n>& variants) {
-  std::array<Cut, n> list{};
-  for (std::size_t i = 0; i < n; ++i) list[i] = variants[i].cut;
+constexpr std::array<Partition, n> partitions_of(const std::array<Variant, n>& variants) {
+  std::array<Partition, n> list{};
+  for (std::size_t i = 0; i < n; ++i) list[i] = variants[i].partition;
   return list;
 }
-constexpr auto tensor_core_list = cuts_of(tensor_core_variants);
+constexpr auto tensor_core_list = partitions_of(tensor_core_variants);
 
 template <class T, std::size_t n>
 void run(WeightProduct p, const std::array<Variant, n>& variants, int k, double rate,
-         const Cut& wanted, const Conv2dWeightGrad::Args& a) {
-  const auto cuts = cuts_of(variants);
-  const Cut cut = choose_cut({p.c.out, p.c.depth(), p.c.pixels, k, rate}, cuts, wanted);
-  Scratch<float> partial(std::int64_t{cut.splits} * p.c.out * p.c.depth());
+         const Partition& wanted, const Conv2dWeightGrad::Args& a) {
+  const auto partitions = partitions_of(variants);
+  const Partition partition =
+      choose_partition({p.c.out, p.c.depth(), p.c.pixels, k, rate}, partitions, wanted);
+  Scratch<float> partial(std::int64_t{partition.splits} * p.c.out * p.c.depth());
   p.partial = partial.data();
   p.images = k / (p.c.p * p.c.q), p.rows = k % (p.c.p * p.c.q) / p.c.q, p.columns = k % p.c.q;
   for (const Variant& v : variants) {
-    if (v.cut.m == cut.m && v.cut.n == cut.n) v.run(p, cut.splits);
+    if (v.partition.m == partition.m && v.partition.n == partition.n) v.run(p, partition.splits);
   }
-  add_weight_splits(p.partial, cut.splits, a.shape, p.c.in, static_cast<T*>(a.dweight));
+  add_weight_splits(p.partial, partition.splits, a.shape, p.c.in, static_cast<T*>(a.dweight));
 }
 
 Correlation forward_of(const Conv2dWeightGrad::Args& a, const void* x, int channels) {
@@ -353,9 +354,9 @@ Correlation forward_of(const Conv2dWeightGrad::Args& a, const void* x, int chann
 
 }  // namespace
 
-std::span<const Cut> tensor_core_weight_grad_cuts() { return tensor_core_list; }
+std::span<const Partition> tensor_core_weight_grad_partitions() { return tensor_core_list; }
 
-void tiled(const Conv2dWeightGrad::Args& a, Cut wanted) {
+void tiled(const Conv2dWeightGrad::Args& a, Partition wanted) {
   with_element(Conv2dWeightGrad::name, a.dtype, [&]<class T>(T) {
     const WeightProduct p{forward_of(a, a.x, static_cast<int>(a.shape.in)), a.dy,
                           static_cast<int>(a.shape.out), nullptr};
@@ -363,7 +364,7 @@ void tiled(const Conv2dWeightGrad::Args& a, Cut wanted) {
   });
 }
 
-void tensor_core(const Conv2dWeightGrad::Args& a, Cut wanted) {
+void tensor_core(const Conv2dWeightGrad::Args& a, Partition wanted) {
   if (a.dtype != DType::bf16) {
     throw DTypeError(std::string("conv2d_weight_grad: the tensor-core kernels compute in bf16; "
                                  "got ") +

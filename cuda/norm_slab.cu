@@ -109,24 +109,24 @@ int vector_of(const Forward& a) {
   return vector_for<T>(a.shape, a.x, a.x2, a.y);
 }
 
-std::size_t shared_bytes(const Cut& cut, int vector, bool kept) {
-  const std::size_t floats =
-      static_cast<std::size_t>(vector * cut.threads) + 2 * static_cast<std::size_t>(cut.width);
-  return floats * sizeof(float) + (kept ? cut.bytes : 0);
+std::size_t shared_bytes(const Tiling& tiling, int vector, bool kept) {
+  const std::size_t floats = static_cast<std::size_t>(vector * tiling.threads) +
+                             2 * static_cast<std::size_t>(tiling.width);
+  return floats * sizeof(float) + (kept ? tiling.bytes : 0);
 }
 
-/// f(Cut, vector width) for the arguments' type.
+/// f(Tiling, vector width) for the arguments' type.
 template <bool kept, class F>
-auto with_cut(const Forward& a, F f) {
+auto with_tiling(const Forward& a, F f) {
   const int vector = a.dtype == DType::bf16 ? vector_of<bf16>(a) : vector_of<float>(a);
-  return f(cut_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), kept ? 1 : 0), vector);
+  return f(tiling_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), kept ? 1 : 0), vector);
 }
 
 template <bool kept>
 void run(const Forward& a) {
   with_element("group_norm", a.dtype, [&]<class T>(T) {
     const int vector = vector_of<T>(a);
-    const Cut cut = cut_for(a.shape, vector, sizeof(T), kept ? 1 : 0);
+    const Tiling tiling = tiling_for(a.shape, vector, sizeof(T), kept ? 1 : 0);
     const Arrays<T> arrays{
         {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.x2_channels},
         static_cast<const T*>(a.weight),
@@ -134,22 +134,22 @@ void run(const Forward& a) {
         {static_cast<T*>(a.y)},
         static_cast<float*>(a.statistics)};
     launch(vector == 1 ? forward<T, 1, kept> : forward<T, Vec<T>::size, kept>,
-           static_cast<unsigned>(a.shape.n * cut.slabs), cut.threads,
-           shared_bytes(cut, vector, kept), arrays, a.shape, cut.width, static_cast<int>(cut.slabs),
-           static_cast<float>(a.eps), a.silu);
+           static_cast<unsigned>(a.shape.n * tiling.slabs), tiling.threads,
+           shared_bytes(tiling, vector, kept), arrays, a.shape, tiling.width,
+           static_cast<int>(tiling.slabs), static_cast<float>(a.eps), a.silu);
   });
 }
 
 }  // namespace
 
 bool streaming_takes(const Forward& a) {
-  return with_cut<false>(a, [](const Cut& cut, int) { return cut.width != 0; });
+  return with_tiling<false>(a, [](const Tiling& tiling, int) { return tiling.width != 0; });
 }
 
 bool slab_takes(const Forward& a) {
-  return with_cut<true>(a, [](const Cut& cut, int vector) {
-    return cut.width != 0 &&
-           shared_bytes(cut, vector, true) <= properties().shared_memory_per_block;
+  return with_tiling<true>(a, [](const Tiling& tiling, int vector) {
+    return tiling.width != 0 &&
+           shared_bytes(tiling, vector, true) <= properties().shared_memory_per_block;
   });
 }
 

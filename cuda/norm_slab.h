@@ -18,18 +18,18 @@ namespace ito::cuda::norm {
 
 inline constexpr int max_threads = 256;
 
-/// A launch's cut, made on the host.
-struct Cut {
+/// A launch's tiling, made on the host.
+struct Tiling {
   int width = 0;          ///< channels of a slab; the last of an image may have fewer
   int threads = 0;        ///< of a block
   Index slabs = 0;        ///< of an image
   std::size_t bytes = 0;  ///< of one array's slab
 };
 
-/// The cut for vectors of `vector` channels; `arrays` is how many slabs a block keeps in shared
+/// The tiling for vectors of `vector` channels; `arrays` is how many slabs a block keeps in shared
 /// memory, if any. Slabs are widened up to 128 bytes while three blocks fit on a multiprocessor, so
 /// that some load while others compute.
-inline Cut cut_for(const Shape& s, int vector, int element, int arrays) {
+inline Tiling tiling_for(const Shape& s, int vector, int element, int arrays) {
   const Index group = s.channels / s.groups, channel = element * s.positions * arrays;  // bytes
   const Index limit = static_cast<Index>(properties().shared_memory_per_block);
   Index unit = std::lcm(group, Index{32 / element});

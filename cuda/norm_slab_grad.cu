@@ -180,24 +180,24 @@ int vector_of(const Gradient& a) {
   return vector_for<T>(a.shape, a.x, a.x2, a.dy, a.dx, a.dx2);
 }
 
-std::size_t shared_bytes(const Cut& cut, int vector, bool kept) {
-  const std::size_t floats = static_cast<std::size_t>(2 * vector * cut.threads) +
-                             ChannelValues::count * static_cast<std::size_t>(cut.width);
-  return floats * sizeof(float) + (kept ? 2 * cut.bytes : 0);
+std::size_t shared_bytes(const Tiling& tiling, int vector, bool kept) {
+  const std::size_t floats = static_cast<std::size_t>(2 * vector * tiling.threads) +
+                             ChannelValues::count * static_cast<std::size_t>(tiling.width);
+  return floats * sizeof(float) + (kept ? 2 * tiling.bytes : 0);
 }
 
-/// f(Cut, vector width) for the arguments' type.
+/// f(Tiling, vector width) for the arguments' type.
 template <bool kept, class F>
-auto with_cut(const Gradient& a, F f) {
+auto with_tiling(const Gradient& a, F f) {
   const int vector = a.dtype == DType::bf16 ? vector_of<bf16>(a) : vector_of<float>(a);
-  return f(cut_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), kept ? 2 : 0), vector);
+  return f(tiling_for(a.shape, vector, static_cast<int>(size_of(a.dtype)), kept ? 2 : 0), vector);
 }
 
 template <bool kept>
 void run(const Gradient& a) {
   with_element("group_norm_grad", a.dtype, [&]<class T>(T) {
     const int vector = vector_of<T>(a);
-    const Cut cut = cut_for(a.shape, vector, sizeof(T), kept ? 2 : 0);
+    const Tiling tiling = tiling_for(a.shape, vector, sizeof(T), kept ? 2 : 0);
     const Arrays<T> arrays{
         {static_cast<const T*>(a.x), static_cast<const T*>(a.x2), a.shape.x2_channels},
         {static_cast<const T*>(a.dy)},
@@ -207,9 +207,9 @@ void run(const Gradient& a) {
         {static_cast<T*>(a.dx), static_cast<T*>(a.dx2), a.shape.x2_channels},
         static_cast<float*>(a.partial)};
     launch(vector == 1 ? gradient<T, 1, kept> : gradient<T, Vec<T>::size, kept>,
-           static_cast<unsigned>(a.shape.n * cut.slabs), cut.threads,
-           shared_bytes(cut, vector, kept), arrays, a.shape, cut.width, static_cast<int>(cut.slabs),
-           a.silu);
+           static_cast<unsigned>(a.shape.n * tiling.slabs), tiling.threads,
+           shared_bytes(tiling, vector, kept), arrays, a.shape, tiling.width,
+           static_cast<int>(tiling.slabs), a.silu);
   });
   add_images(a);
 }
@@ -217,13 +217,13 @@ void run(const Gradient& a) {
 }  // namespace
 
 bool streaming_takes(const Gradient& a) {
-  return with_cut<false>(a, [](const Cut& cut, int) { return cut.width != 0; });
+  return with_tiling<false>(a, [](const Tiling& tiling, int) { return tiling.width != 0; });
 }
 
 bool slab_takes(const Gradient& a) {
-  return with_cut<true>(a, [](const Cut& cut, int vector) {
-    return cut.width != 0 &&
-           shared_bytes(cut, vector, true) <= properties().shared_memory_per_block;
+  return with_tiling<true>(a, [](const Tiling& tiling, int vector) {
+    return tiling.width != 0 &&
+           shared_bytes(tiling, vector, true) <= properties().shared_memory_per_block;
   });
 }
 

@@ -205,9 +205,9 @@ struct Distances {
 };
 
 // Measures how far points are from data, and what two draws of the data come to.
-class Judge {
+class PointMetrics {
  public:
-  Judge(data::PointSet set, const Options& o)
+  PointMetrics(data::PointSet set, const Options& o)
       : rng_(static_cast<std::uint64_t>(o.seed), Purpose::test) {
     directions_ = random_directions(rng_, 64, 2);
     reference = data::draw_points(set, rng_, o.count);
@@ -233,7 +233,7 @@ class Judge {
 
 // A panel for data, noise and each sampler; a line of the table for each.
 std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& model) {
-  const Judge judge(model.card.points, o);
+  const PointMetrics metrics(model.card.points, o);
   const auto line = [&](const std::string& name, const std::string& evaluations,
                         const Distances& d) {
     if (o.quiet) return;
@@ -244,18 +244,18 @@ std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& 
     app::print(stdout, "{0} points each; distances to {0} other points of the data\n", o.count);
     app::print(stdout, "{:<20} evaluations   MMD^2 * 1e4   sliced W2^2 * 1e3\n", "");
   }
-  line("data, mean + 3 sd", "", judge.limit);
+  line("data, mean + 3 sd", "", metrics.limit);
   std::vector<app::ScatterPanel> panels = {{std::string("data: ") + name_of(model.card.points),
-                                            "other draws: " + judge.limit.caption(), "#222222",
-                                            judge.reference}};
+                                            "other draws: " + metrics.limit.caption(), "#222222",
+                                            metrics.reference}};
 
   Rng rng(static_cast<std::uint64_t>(o.seed), Purpose::sample);
   const Tensor x_T = randn(rng, {o.count, 2});
-  const Distances of_noise = judge(x_T);
+  const Distances of_noise = metrics(x_T);
   line("noise", "0", of_noise);
   panels.push_back({"noise", of_noise.caption(), "#999999", x_T});
   for (const Drawn& drawn : draw(o, model, x_T, rng)) {
-    const Distances distances = judge(drawn.points);
+    const Distances distances = metrics(drawn.points);
     line(drawn.name, std::to_string(drawn.evaluations), distances);
     panels.push_back({fmt::format("{}, {} evaluations", drawn.name, drawn.evaluations),
                       distances.caption(), "#1f5fa8", drawn.points});

@@ -16,8 +16,8 @@ Tensor classifier_free_guidance(const Tensor& unconditional, const Tensor& condi
   return (1.0 - scale) * unconditional + scale * conditional;
 }
 
-Network guided(ConditionalNetwork network, Condition condition, Condition null, double scale,
-               GuidancePasses passes) {
+Network classifier_free_guidance(ConditionalNetwork network, Condition condition, Condition null,
+                                 double scale, GuidancePasses passes) {
   if (scale == 1.0) return conditional(std::move(network), std::move(condition));
   if (scale == 0.0) return conditional(std::move(network), std::move(null));
   const Condition both_conditions = concat(null, condition);

@@ -2,8 +2,8 @@
 // denoiser that is led towards a condition. Every sampler takes the result.
 //
 //   const std::int64_t any = 10;      // the null class of a network of 10 classes
-//   const Network led = guided(std::cref(unet), same_label(7, 64), same_label(any, 64), 3.0);
-//   const Denoiser without_classifier = parametrization.denoiser(led);
+//   const Network led = classifier_free_guidance(std::cref(unet), same_label(7, 64),
+//   same_label(any, 64), 3.0); const Denoiser without_classifier = parametrization.denoiser(led);
 //   const ScoreShift shift = classifier_guidance(std::cref(classifier), labels, 3.0);
 //   const Denoiser with_classifier = shifted(parametrization.denoiser(network), shift);
 //
@@ -34,8 +34,8 @@ enum class GuidancePasses { one, two };
 /// and 1 only the one that counts is evaluated. The variance that a network has learned is taken
 /// from the conditional output. Throws ShapeError when x has another number of samples than a
 /// condition.
-Network guided(ConditionalNetwork network, Condition condition, Condition null, double scale,
-               GuidancePasses passes = GuidancePasses::one);
+Network classifier_free_guidance(ConditionalNetwork network, Condition condition, Condition null,
+                                 double scale, GuidancePasses passes = GuidancePasses::one);
 
 /// The condition that asks n samples for the same label: i64 [n].
 Condition same_label(std::int64_t label, std::int64_t n, Device device = Device::cpu());

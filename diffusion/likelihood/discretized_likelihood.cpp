@@ -9,8 +9,9 @@ namespace ito {
 namespace {
 
 // The distribution function of N(0, 1). 1 + tanh(u) = 2 sigmoid(2 u) does not cancel for u < 0.
-Tensor phi(const Tensor& x, Decoder decoder) {
-  if (decoder == Decoder::erf_bins) return 0.5 * (1.0 + erf(x * (1.0 / std::numbers::sqrt2)));
+Tensor phi(const Tensor& x, DiscretizedLikelihood decoder) {
+  if (decoder == DiscretizedLikelihood::erf_bins)
+    return 0.5 * (1.0 + erf(x * (1.0 / std::numbers::sqrt2)));
   const double scale = 2.0 * std::sqrt(2.0 / std::numbers::pi);
   return sigmoid(scale * (x + 0.044715 * x * x * x));
 }
@@ -18,9 +19,9 @@ Tensor phi(const Tensor& x, Decoder decoder) {
 }  // namespace
 
 Tensor decoder_log_probability(const Tensor& x0, const Tensor& mean, const Tensor& log_variance,
-                               Decoder decoder) {
+                               DiscretizedLikelihood decoder) {
   const Tensor distance = x0 - mean;
-  if (decoder == Decoder::continuous) {
+  if (decoder == DiscretizedLikelihood::continuous) {
     return -0.5 * (log_variance + square(distance) * exp(-log_variance) +
                    std::log(2.0 * std::numbers::pi));
   }

@@ -31,7 +31,7 @@ namespace ito {
 struct BoundOptions {
   /// beta and beta_tilde take beta_tilde of t = 1 for the decoder (t = 0), as Ho et al. do.
   ReverseVariance variance = ReverseVariance::beta_tilde;
-  Decoder decoder = Decoder::tanh_bins;
+  DiscretizedLikelihood decoder = DiscretizedLikelihood::tanh_bins;
   /// For `analytic`: E[eps_hat^2] or explained noise by timestep, [T] (analytic_variance.h).
   std::vector<double> mean_squared_eps = {};
 };

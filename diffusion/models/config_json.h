@@ -5,7 +5,7 @@
 //
 //   constexpr auto fields = [](auto& config, const auto& f) {
 //     f("width", config.width);
-//     f("heads", config.heads, Added{});  // files written before there was the field lack it
+//     f("heads", config.heads, Since{});  // files written before there was the field lack it
 //   };
 //   config_to_json(config, fields);
 //   config_from_json<MlpConfig>("mlp", text, fields);
@@ -28,7 +28,7 @@ namespace ito {
 
 using ConfigJson = nlohmann::ordered_json;  // keys in the order of the fields
 
-struct Added {};
+struct Since {};
 
 /// Throws ValueError unless low <= value <= high; `kind` is the network's, "unet".
 inline void expect_range(const char* kind, const char* field, std::int64_t value, std::int64_t low,

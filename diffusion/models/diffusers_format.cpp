@@ -177,10 +177,10 @@ fs::path first_existing(const std::vector<fs::path>& paths) {
 }  // namespace
 
 std::string diffusers_unet_config(const UNetConfig& c) {
-  if (c.time_features == TimeFeatures::fourier || !c.fine_details.empty()) {
+  if (c.time_features == TimeFeatures::fourier || !c.fourier_features.empty()) {
     fail<ValueError>(
         "diffusers' UNet2DModel has no counterpart of {}",
-        c.fine_details.empty() ? "fixed Fourier features of the time" : "fine_details");
+        c.fourier_features.empty() ? "fixed Fourier features of the time" : "fourier_features");
   }
   std::vector<std::int64_t> widths;
   std::vector<std::string> down, up;
@@ -191,7 +191,7 @@ std::string diffusers_unet_config(const UNetConfig& c) {
   }
   const bool cosines_first = c.time_features == TimeFeatures::cos_sin;
   const Json classes = c.num_classes > 0 ? Json(c.num_classes + 1) : Json(nullptr);
-  const bool adagn = c.conditioning == Conditioning::adagn;
+  const bool adagn = c.conditioning == EmbeddingMode::adagn;
   return Json{{"_class_name", "UNet2DModel"},
               {"_diffusers_version", version},
               {"act_fn", "silu"},
@@ -252,7 +252,7 @@ UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
     fail<FormatError>("{}: resnet_time_scale_shift must be default or scale_shift; got {}", file,
                       shift);
   }
-  c.conditioning = shift == "default" ? Conditioning::add : Conditioning::adagn;
+  c.conditioning = shift == "default" ? EmbeddingMode::add : EmbeddingMode::adagn;
   // The attention of the middle has no norm when blocks have AdaGN, unless its groups are given.
   const std::int64_t groups = shift == "default" ? c.norm_groups : 0;
   if (value(json, "attn_norm_num_groups", groups, file) != c.norm_groups) {

@@ -18,7 +18,7 @@ constexpr auto mlp_fields = [](auto& c, const auto& f) {
   f("octaves", c.octaves);
   f("time_features", c.time_features);
   f("outputs", c.outputs);
-  f("continuous_time", c.continuous_time, Added{});
+  f("continuous_time", c.continuous_time, Since{});
 };
 
 // sin(f x) and cos(f x) at frequencies from `low` to `high`, in equal ratios: [N, 2 count d].

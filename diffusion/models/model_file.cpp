@@ -138,7 +138,8 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
   };
   if (!condition.labels.defined()) return card.parametrization.denoiser(net, condition);
   const Condition any = same_label(classes, condition.labels.size(0), condition.labels.device());
-  return card.parametrization.denoiser(guided(net, condition, any, guidance_scale));
+  return card.parametrization.denoiser(
+      classifier_free_guidance(net, condition, any, guidance_scale));
 }
 
 Model load_model(const std::string& path, Weights weights, Device device, DType dtype) {

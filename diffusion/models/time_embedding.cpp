@@ -46,7 +46,7 @@ Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale) {
   return concat({sin(angle), cos(angle)});
 }
 
-Tensor with_fine_details(const Tensor& x, const std::vector<std::int64_t>& exponents) {
+Tensor with_fourier_features(const Tensor& x, const std::vector<std::int64_t>& exponents) {
   std::vector<Tensor> parts = {x};
   for (const std::int64_t n : exponents) {
     const Tensor angle = x * (std::ldexp(std::numbers::pi, static_cast<int>(n)));

@@ -40,6 +40,6 @@ Tensor fourier_embedding(const Tensor& t, std::int64_t dim, double scale = 16.0)
 
 /// x [N, ..., C] beside sin(2^n pi x) and cos(2^n pi x) for each n of `exponents`: [N, ..., C (1 +
 /// 2 k)] (Kingma et al. 2021, arXiv 2107.00630, appendix C).
-Tensor with_fine_details(const Tensor& x, const std::vector<std::int64_t>& exponents);
+Tensor with_fourier_features(const Tensor& x, const std::vector<std::int64_t>& exponents);
 
 }  // namespace ito

@@ -81,7 +81,7 @@ ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig
     : norm1(norm(in, config)),
       conv1(conv3x3(in, out, init)),
       time_emb_proj(4 * config.base_channels,
-                    config.conditioning == Conditioning::adagn ? 2 * out : out, init),
+                    config.conditioning == EmbeddingMode::adagn ? 2 * out : out, init),
       norm2(norm(out, config)),
       conv2(conv3x3(out, out, init, zero_init)),
       dropout(config.dropout),
@@ -98,7 +98,7 @@ Tensor ResidualBlock::operator()(const Tensor& x, const Tensor& emb, Rng* dropou
   }
   const Tensor told = time_emb_proj(emb);  // [N, C] or [N, 2 C], the same for every pixel
   Tensor h = two ? norm1.silu(x, skip) : norm1.silu(x);
-  if (conditioning == Conditioning::adagn) {
+  if (conditioning == EmbeddingMode::adagn) {
     h = silu(scale_and_shift(norm2(conv1(h)), told));
   } else {
     h = norm2.silu(conv1.plus(h, reshape(told, Shape{told.size(0), 1, 1, told.size(1)})));
@@ -212,7 +212,7 @@ Tensor UNet::operator()(const Tensor& x_t, const Tensor& t, const Condition& con
   }
 
   const bool rounds = conv_in.weight.dtype() == DType::bf16 && x_t.dtype() == DType::f32;
-  const Tensor seen = with_fine_details(x_t, config.fine_details);
+  const Tensor seen = with_fourier_features(x_t, config.fourier_features);
   const Tensor x = rounds ? cast(seen, DType::bf16) : seen;
   const Tensor emb = embedding_of(t, condition.labels, x.dtype());
 

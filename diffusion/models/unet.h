@@ -32,7 +32,7 @@ Tensor scale_and_shift(const Tensor& h, const Tensor& scale_shift);
 
 /// h = conv1(silu(norm1(x))) + time_emb_proj(emb);  x + conv2(dropout(silu(norm2(h)))), with a 1x1
 /// convolution of x when the number of channels changes. conv2 starts at zero. With
-/// Conditioning::adagn nothing is added to h: scale_and_shift(norm2(h), time_emb_proj(emb)) stands
+/// EmbeddingMode::adagn nothing is added to h: scale_and_shift(norm2(h), time_emb_proj(emb)) stands
 /// for norm2(h).
 struct ResidualBlock {
   nn::GroupNorm norm1;
@@ -42,7 +42,7 @@ struct ResidualBlock {
   nn::Conv2d conv2;
   std::optional<nn::Conv2d> conv_shortcut;
   double dropout = 0.0;
-  Conditioning conditioning = Conditioning::add;
+  EmbeddingMode conditioning = EmbeddingMode::add;
 
   ResidualBlock(std::int64_t in, std::int64_t out, const UNetConfig& config, Rng& init);
   /// x [N, H, W, in], emb [N, 4 base_channels] with the SiLU applied; returns [N, H, W, out].

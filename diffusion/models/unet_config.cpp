@@ -22,12 +22,12 @@ constexpr auto unet_fields = [](auto& c, const auto& f) {
   f("dropout", c.dropout);
   f("norm_groups", c.norm_groups);
   f("norm_eps", c.norm_eps);
-  f("num_classes", c.num_classes, Added{});
-  f("conditioning", c.conditioning, Added{});
-  f("time_features", c.time_features, Added{});
-  f("fine_details", c.fine_details, Added{});
-  f("head_channels", c.head_channels, Added{});
-  f("symmetric_padding", c.symmetric_padding, Added{});
+  f("num_classes", c.num_classes, Since{});
+  f("conditioning", c.conditioning, Since{});
+  f("time_features", c.time_features, Since{});
+  f("fine_details", c.fourier_features, Since{});
+  f("head_channels", c.head_channels, Since{});
+  f("symmetric_padding", c.symmetric_padding, Since{});
 };
 
 // The upper bounds are far above any use; they keep the sizes of a damaged file from overflowing.
@@ -44,7 +44,8 @@ void validate_ranges(const UNetConfig& c) {
   expect_range("unet", "head_channels", c.head_channels, 0, 65536);
   expect_range("unet", "norm_groups", c.norm_groups, 1, 65536);
   expect_range("unet", "num_classes", c.num_classes, 0, 1 << 20);
-  for (const auto n : c.fine_details) expect_range("unet", "each of fine_details", n, 0, 30);
+  for (const auto n : c.fourier_features)
+    expect_range("unet", "each of fourier_features", n, 0, 30);
   if (c.base_channels % 2 != 0) {
     fail<ValueError>("unet: base_channels must be even (sines and cosines of t); got {}; use {}",
                      c.base_channels, c.base_channels + 1);
@@ -119,7 +120,7 @@ UNetConfig UNetConfig::cifar10() {
 }
 
 std::int64_t UNetConfig::channels_seen() const {
-  return in_channels * (1 + 2 * std::ssize(fine_details));
+  return in_channels * (1 + 2 * std::ssize(fourier_features));
 }
 
 std::int64_t UNetConfig::channels(std::int64_t level) const {

@@ -15,12 +15,12 @@
 namespace ito {
 
 /// How a residual block takes in what it is told of the timestep and the class.
-enum class Conditioning : std::uint8_t {
+enum class EmbeddingMode : std::uint8_t {
   add,    ///< added to its channels (Ho et al. 2020)
   adagn,  ///< as scale and shift of its second norm (Dhariwal & Nichol 2021, section 3)
 };
-constexpr EnumNames<Conditioning, 2> enum_names(Conditioning) {
-  return {"conditioning", {{Conditioning::add, "add"}, {Conditioning::adagn, "adagn"}}};
+constexpr EnumNames<EmbeddingMode, 2> enum_names(EmbeddingMode) {
+  return {"conditioning", {{EmbeddingMode::add, "add"}, {EmbeddingMode::adagn, "adagn"}}};
 }
 
 /// What a number becomes before a network sees it: see time_embedding.h.
@@ -52,12 +52,12 @@ struct UNetConfig {
   std::int64_t norm_groups = 32;
   double norm_eps = 1e-6;
   std::int64_t num_classes = 0;  ///< classes that can be asked for; 0: the network knows of none
-  Conditioning conditioning = Conditioning::add;
+  EmbeddingMode conditioning = EmbeddingMode::add;
   TimeFeatures time_features = TimeFeatures::sin_cos;
   /// The network also sees sin(2^n pi x_t) and cos(2^n pi x_t) for these n, the details too fine
   /// for it otherwise (Kingma et al. 2021, arXiv 2107.00630, section 5.3, with {7, 8}); none: only
   /// x_t.
-  std::vector<std::int64_t> fine_details;
+  std::vector<std::int64_t> fourier_features;
   std::int64_t head_channels = 0;  ///< > 0: channels of a head, in place of `heads`
   /// Downsampling pads all four sides (improved DDPM, ADM), not only below and to the right (DDPM).
   bool symmetric_padding = false;

@@ -36,7 +36,7 @@ data::Dataset load(const TrainOptions& o) {
 }
 
 // The library speaks of fields; who reads the message has flags.
-std::string in_flags(std::string text) {
+std::string with_flag_names(std::string text) {
   constexpr std::pair<const char*, const char*> names[] = {{"base_channels", "--channels"},
                                                            {"channel_multipliers", "--multipliers"},
                                                            {"blocks_per_level", "--blocks"},
@@ -108,7 +108,7 @@ UNetConfig network_config(const TrainOptions& o, const data::Dataset& dataset) {
   try {
     c.validate();
   } catch (const ValueError& e) {
-    stop(ExitCode::usage, "{}", in_flags(e.what()));
+    stop(ExitCode::usage, "{}", with_flag_names(e.what()));
   }
   return c;
 }

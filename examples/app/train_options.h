@@ -47,7 +47,7 @@ struct TrainOptions : RunFlags {
   double dropout = 0;
   bool class_conditional = false;  ///< the network is told the class of each image
   double drop_class = 0.1;         ///< probability that it is not told after all
-  Conditioning conditioning = Conditioning::add;
+  EmbeddingMode conditioning = EmbeddingMode::add;
 
   // The loss.
   std::string loss_weight = "simple";  ///< of a LossWeight, or "bound": the bound itself

@@ -106,15 +106,15 @@ void pack_rows(const MatrixView<T>& matrix, Index k, Index n, T* packed) {
 
 /// How a product with long sums is cut into tasks: chunks of the sums, and groups of columns whose
 /// results stay in the second-level cache. A function of the sizes only.
-struct LongCut {
+struct LongPartition {
   Index blocks, groups, per_chunk, chunks;
 
   template <class T>
-  static LongCut of(T, Index m, Index n, Index k) {
+  static LongPartition of(T, Index m, Index n, Index k) {
     constexpr Index cache = 256 << 10, wanted_tasks = 16, min_steps = 2 * k_block;
     const Index all = block_count<T>(n);
     const Index block_bytes = m * block_width<T> * static_cast<Index>(sizeof(T));
-    LongCut c{};
+    LongPartition c{};
     c.blocks = std::clamp<Index>(cache / block_bytes, 1, all);
     c.groups = ceil_div(all, c.blocks);
     c.blocks = ceil_div(all, c.groups);
@@ -131,7 +131,7 @@ template <class T>
 void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Index n, Index k, T* y,
                    Index y_step) {
   if (m * n == 0) return;
-  const LongCut cut = LongCut::of(T(), m, n, k);
+  const LongPartition cut = LongPartition::of(T(), m, n, k);
   const Index width = cut.blocks * block_width<T>;  // of a task's sums
   Scratch<T> sums(cut.chunks * cut.groups * m * width);
   parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {

@@ -149,13 +149,13 @@ void check_rung(const Pass& pass, const std::string& what, const Rung& rung, DTy
 enum class Which { naive, tiled, tensor_core };
 
 template <class Args>
-void call(Which which, const Args& args, conv::Cut cut) {
+void call(Which which, const Args& args, conv::Partition partition) {
   if (which == Which::naive) conv::naive(args);
-  if (which == Which::tiled) conv::tiled(args, cut);
-  if (which == Which::tensor_core) conv::tensor_core(args, cut);
+  if (which == Which::tiled) conv::tiled(args, partition);
+  if (which == Which::tensor_core) conv::tensor_core(args, partition);
 }
 
-Rung rung_of(const Pass& pass, const ConvShape& s, Which which, conv::Cut cut = {},
+Rung rung_of(const Pass& pass, const ConvShape& s, Which which, conv::Partition partition = {},
              bool per_image = false) {
   const std::string name = pass.name;
   return [=](const std::vector<const void*>& in, void* y, DType dtype) {
@@ -163,17 +163,17 @@ Rung rung_of(const Pass& pass, const ConvShape& s, Which which, conv::Cut cut = 
       call(which,
            kernel::Conv2d::Args{in[0], in[1], in.size() > 2 ? in[2] : nullptr,
                                 in.size() > 3 ? in[3] : nullptr, y, s, per_image, dtype},
-           cut);
+           partition);
     } else if (name == "input gradient") {
-      call(which, kernel::Conv2dInputGrad::Args{in[0], in[1], y, s, dtype}, cut);
+      call(which, kernel::Conv2dInputGrad::Args{in[0], in[1], y, s, dtype}, partition);
     } else {
-      call(which, kernel::Conv2dWeightGrad::Args{in[0], in[1], y, s, dtype}, cut);
+      call(which, kernel::Conv2dWeightGrad::Args{in[0], in[1], y, s, dtype}, partition);
     }
   };
 }
 
-std::string text(const conv::Cut& cut) {
-  return fmt::format("tiles {} x {}, {} splits", cut.m, cut.n, cut.splits);
+std::string text(const conv::Partition& partition) {
+  return fmt::format("tiles {} x {}, {} splits", partition.m, partition.n, partition.splits);
 }
 
 struct Case {
@@ -208,10 +208,10 @@ ConvShape several_tiles() { return shape_of(1, 13, 11, 24, 132, 3, 3, 1, {1, 1, 
 
 std::vector<Pass> passes(const ConvShape& s) { return {forward(s), input_grad(s), weight_grad(s)}; }
 
-std::span<const conv::Cut> cuts(const Pass& pass, Which which) {
-  if (which == Which::tiled) return conv::tiled_cuts();
-  return std::string(pass.name) == "weight gradient" ? conv::tensor_core_weight_grad_cuts()
-                                                     : conv::tensor_core_cuts();
+std::span<const conv::Partition> partitions(const Pass& pass, Which which) {
+  if (which == Which::tiled) return conv::tiled_partitions();
+  return std::string(pass.name) == "weight gradient" ? conv::tensor_core_weight_grad_partitions()
+                                                     : conv::tensor_core_partitions();
 }
 
 }  // namespace
@@ -236,10 +236,10 @@ TEST_CASE("Convolutions agree under every tile and number of splits") {
   for (const ConvShape& s : {several_tiles(), cases()[5].shape, cases()[6].shape}) {
     for (const Pass& pass : passes(s)) {
       for (const Which which : {Which::tiled, Which::tensor_core}) {
-        for (conv::Cut cut : cuts(pass, which)) {
+        for (conv::Partition partition : partitions(pass, which)) {
           for (const int splits : {1, 3}) {
-            cut.splits = splits;
-            check_rung(pass, text(cut), rung_of(pass, s, which, cut),
+            partition.splits = splits;
+            check_rung(pass, text(partition), rung_of(pass, s, which, partition),
                        which == Which::tiled ? DType::f32 : DType::bf16);
           }
         }
@@ -253,9 +253,9 @@ TEST_CASE("More splits than blocks to sum leave the empty ones zero") {
   const ConvShape s = cases()[10].shape;
   for (const Pass& pass : passes(s)) {
     for (const Which which : {Which::tiled, Which::tensor_core}) {
-      conv::Cut cut = cuts(pass, which)[1];
-      cut.splits = 23;
-      check_rung(pass, text(cut), rung_of(pass, s, which, cut), DType::bf16);
+      conv::Partition partition = partitions(pass, which)[1];
+      partition.splits = 23;
+      check_rung(pass, text(partition), rung_of(pass, s, which, partition), DType::bf16);
     }
   }
 }

@@ -224,7 +224,7 @@ TEST_CASE("The variance survives a mean of 1000 standard deviations") {
   }
 }
 
-TEST_CASE("Two arrays are normalised as their concatenation, whichever group the border cuts") {
+TEST_CASE("Two arrays are normalised as their concatenation, whichever group the border tilings") {
   if (!device_answers()) return;
   for (const Which which : all) {
     for (const DType dtype : {DType::f32, DType::bf16}) {

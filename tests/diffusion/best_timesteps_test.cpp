@@ -83,7 +83,7 @@ TEST_CASE("best_timesteps: the cost is the bound's, and the best chain has less 
     for (const std::int64_t t : visited) of_chain.push_back(m[static_cast<std::size_t>(t)]);
     const VariationalBound bound(process.schedule.respaced(visited),
                                  {.variance = ReverseVariance::analytic,
-                                  .decoder = Decoder::continuous,
+                                  .decoder = DiscretizedLikelihood::continuous,
                                   .mean_squared_eps = of_chain},
                                  DType::f64);
     const BoundTable table = bound.evaluate(model, x0, rng);

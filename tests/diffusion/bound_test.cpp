@@ -51,7 +51,7 @@ double kl_of_the_end(const NoiseSchedule& schedule, double s2) {
 // quadratic form of (x_0, eps), and (+-s, +-1) have the moments of all of them: no sampling error.
 double expected_bound(const Chain& process, const Denoiser& model, double s2,
                       BoundOptions options) {
-  options.decoder = Decoder::continuous;
+  options.decoder = DiscretizedLikelihood::continuous;
   const VariationalBound bound(process.schedule, options, DType::f64);
   const double s = std::sqrt(s2);
   const Tensor x0 = Tensor::from<double>({s, s, -s, -s}, {4, 1});
@@ -145,9 +145,10 @@ TEST_CASE("bound: a term is the divergence of the two reverse steps by its defin
 TEST_CASE("bound: the terms add up to what a simulated chain says of -log p / q") {
   const Chain process{NoiseSchedule::linear(4, 0.1, 0.4)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5, .3}, {.7, .1}}, {{.05, .1}, {.02, .3}}};
-  const VariationalBound bound(process.schedule,
-                               {.variance = ReverseVariance::beta, .decoder = Decoder::continuous},
-                               DType::f64);
+  const VariationalBound bound(
+      process.schedule,
+      {.variance = ReverseVariance::beta, .decoder = DiscretizedLikelihood::continuous},
+      DType::f64);
   const std::int64_t n = 100'000;
   Rng rng(2, Purpose::test);
   const Tensor x0 = data.draw(rng, n);
@@ -183,9 +184,10 @@ TEST_CASE("bound: never below the true -log likelihood, and close to it with man
   const Tensor x0 = data.draw(rng, 4000);
   const Tensor one = Tensor::scalar(1.0, DType::f64), zero = Tensor::scalar(0.0, DType::f64);
   const double truth = -mean(data.log_density(x0, {{}, one, zero})).item();
-  const VariationalBound bound(process.schedule,
-                               {.variance = ReverseVariance::beta, .decoder = Decoder::continuous},
-                               DType::f64);
+  const VariationalBound bound(
+      process.schedule,
+      {.variance = ReverseVariance::beta, .decoder = DiscretizedLikelihood::continuous},
+      DType::f64);
   const double gap = bound.evaluate(oracle::exact_denoiser(process, data), x0, rng).total() - truth;
   const Denoiser half_the_noise = [&](const Tensor& x, const Levels& levels) {
     const Tensor eps = 0.5 * oracle::exact_denoiser(process, data)(x, levels).eps;
@@ -236,7 +238,8 @@ TEST_CASE("bound: an estimate from a few timesteps of each image has the mean of
   const Chain process{NoiseSchedule::linear(100, 0.002, 0.2)};
   const oracle::GaussianMixture data{{.6, .4}, {{-.5}, {.7}}, {{.05}, {.02}}};
   const Denoiser model = oracle::exact_denoiser(process, data);
-  const VariationalBound bound(process.schedule, {.decoder = Decoder::continuous}, DType::f64);
+  const VariationalBound bound(process.schedule, {.decoder = DiscretizedLikelihood::continuous},
+                               DType::f64);
   Rng rng(8, Purpose::test);
   const std::int64_t n = 4000;
   const Tensor x0 = data.draw(rng, n);
@@ -313,7 +316,7 @@ Tensor all_levels() {
 
 Tensor scalar(double x) { return Tensor::scalar(x, DType::f64); }
 
-double bits(double x0, double mean_of, double std, Decoder decoder) {
+double bits(double x0, double mean_of, double std, DiscretizedLikelihood decoder) {
   return -decoder_log_probability(scalar(x0), scalar(mean_of), scalar(2.0 * std::log(std)), decoder)
               .item() /
          ln2;
@@ -325,17 +328,22 @@ TEST_CASE("decoder: known values in the middle and at the edge") {
   const NoiseSchedule schedule = NoiseSchedule::linear();
   const double std = std::sqrt(schedule.beta_tilde(1)), center = 127.0 / 127.5 - 1.0;
   CHECK(std == doctest::Approx(0.00738457).epsilon(1e-6));
-  CHECK(bits(center, center, std, Decoder::tanh_bins) == doctest::Approx(1.305666).epsilon(1e-6));
-  CHECK(bits(center, center, std, Decoder::erf_bins) == doctest::Approx(1.305378).epsilon(1e-6));
-  CHECK(bits(center, center, 0.01, Decoder::tanh_bins) == doctest::Approx(1.713015).epsilon(1e-6));
-  CHECK(bits(center, center, 0.01, Decoder::erf_bins) == doctest::Approx(1.712846).epsilon(1e-6));
+  CHECK(bits(center, center, std, DiscretizedLikelihood::tanh_bins) ==
+        doctest::Approx(1.305666).epsilon(1e-6));
+  CHECK(bits(center, center, std, DiscretizedLikelihood::erf_bins) ==
+        doctest::Approx(1.305378).epsilon(1e-6));
+  CHECK(bits(center, center, 0.01, DiscretizedLikelihood::tanh_bins) ==
+        doctest::Approx(1.713015).epsilon(1e-6));
+  CHECK(bits(center, center, 0.01, DiscretizedLikelihood::erf_bins) ==
+        doctest::Approx(1.712846).epsilon(1e-6));
   for (const double edge : {-1.0, 1.0}) {
-    CHECK(bits(edge, edge, std, Decoder::tanh_bins) == doctest::Approx(0.509908).epsilon(1e-6));
+    CHECK(bits(edge, edge, std, DiscretizedLikelihood::tanh_bins) ==
+          doctest::Approx(0.509908).epsilon(1e-6));
   }
 }
 
 TEST_CASE("decoder: the probabilities of the 256 levels add up to 1") {
-  for (const auto decoder : {Decoder::tanh_bins, Decoder::erf_bins}) {
+  for (const auto decoder : {DiscretizedLikelihood::tanh_bins, DiscretizedLikelihood::erf_bins}) {
     for (const double mean_of : {-1.3, -1.0, -0.31, 0.0, 0.7, 1.0, 2.0}) {
       for (const double std : {0.001, 0.00738, 0.1, 1.0}) {
         const Tensor log_p = decoder_log_probability(all_levels(), scalar(mean_of),
@@ -354,10 +362,10 @@ TEST_CASE("decoder: the probabilities of the 256 levels add up to 1") {
 
 TEST_CASE("decoder: narrow bins under a wide normal have its density") {
   for (const double x : {-0.6, 0.1, 0.5}) {
-    const Tensor p =
-        decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)), Decoder::erf_bins);
+    const Tensor p = decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)),
+                                             DiscretizedLikelihood::erf_bins);
     const Tensor density = decoder_log_probability(scalar(x), scalar(0.2), scalar(std::log(0.25)),
-                                                   Decoder::continuous);
+                                                   DiscretizedLikelihood::continuous);
     CHECK(p.item() == doctest::Approx(density.item() + std::log(2.0 / 255.0)).epsilon(1e-5));
   }
 }
@@ -368,11 +376,12 @@ TEST_CASE("decoder: far from the mean the probability keeps its digits in f32, a
     const auto log_p = [&](DType dtype) {
       return decoder_log_probability(Tensor::scalar(level, dtype), Tensor::scalar(mean_of, dtype),
                                      Tensor::scalar(2.0 * std::log(0.006), dtype),
-                                     Decoder::tanh_bins)
+                                     DiscretizedLikelihood::tanh_bins)
           .item();
     };
     CHECK(log_p(DType::f64) < std::log(1e-6));
     CHECK(log_p(DType::f32) == doctest::Approx(log_p(DType::f64)).epsilon(1e-4));
   }
-  CHECK(bits(0.5, -0.5, 0.01, Decoder::tanh_bins) == doctest::Approx(-std::log2(1e-12)));
+  CHECK(bits(0.5, -0.5, 0.01, DiscretizedLikelihood::tanh_bins) ==
+        doctest::Approx(-std::log2(1e-12)));
 }

@@ -152,7 +152,8 @@ TEST_CASE("codec: what is sent is the variational bound, and that is more than t
   const Tensor images = draw(data, n);
   const Tensor x0 = data::from_bytes(images);
   const auto bound = [&](ReverseVariance variance) {
-    const VariationalBound b(model.schedule, {.variance = variance, .decoder = Decoder::erf_bins});
+    const VariationalBound b(model.schedule,
+                             {.variance = variance, .decoder = DiscretizedLikelihood::erf_bins});
     return b.evaluate(thresholded(model.denoiser, clip_x0), x0, Rng(3, Purpose::noise));
   };
   const BoundTable table = bound(ReverseVariance::beta);

@@ -66,7 +66,7 @@ TEST_CASE("AdaGN: gradients through scale and shift equal finite differences") {
 }
 
 TEST_CASE("unet with AdaGN: told nothing it is the network with addition") {
-  UNetConfig adagn = with([](auto& c) { c.conditioning = Conditioning::adagn; });
+  UNetConfig adagn = with([](auto& c) { c.conditioning = EmbeddingMode::adagn; });
   UNet a = make_unet(adagn), b = make_unet(tiny_config());
   CHECK(nn::parameter_count(a) > nn::parameter_count(b));
   randomize(b, 0.1);
@@ -91,10 +91,10 @@ TEST_CASE("unet with AdaGN: told nothing it is the network with addition") {
 
 TEST_CASE("unet: gradients equal finite differences with AdaGN, classes, features and details") {
   UNet unet = exact_unet(with([](auto& c) {
-    c.conditioning = Conditioning::adagn;
+    c.conditioning = EmbeddingMode::adagn;
     c.num_classes = 2;
     c.time_features = TimeFeatures::fourier;
-    c.fine_details = {0, 1};
+    c.fourier_features = {0, 1};
   }));
   Rng rng(4, Purpose::test);
   const Tensor x = parameter(randn(rng, {2, 6, 6, 2}, DType::f64));
@@ -173,9 +173,9 @@ TEST_CASE("unet: its features of t are the configured ones") {
   CHECK_THROWS_AS(fourier(x, timesteps({3})), DTypeError);
 }
 
-TEST_CASE("with_fine_details: x beside its sines and cosines at the frequencies asked for") {
+TEST_CASE("with_fourier_features: x beside its sines and cosines at the frequencies asked for") {
   const Tensor x = Tensor::from(std::vector<double>{-1.0, 0.3, 1.0}, {3, 1});
-  const Tensor y = with_fine_details(x, {7, 8});
+  const Tensor y = with_fourier_features(x, {7, 8});
   CHECK(y.shape() == Shape{3, 5});
   const auto p = y.to_vector<double>();
   CHECK(p[5] == 0.3);
@@ -183,7 +183,7 @@ TEST_CASE("with_fine_details: x beside its sines and cosines at the frequencies 
   CHECK(p[7] == doctest::Approx(std::cos(128 * std::numbers::pi * 0.3)).epsilon(1e-10));
   CHECK(p[8] == doctest::Approx(std::sin(256 * std::numbers::pi * 0.3)).epsilon(1e-10));
   CHECK(p[9] == doctest::Approx(std::cos(256 * std::numbers::pi * 0.3)).epsilon(1e-10));
-  CHECK(max_difference(with_fine_details(x, {}), x) == 0.0);
-  UNet unet = make_unet(with([](auto& c) { c.fine_details = {7, 8}; }));
+  CHECK(max_difference(with_fourier_features(x, {}), x) == 0.0);
+  UNet unet = make_unet(with([](auto& c) { c.fourier_features = {7, 8}; }));
   CHECK(unet.conv_in.weight.shape() == Shape{4, 3, 3, 10});
 }

@@ -127,8 +127,10 @@ TEST_CASE("guidance: with and without a classifier are one for the same scale") 
                        classifier_guidance(classifier, b.labels, s))(b.x_t, levels)
             .eps;
       };
-      const Tensor without =
-          process.denoiser(guided(network, {b.labels}, any(64), scale))(b.x_t, levels).eps;
+      const Tensor without = process
+                                 .denoiser(classifier_free_guidance(network, {b.labels}, any(64),
+                                                                    scale))(b.x_t, levels)
+                                 .eps;
       CHECK(max_difference(without, by_classifier(scale)) < 1e-11);
       CHECK(max_difference(without, by_classifier(scale - 1.0)) > 0.1);  // w taken for 1 + w
     }
@@ -156,9 +158,9 @@ TEST_CASE("guidance: gamma 1 is the conditional network, 0 the unconditional, as
     asked += x_t.size(0);
     return exact_labelled(process, mixture)(x_t, t, asked_for);
   };
-  CHECK(same_bits(guided(network, {b.labels}, any(64), 1.0)(b.x_t, b.t),
+  CHECK(same_bits(classifier_free_guidance(network, {b.labels}, any(64), 1.0)(b.x_t, b.t),
                   exact_labelled(process, mixture)(b.x_t, b.t, {b.labels})));
-  CHECK(same_bits(guided(network, {b.labels}, any(64), 0.0)(b.x_t, b.t),
+  CHECK(same_bits(classifier_free_guidance(network, {b.labels}, any(64), 0.0)(b.x_t, b.t),
                   exact_network(process)(b.x_t, b.t)));
   CHECK(asked == 2 * b.x_t.size(0));
 }
@@ -175,13 +177,16 @@ TEST_CASE("guidance: one pass of twice the batch and two passes give the same bi
     const Tensor of_label = reshape(cast(asked_for.labels, y.dtype()), Shape{y.size(0), 1});
     return concat({y, 0.0 * y + of_label});
   };
-  const Tensor one = guided(network, {b.labels}, any(64), 2.5, GuidancePasses::one)(b.x_t, b.t);
-  const Tensor two = guided(network, {b.labels}, any(64), 2.5, GuidancePasses::two)(b.x_t, b.t);
+  const Tensor one =
+      classifier_free_guidance(network, {b.labels}, any(64), 2.5, GuidancePasses::one)(b.x_t, b.t);
+  const Tensor two =
+      classifier_free_guidance(network, {b.labels}, any(64), 2.5, GuidancePasses::two)(b.x_t, b.t);
   CHECK(same_bits(one, two));
   CHECK(batches == std::vector<std::int64_t>{128, 64, 64});
   // The prediction is guided, the variance is that of the label.
   const ConditionalNetwork only = exact_labelled(process, mixture);
-  CHECK(same_bits(slice(one, 1, 0, 2), guided(only, {b.labels}, any(64), 2.5)(b.x_t, b.t)));
+  CHECK(same_bits(slice(one, 1, 0, 2),
+                  classifier_free_guidance(only, {b.labels}, any(64), 2.5)(b.x_t, b.t)));
   CHECK(same_bits(slice(one, 1, 2, 3), reshape(cast(b.labels, DType::f64), Shape{64, 1})));
 }
 
@@ -199,7 +204,7 @@ TEST_CASE("guidance: a U-Net gives the same bits in one pass and in two") {
   const Tensor x_t = randn(rng, {5, 8, 8, 1}), t = randint(rng, 0, 100, {5});
   const Tensor labels = Tensor::from<std::int64_t>({2, 0, 1, 1, 3}, {5});
   const auto output = [&](double gamma, GuidancePasses passes) {
-    return guided(std::cref(unet), {labels}, any(5), gamma, passes)(x_t, t);
+    return classifier_free_guidance(std::cref(unet), {labels}, any(5), gamma, passes)(x_t, t);
   };
   const Tensor one = output(4.0, GuidancePasses::one);
   CHECK(same_bits(one, output(4.0, GuidancePasses::two)));
@@ -233,8 +238,8 @@ TEST_CASE(
   Rng rng(8);
   const Tensor x_T = randn(rng, {n, 2}, DType::f64);
   const auto sample = [&](double gamma) {
-    return sample_ddim(process.denoiser(guided(network, {labels}, any(n), gamma)), x_T,
-                       process.walk(50), rng);
+    return sample_ddim(process.denoiser(classifier_free_guidance(network, {labels}, any(n), gamma)),
+                       x_T, process.walk(50), rng);
   };
   const Tensor free = sample(0.0), conditional_ones = sample(1.0), guided_ones = sample(3.0);
 
@@ -311,7 +316,8 @@ TEST_CASE("guidance: a guided step can be recorded, and on the device gives the 
                                           const Condition& asked) {
       return 0.1 * x_t * append_dims(cast(asked.labels, x_t.dtype()), x_t);
     };
-    const Denoiser led = process.denoiser(guided(network, {labels}, same_label(3, 3, device), 2.0));
+    const Denoiser led = process.denoiser(
+        classifier_free_guidance(network, {labels}, same_label(3, 3, device), 2.0));
     const Denoiser model = thresholded(shifted(led, classifier_guidance(classifier, labels, 0.5)),
                                        dynamic_threshold(0.9));
     const Tensor x_T = randn(rng, {3, 8, 8, 1}, DType::f32, device);
@@ -336,7 +342,7 @@ TEST_CASE("guidance: labels that do not fit the batch are refused") {
   const char* text = "labels must be [4]; got labels i64[3] on cpu";
   CHECK_THROWS_WITH_AS(conditional(network, {three})(x, t),
                        (std::string("conditional: ") + text).c_str(), ShapeError);
-  CHECK_THROWS_AS(guided(network, {three}, any(3), 2.0)(x, t), ShapeError);
+  CHECK_THROWS_AS(classifier_free_guidance(network, {three}, any(3), 2.0)(x, t), ShapeError);
   CHECK_THROWS_AS(
       classifier_guidance(exact_classifier(process, mixture), three, 1.0)(x, process.levels(t, x)),
       ShapeError);

@@ -101,7 +101,8 @@ TEST_CASE("learned variance: trained on Gaussian data it closes the gap of the b
   const Tensor t = Tensor::from(timesteps, {4 * T}), x_t = process.add_noise(x0, t, eps);
   Denoised denoised = process.denoise(test::exact_denoiser(process, s2), x_t, t);
   const VariationalBound bound(
-      process.schedule, {.variance = ReverseVariance::learned, .decoder = Decoder::continuous},
+      process.schedule,
+      {.variance = ReverseVariance::learned, .decoder = DiscretizedLikelihood::continuous},
       DType::f64);
   const double least = 0.5 * std::log(2.0 * std::numbers::pi * s2) + 0.5;
   const double of_end = marginal_variance(process.schedule.alpha_bar(T - 1), s2);

@@ -58,7 +58,7 @@ UNet network(UNetConfig config) {
 
 TEST_CASE("recompute: the same loss, gradients and dropout, in every kind of network") {
   UNetConfig adagn = tiny_config(), classes = tiny_config();
-  adagn.conditioning = Conditioning::adagn;
+  adagn.conditioning = EmbeddingMode::adagn;
   classes.num_classes = 3;
   classes.blocks_per_level = 2;
   for (UNetConfig config : {tiny_config(), adagn, classes}) {

@@ -249,7 +249,7 @@ TEST_CASE(
     std::vector<double> scaled = m;
     for (double& x : scaled) x = 1.0 - factor * (1.0 - x);
     const BoundOptions options{.variance = ReverseVariance::analytic,
-                               .decoder = Decoder::continuous,
+                               .decoder = DiscretizedLikelihood::continuous,
                                .mean_squared_eps = scaled};
     return VariationalBound(few.schedule, options, DType::f64).evaluate(wrong, many, rng).total();
   };
@@ -298,7 +298,7 @@ TEST_CASE("respaced: with the best variance the bound of any chain is exact on G
     }
     const VariationalBound bound(chain,
                                  {.variance = ReverseVariance::analytic,
-                                  .decoder = Decoder::continuous,
+                                  .decoder = DiscretizedLikelihood::continuous,
                                   .mean_squared_eps = m},
                                  DType::f64);
     double total = mean(bound.prior(x0)).item();

@@ -86,9 +86,9 @@ TEST_CASE("unet config: JSON keeps every field") {
   c.norm_groups = 20;
   c.norm_eps = 1e-5;
   c.num_classes = 10;
-  c.conditioning = Conditioning::adagn;
+  c.conditioning = EmbeddingMode::adagn;
   c.time_features = TimeFeatures::fourier;
-  c.fine_details = {7, 8};
+  c.fourier_features = {7, 8};
   c.head_channels = 5;
   c.symmetric_padding = true;
   CHECK(UNetConfig::from_json(c.to_json()) == c);
@@ -104,9 +104,9 @@ TEST_CASE(
     "unet config: JSON of older versions lacks newer fields, which then have their defaults") {
   UNetConfig c = UNetConfig::mnist();
   c.num_classes = 10;
-  c.conditioning = Conditioning::adagn;
+  c.conditioning = EmbeddingMode::adagn;
   c.time_features = TimeFeatures::cos_sin;
-  c.fine_details = {7};
+  c.fourier_features = {7};
   std::string text = c.to_json();
   text = text.substr(0, text.find(",\"num_classes\":10")) + "}";
   CHECK(UNetConfig::from_json(text) == UNetConfig::mnist());

@@ -190,10 +190,10 @@ TEST_CASE("sinusoidal_embedding: the device has the CPU's values") {
 TEST_CASE("unet on the device: AdaGN, classes, Fourier features and fine details as on the CPU") {
   if (!testing::device_answers()) return;
   UNetConfig c = tiny_config();
-  c.conditioning = Conditioning::adagn;
+  c.conditioning = EmbeddingMode::adagn;
   c.num_classes = 3;
   c.time_features = TimeFeatures::fourier;
-  c.fine_details = {0, 2};
+  c.fourier_features = {0, 2};
   UNet here = make_unet(c), there = make_unet(c);
   randomize(here, 0.1);
   randomize(there, 0.1);

@@ -55,7 +55,7 @@ TEST_CASE("adding to diffusion: the network of the page is guided and sampled as
   const example::TinyNetwork network(init);
   const Condition one = same_label(1, 6), any = same_label(3, 6);
   const auto sample = [&](double scale) {
-    const Network led = guided(std::cref(network), one, any, scale);
+    const Network led = classifier_free_guidance(std::cref(network), one, any, scale);
     const Denoiser model = thresholded(Parametrization{Prediction::v}.denoiser(led), clip_x0);
     return sample_ddim(model, randn(rng, {6, 2}), example::trigonometric_levels(8), rng);
   };

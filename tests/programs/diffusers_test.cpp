@@ -99,7 +99,7 @@ TEST_CASE("diffusers: its networks give in ito what they gave there") {
 
 TEST_CASE("diffusers: what its files say of the network and the process") {
   const ModelCard adagn = load_diffusers(fixtures + "adagn").card;
-  CHECK(adagn.network.conditioning == Conditioning::adagn);
+  CHECK(adagn.network.conditioning == EmbeddingMode::adagn);
   CHECK(adagn.network.time_features == TimeFeatures::cos_sin);
   CHECK(adagn.network.num_classes == 3);
   CHECK(adagn.network.out_channels == 2 * adagn.network.in_channels);
@@ -161,7 +161,7 @@ TEST_CASE("diffusers: the published configuration of ddpm-cifar10-32 is the pres
 TEST_CASE("diffusers: configurations of every kind survive the way there and back") {
   UNetConfig c = UNetConfig::mnist();
   c.num_classes = 10;
-  c.conditioning = Conditioning::adagn;
+  c.conditioning = EmbeddingMode::adagn;
   c.out_channels = 2;
   c.head_channels = 16;
   c.symmetric_padding = true;
@@ -179,7 +179,7 @@ TEST_CASE("diffusers: configurations of every kind survive the way there and bac
         "diffusers has as many channels in every head of a network; got heads = 4 where there are "
         "32 and 64 channels; train with one head");
   c = UNetConfig::mnist();
-  c.fine_details = {7, 8};
+  c.fourier_features = {7, 8};
   CHECK_THROWS_AS(diffusers_unet_config(c), ValueError);
 }
 
