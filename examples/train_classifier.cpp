@@ -135,6 +135,7 @@ void report(const Classifier& classifier, const data::Dataset& test, const Noise
 app::RunDescription describe(const Options& o, const data::Dataset& set) {
   app::RunDescription about;
   about.subject = set.name;
+  about.loss = "cross-entropy";
   about.facts = {{"data", fmt::format("{}, {} {} images", set.name, set.count(), o.inputs)}};
   if (o.inputs == "noisy") {
     about.facts.emplace_back("process",

@@ -46,7 +46,10 @@ std::vector<ReportPicture> sample_grids(const training::RunDirectory& directory)
 
 ProgramRun::ProgramRun(RunFlags& options, const training::RunOptions& run,
                        training::Learner learner, RunDescription about)
-    : options_(options), learner_(learner), about_(std::move(about)) {
+    : options_(options),
+      learner_(learner),
+      about_(std::move(about)),
+      by_timestep_(run.timesteps > 0) {
   training::RunHooks hooks = {
       .note = [this](const std::string& text) { say(text); },
       .warning = [](const std::string& text) { print(stderr, "WARNING: {}\n", text); },
@@ -152,6 +155,10 @@ void ProgramRun::write_report(const std::string& status) {
     r.samples = sample_grids(directory);
     r.noising = about_.noising;
     r.config = config_;
+    r.loss = about_.loss;
+    r.unit = about_.unit;
+    r.by_timestep = by_timestep_;
+    r.average = learner_.ema != nullptr;
     r.facts = about_.facts;
     r.facts.emplace_back("network", fmt::format("{} parameters", flat.count()));
     r.facts.emplace_back("batch", fmt::format("{} {}", options_.batch, about_.unit));

@@ -26,8 +26,9 @@ namespace ito::app {
 
 /// What a program tells of its run.
 struct RunDescription {
-  std::string subject;                                     ///< what is learnt: "Fashion-MNIST"
-  const char* unit = "images";                             ///< of a batch
+  std::string subject;          ///< what is learnt: "Fashion-MNIST"
+  const char* unit = "images";  ///< of a batch
+  const char* loss = "L_simple";
   std::vector<std::pair<std::string, std::string>> facts;  ///< for table and report
   std::vector<std::string> remarks = {};                   ///< lines below the table
   /// The options and what else decides the bits that are learnt, for config.json and for a run
@@ -68,6 +69,7 @@ class ProgramRun {
   RunFlags& options_;
   training::Learner learner_;
   RunDescription about_;
+  bool by_timestep_;
   std::string plan_, config_;
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<training::TrainingRun> run_;

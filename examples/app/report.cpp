@@ -52,7 +52,7 @@ std::string curves(const Report& r) {
   Series smooth = smoothed(loss, 0.9);
   smooth.name = "smoothed";
   smooth.color = "#1f77b4";
-  std::string html = line_plot({loss, smooth}, {"Loss", "step", "L_simple", true});
+  std::string html = line_plot({loss, smooth}, {"Loss", "step", r.loss, true});
 
   const char* colors[] = {"#d62728", "#ff7f0e", "#2ca02c", "#1f77b4"};
   double (*quarter[])(const MetricsLine&) = {
@@ -64,8 +64,10 @@ std::string curves(const Report& r) {
   for (int q = 0; q < 4; ++q) {
     quarters.push_back(smoothed(metric(std::to_string(q + 1), colors[q], r, quarter[q]), 0.9));
   }
-  html += line_plot(
-      quarters, {"Loss by quarter of the timesteps (1: little noise)", "step", "L_simple", true});
+  if (r.by_timestep) {
+    html += line_plot(quarters,
+                      {"Loss by quarter of the timesteps (1: little noise)", "step", r.loss, true});
+  }
   html += line_plot({metric("lr", "#9467bd", r, [](const MetricsLine& l) { return l.lr; })},
                     {"Learning rate", "step", "lr"});
   html +=
@@ -76,10 +78,12 @@ std::string curves(const Report& r) {
     speed.x.push_back(static_cast<double>(line.step));
     speed.y.push_back(line.images_per_second);
   }
-  html += line_plot({speed}, {"Speed", "step", "images / s"});
-  html +=
-      line_plot({metric("decay", "#7f7f7f", r, [](const MetricsLine& l) { return l.ema_decay; })},
-                {"Decay of the weights' average", "step", "decay"});
+  html += line_plot({speed}, {"Speed", "step", std::string(r.unit) + " / s"});
+  if (r.average) {
+    html +=
+        line_plot({metric("decay", "#7f7f7f", r, [](const MetricsLine& l) { return l.ema_decay; })},
+                  {"Decay of the weights' average", "step", "decay"});
+  }
   return html;
 }
 

@@ -28,6 +28,10 @@ struct Report {
   std::vector<ReportPicture> noising;  ///< one image at growing t
   std::vector<ReportPicture> samples;  ///< grids, oldest first
   std::string config;                  ///< JSON text
+  const char* loss = "L_simple";       ///< what the loss is
+  const char* unit = "images";         ///< of the speed
+  bool by_timestep = true;             ///< there are losses by quarter of the timesteps,
+  bool average = true;                 ///< and an average of the weights
 };
 
 std::string render_html(const Report& report);
