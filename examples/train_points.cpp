@@ -92,9 +92,10 @@ bool parse(Options& o, int argc, char** argv) {
   visit(o, flags);
   line.allow_config_file();
   if (!line.parse(argc, argv)) return false;
-  for (const char* flag : {"--points", "--schedule", "--timesteps", "--predict", "--width",
-                           "--layers", "--steps", "--minutes", "--batch", "--lr", "--save",
-                           "--resume", "--checkpoint-every", "--keep-last", "--log-every"}) {
+  for (const char* flag :
+       {"--points", "--schedule", "--timesteps", "--predict", "--width", "--layers", "--steps",
+        "--minutes", "--batch", "--lr", "--save", "--resume", "--checkpoint-every", "--keep-last",
+        "--log-every", "--overwrite"}) {
     if (line.given("--load") && line.given(flag)) {
       app::stop(app::ExitCode::usage, "{} belongs to training; --load brings a trained model",
                 flag);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
+#include "nn/json_text.h"
 #include "tensor/error.h"
 
 namespace ito::nn {
@@ -72,7 +73,7 @@ std::string Manifest::str() const {
 }
 
 Manifest Manifest::parse(const std::string& text, const std::string& file) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json<Json>(text);
   if (!json.is_object()) refuse(file, "expected a JSON object");
   if (text_of(json, "format", file) != format_name) {
     refuse(file, fmt::format("expected \"format\": \"{}\"", format_name));

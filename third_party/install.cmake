@@ -9,7 +9,8 @@ install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/ito.h DESTINATION ${CMAKE_INSTALL_INCL
 foreach(folder tensor autograd nn data diffusion)
   install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ito
           FILES_MATCHING PATTERN "*.h"
-          PATTERN "config_json.h" EXCLUDE)  # private: the only one with nlohmann-json
+          PATTERN "config_json.h" EXCLUDE  # private: with nlohmann-json
+          PATTERN "json_text.h" EXCLUDE)
 endforeach()
 install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/ito)
 

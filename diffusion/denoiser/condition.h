@@ -1,5 +1,5 @@
-// Condition: what a network is told of each image besides noise and time. Today that is the class;
-// whatever else a network learns to listen to (tokens of a text, a low-resolution image) becomes a
+// Condition: what a network is given of each image besides noise and time. Today that is the class;
+// anything else (tokens of a text, a low-resolution image) becomes a
 // field here, and guidance, programs and samplers need no change.
 //
 //   const ConditionalNetwork network = std::cref(unet);
@@ -13,7 +13,7 @@
 
 namespace ito {
 
-/// Of a batch of N samples, on their device. What is undefined was not asked for.
+/// Of a batch of N samples, on their device. An undefined tensor means no such condition.
 struct Condition {
   /// Classes, i64 [N] in [0, number of classes]. The value number of classes is the null class,
   /// "any", which dropped labels are trained as.

@@ -21,6 +21,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "nn/json_text.h"
 #include "tensor/enum_names.h"
 #include "tensor/error.h"
 
@@ -102,7 +103,7 @@ std::string config_to_json(const Config& config, const Fields& fields) {
 /// another type, and what `Config::validate` throws.
 template <class Config, class Fields>
 Config config_from_json(const char* kind, const std::string& text, const Fields& fields) {
-  const ConfigJson json = ConfigJson::parse(text, nullptr, /*allow_exceptions=*/false);
+  const ConfigJson json = nn::parse_json<ConfigJson>(text);
   if (!json.is_object()) fail<FormatError>("{} config: must be a JSON object", kind);
   Config config;
   std::vector<std::string> known;

@@ -9,6 +9,7 @@
 #include "autograd/ops/layout.h"
 #include "data/bytes.h"
 #include "nn/files.h"
+#include "nn/json_text.h"
 #include "nn/safetensors.h"
 
 namespace ito {
@@ -23,7 +24,7 @@ constexpr const char* weights_file = "diffusion_pytorch_model.safetensors";
 // ---- reading JSON of others
 
 Json parse_object(const std::string& text, const std::string& file) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = nn::parse_json<Json>(text);
   if (!json.is_object()) fail<FormatError>("{}: must be a JSON object", file);
   return json;
 }

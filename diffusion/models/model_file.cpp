@@ -8,6 +8,7 @@
 #include "nn/checkpoint.h"
 #include "nn/fingerprint.h"
 #include "nn/flat.h"
+#include "nn/json_text.h"
 #include "nn/safetensors.h"
 
 namespace ito {
@@ -97,7 +98,7 @@ std::string ModelCard::to_json() const {
 ModelCard ModelCard::from_json(const std::string& text, const std::string& file) {
   ModelCard card;
   try {
-    const Json j = Json::parse(text);
+    const Json j = nn::parse_json<Json>(text);
     card.network = UNetConfig::from_json(j.at("network").dump());
     card.schedule = j.at("schedule").get<std::string>();
     card.timesteps = j.at("timesteps").get<std::int64_t>();

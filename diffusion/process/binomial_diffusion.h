@@ -8,7 +8,7 @@
 //   const Tensor x = process.sample(logits, {64, 20}, rng);
 //
 // Bits are the numbers 0 and 1 in f32 or f64, [N, ...]; t is i64 [N] from 0 as in schedule.h. The
-// schedule is that of GaussianDiffusion: alpha_bar_t is the probability that no step up to t has
+// schedule is that of the Gaussian process: alpha_bar_t is the probability that no step up to t has
 // tossed a coin for a bit. jsd(T) forgets an equal share of the bits in every step and all of them
 // by the last. Divergences are in nats, with probabilities kept at 1e-12 or above.
 #pragma once

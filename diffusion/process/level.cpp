@@ -11,6 +11,7 @@ namespace ito {
 double Level::lambda() const { return std::log(alpha / sigma); }
 
 Levels same_level(const Level& level, const Tensor& x) {
+  expect_floating("same_level", "x", x);
   return {Tensor::full({x.size(0)}, level.time, x.dtype(), x.device()),
           Tensor::scalar(level.alpha, x.dtype(), x.device()),
           Tensor::scalar(level.sigma, x.dtype(), x.device())};

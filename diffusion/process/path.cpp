@@ -84,6 +84,7 @@ Level Path::level(double time) const {
     fail<ValueError>("Path: time must be at least 0; got {}", time);
   }
   const auto [alpha, sigma] = at_(time);
+  if (!(alpha >= 0.0)) fail<ValueError>("Path: time {} lies beyond its end", time);
   return {time, alpha, sigma};
 }
 

@@ -61,7 +61,8 @@ double analytic_variance(const Level& t, const Level& s, double lambda2, double 
 
 /// log sigma^2 of a network with a learned variance: between log beta_tilde where `output` is -1
 /// and log beta where it is 1, and beyond (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15).
-/// `output` is Denoised::variance (denoiser.h); the other two broadcast against it. Differentiated.
+/// `output` is Denoised::variance (denoiser/parametrization.h); the other two broadcast against it.
+/// Differentiated.
 Tensor learned_log_variance(const Tensor& output, const Tensor& log_beta,
                             const Tensor& log_beta_tilde);
 

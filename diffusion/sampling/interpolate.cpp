@@ -24,6 +24,7 @@ Tensor slerp(const Tensor& a, const Tensor& b, double fraction) {
   expect_dtype("slerp", "b", b, a.dtype());
   expect_shape("slerp", "b", b, a.shape());
   const NoGrad no_grad;
+  if (a.numel() == 0) return a.clone();
   if (fraction == 0.0 || fraction == 1.0) return (fraction == 0.0 ? a : b).clone();
   const auto ab = inner_products(a, b), aa = inner_products(a, a), bb = inner_products(b, b);
   std::vector<double> of_a, of_b;

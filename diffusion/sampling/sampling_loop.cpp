@@ -19,6 +19,19 @@ std::vector<Level> checked(const char* sampler, std::span<const Level> levels) {
       fail<ValueError>("{}: no noise level: alpha = {}, sigma = {}", sampler, level.alpha,
                        level.sigma);
     }
+    if (!std::isfinite(level.time)) {
+      fail<ValueError>("{}: the time of a level must be finite; got {}", sampler, level.time);
+    }
+  }
+  // Down to the image or, as encoders walk, up from it: never both, never twice the same.
+  const bool up = levels[0].noise_to_signal() < levels[1].noise_to_signal();
+  for (std::size_t i = 1; i < levels.size(); ++i) {
+    const double before = levels[i - 1].noise_to_signal(), here = levels[i].noise_to_signal();
+    if (!(up ? before < here : before > here)) {
+      fail<ValueError>(
+          "{}: levels must go from noise to image in one direction; got sigma / alpha {} after {}",
+          sampler, here, before);
+    }
   }
   return {levels.begin(), levels.end()};
 }

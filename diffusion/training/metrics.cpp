@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "nn/json_text.h"
 #include "tensor/error.h"
 
 namespace ito::training {
@@ -62,7 +63,7 @@ std::string MetricsWindow::to_json() const {
 
 MetricsWindow MetricsWindow::from_json(const std::string& text) {
   try {
-    const Json j = Json::parse(text);
+    const Json j = nn::parse_json<Json>(text);
     MetricsWindow w;
     w.steps = j.at("steps").get<std::int64_t>();
     w.skipped = j.at("skipped").get<std::int64_t>();

@@ -45,9 +45,9 @@ std::string run_of(const std::string& checkpoint) {
 RunDirectory::RunDirectory(const std::string& path, Mode mode) : path_(path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error || !fs::is_directory(path)) {
+  if (std::error_code ignored; !fs::is_directory(path, ignored)) {
     stop(RunError::Kind::resource, "--out {}: cannot create this directory: {}", path,
-         error ? error.message() : "a file of that name is there");
+         fs::exists(path, ignored) ? "a file of that name is there" : error.message());
   }
   lock();
   bool used = false;

@@ -8,7 +8,7 @@
 //   metrics.jsonl              what was measured (see metrics.h); the same bits for the same seed
 //   timing.jsonl               images per second: differs from run to run, so not in metrics.jsonl
 //   samples/step_000500.png    grids of samples
-//   checkpoints/step_000500/   see checkpoints.h
+//   checkpoints/step_000500/   see nn/checkpoint.h
 //   checkpoints/latest         name of the newest checkpoint
 //   report.html                everything on one page
 //   profile.txt, profile.json  with --profile: where the time of five steps went

@@ -26,6 +26,11 @@ std::int64_t history_rows(const RunOptions& o, Device device) {
   return device.is_cpu() || o.look_at_each ? 1 : std::min<std::int64_t>(o.log_every, 100);
 }
 
+RunDirectory::Mode mode_of(const RunOptions& o) {
+  if (o.overwrite) return RunDirectory::Mode::overwrite;
+  return o.resume.empty() ? RunDirectory::Mode::fresh : RunDirectory::Mode::resume;
+}
+
 template <class F, class... A>
 void call(const std::function<F>& hook, A&&... arguments) {
   if (hook) hook(std::forward<A>(arguments)...);
@@ -41,7 +46,7 @@ struct TrainingRun::Impl {
         device(learner.flat.master.device()),
         history(history_rows(o, device), o.losses, device),
         no_timesteps(Tensor::zeros({o.losses}, DType::i64, device)),
-        directory(o.directory, o.mode) {}
+        directory(o.directory, mode_of(o)) {}
 
   void note(const std::string& text) const { call(hooks.note, text); }
   bool stopping() const { return hooks.should_stop && hooks.should_stop(); }
@@ -51,6 +56,7 @@ struct TrainingRun::Impl {
   std::optional<std::int64_t> look_at_pending(std::int64_t newest, double lr);
   void handle_skipped(std::int64_t step, const nn::StepHistory::Row& row, bool newest, double lr);
   void log(const nn::StepHistory::Row& row, double lr);
+  void write_metrics(double lr) const;
   void save(std::int64_t done);
 
   RunOptions options;
@@ -60,7 +66,7 @@ struct TrainingRun::Impl {
   Device device;
   nn::StepHistory history;
   Tensor no_timesteps;
-  std::int64_t pending = 0;
+  std::int64_t first_step = 0, pending = 0;
   bool look_now = false;
   StepTensors tensors;  // of the newest step
   RunDirectory directory;
@@ -69,6 +75,7 @@ struct TrainingRun::Impl {
   std::chrono::steady_clock::time_point lap;  // end of the last line of timing.jsonl
   std::int64_t lap_step = 0;
   std::int64_t saved_step = -1;
+  double last_lr = 0;
 };
 
 // ---- beginning
@@ -133,16 +140,17 @@ TrainingRun::~TrainingRun() = default;
 
 std::int64_t TrainingRun::capacity() const { return impl_->history.capacity(); }
 void TrainingRun::discard() { impl_->history.drain(); }
-std::int64_t TrainingRun::first_step() const { return impl_->state.step; }
+std::int64_t TrainingRun::first_step() const { return impl_->first_step; }
 std::int64_t TrainingRun::steps_made() const { return impl_->state.step; }
 const RunDirectory& TrainingRun::directory() const { return impl_->directory; }
 
 void TrainingRun::begin(const RunPlan& plan) {
   Impl& run = *impl_;
+  expect_object("learning", plan.learning);
   run.plan = plan;
   run.resume();
   with_kind(Kind::resource, [&] { run.open_logs(); });
-  const std::int64_t first = run.state.step;
+  const std::int64_t first = run.first_step = run.state.step;
   // A run that was stopped between saving and drawing lacks the samples of its last step.
   if (due(first, run.options.preview_every) && first > 0 &&
       !fs::exists(run.directory.samples(first))) {
@@ -235,6 +243,7 @@ void TrainingRun::Impl::handle_skipped(std::int64_t step, const nn::StepHistory:
 
 void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
   const std::int64_t done = ++state.step;
+  last_lr = lr;
   if (row.updated) state.window.add(row.losses, row.t, options.timesteps, row.grad_norm);
   if (options.dataset > 0) {
     state.epoch = done * options.batch / options.dataset;
@@ -249,15 +258,19 @@ void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
   const double speed = static_cast<double>((done - lap_step) * options.batch) / seconds;
   lap = now;
   lap_step = done;
-  with_kind(Kind::resource, [&] {
-    const nn::Ema* ema = learner.ema;
-    const std::int64_t updates = ema != nullptr ? ema->updates() : 0;
-    const double decay = updates > 0 ? ema->decay_at(updates - 1) : 0.0;
-    metrics->append(to_json(summarise(state.window, done, lr, decay)));
-    timing->append(to_json(TimingLine{done, speed}));
-  });
+  write_metrics(lr);
+  with_kind(Kind::resource, [&] { timing->append(to_json(TimingLine{done, speed})); });
   state.metrics_bytes = metrics->size();
   state.window = {};
+}
+
+// The window so far as a line of metrics.jsonl.
+void TrainingRun::Impl::write_metrics(double lr) const {
+  const nn::Ema* ema = learner.ema;
+  const std::int64_t updates = ema != nullptr ? ema->updates() : 0;
+  const double decay = updates > 0 ? ema->decay_at(updates - 1) : 0.0;
+  with_kind(Kind::resource,
+            [&] { metrics->append(to_json(summarise(state.window, state.step, lr, decay))); });
 }
 
 void TrainingRun::Impl::save(std::int64_t done) {
@@ -282,6 +295,8 @@ void TrainingRun::finish() {
   if (run.stopping() && run.saved_step != made && made < steps) {
     run.save(made);  // the signal came before the first step or after a save was due
   }
+  // Not part of the checkpoint: a run that goes on from here cuts this line off again.
+  if (run.state.window.steps + run.state.window.skipped > 0) run.write_metrics(run.last_lr);
   call(run.hooks.report, made >= steps
                              ? fmt::format("finished at step {}", made)
                              : fmt::format("interrupted after step {} of {}", made, steps));

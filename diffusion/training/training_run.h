@@ -1,17 +1,23 @@
 // Everything around a training loop that is not its mathematics: the run directory, continuing an
 // earlier run with the same bits, metrics, checkpoints, NaN, and when to draw samples.
 //
-//   training::TrainingRun run({.directory = "out/run", .batch = 64, .losses = 64},
-//                             {flat, adam, &ema});
+//   training::TrainingRun run(
+//       {.directory = "out/run", .resume = "auto", .batch = 64, .losses = 64, .checkpoint_every =
+//       100}, {flat, adam, &ema});
 //   run.begin({.steps = 1000, .learning = R"({"lr": 0.001})"});
+//   adam.set_lr(0.001);
 //   for (std::int64_t step = run.first_step(); run.should_continue(step);) {
 //     const Tensor losses = mean_flat(square(unet(x_t, t) - eps));   // all follows from `step`
+//     flat.zero_grad();
 //     backward(mean(losses));
 //     adam.step_if_finite({.average = &ema, .losses = losses});
 //     run.record({.losses = losses, .t = t});
-//     step = run.end_of_step(step, lr);
+//     step = run.end_of_step(step, 0.001);
 //   }
 //   run.finish();
+//
+// What learns besides weights, average and Adam is saved and restored as a NamedState of the
+// Learner (training_state.h).
 //
 // On the CPU every step is looked at when it is made. On a GPU steps are looked at every
 // `log_every` steps (at most 100), so that the device never waits for the host; what a step
@@ -46,8 +52,10 @@ struct StepTensors {
 
 struct RunOptions {
   std::string directory;
-  RunDirectory::Mode mode = RunDirectory::Mode::fresh;
-  std::string resume = {};      ///< "", "auto", or a run or checkpoint directory
+  /// "": a new run, and an error where `directory` holds one. "auto": from the newest good
+  /// checkpoint, or from step 0 where there is none. Or a run or checkpoint directory.
+  std::string resume = {};
+  bool overwrite = false;       ///< an earlier run in `directory` is removed first
   std::int64_t batch = 1;       ///< samples of a step, for the speed,
   std::int64_t losses = 1;      ///< and the losses that a step records
   std::int64_t dataset = 0;     ///< samples of the data set, for the epoch; 0: there is none
@@ -61,10 +69,8 @@ struct RunOptions {
 
 /// What the program does at certain moments. Any may be empty.
 struct RunHooks {
-  std::function<void(const std::string&)> note = {};  ///< a line for people
-  std::function<void(const std::string&)> warning =
-      {};  ///< one that is said to those who asked for
-           ///< silence, too
+  std::function<void(const std::string&)> note = {};     ///< a line for people
+  std::function<void(const std::string&)> warning = {};  ///< a line for stderr, also when quiet
   /// A step was looked at: the number of steps made, its mean loss, norm of the gradient and rate.
   std::function<void(std::int64_t, double, double, double)> step = {};
   /// The timesteps and losses of a step that changed the weights.
@@ -97,25 +103,30 @@ class TrainingRun {
   std::int64_t capacity() const;
   void discard();
 
-  /// Begins the run or, with `resume`, fills the learner from its checkpoint. Throws RunError:
-  /// checkpoint (damaged, or of another configuration), resource.
+  /// Begins the run or, with `resume`, fills the learner from its checkpoint. Throws ValueError
+  /// when plan.learning is no JSON object; RunError: checkpoint (damaged, or of another
+  /// configuration), resource.
   void begin(const RunPlan& plan);
-  /// 0, or the step after the checkpoint's last.
+  /// Where the loop begins: 0, or the step after the checkpoint's last.
   std::int64_t first_step() const;
   /// False when all steps are made or, once all that were made have been looked at, should_stop()
   /// is true.
   bool should_continue(std::int64_t step) const;
-  /// Keeps what the step computed until end_of_step looks at it. Part of the recorded work.
+  /// Keeps what the step computed, with what Adam::step_if_finite has just made of it, until
+  /// end_of_step looks at it. Part of the recorded work.
   void record(const StepTensors& tensors);
-  /// Where due looks at the steps made, logs, draws samples, saves, writes the report. Returns the
-  /// next step. After five steps in a row that are not finite, writes nan_report.json and throws
-  /// RunError (non_finite); when they are noticed later, the fifth is asked for once more, to find
-  /// what was not finite first (it changes nothing). Throws RunError (resource) when the disk is
-  /// full: the last checkpoint is then intact.
+  /// Looks at the steps made, logs, draws samples, saves and writes the report, each when it is
+  /// due. Returns the next step. After five steps in a row that are not finite, writes
+  /// nan_report.json and throws RunError (non_finite). On a GPU they are noticed later: then it
+  /// returns the number of the fifth once more, which changes no weight, to find out what was not
+  /// finite first. Throws RunError (resource) when the disk is full: the last checkpoint is then
+  /// intact.
   std::int64_t end_of_step(std::int64_t step, double lr);
-  /// Saves if a signal came, and writes the last report.
+  /// Saves if a signal came, writes the last line of metrics.jsonl (of fewer steps than log_every)
+  /// and the last report.
   void finish();
 
+  /// Steps that were made and looked at, with those before a run was continued.
   std::int64_t steps_made() const;
   const RunDirectory& directory() const;
 

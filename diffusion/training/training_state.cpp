@@ -4,6 +4,7 @@
 #include <set>
 
 #include "nn/fingerprint.h"
+#include "nn/json_text.h"
 #include "tensor/error.h"
 
 namespace ito::training {
@@ -57,7 +58,7 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint) {
   const std::string file = (checkpoint.directory / "state.json").string();
   TrainingState state;
   try {
-    const Json j = Json::parse(checkpoint.state_json);
+    const Json j = nn::parse_json<Json>(checkpoint.state_json);
     state.step = j.at("step").get<std::int64_t>();
     state.epoch = j.at("epoch").get<std::int64_t>();
     state.cursor = j.at("cursor").get<std::int64_t>();
@@ -87,9 +88,15 @@ void restore(const Learner& learner, const nn::Checkpoint& checkpoint) {
   flat.load_model(flat.master);
 }
 
+void expect_object(const char* name, const std::string& json) {
+  if (!nn::parse_json<Json>(json).is_object()) {
+    fail<ValueError>("{}: must be a JSON object; got {}", name, json);
+  }
+}
+
 std::vector<std::string> differences(const std::string& stored, const std::string& now,
                                      const std::string& before) {
-  Json a = Json::parse(stored, nullptr, /*allow_exceptions=*/false);
+  Json a = nn::parse_json<Json>(stored);
   const Json b = Json::parse(now);
   if (!a.is_object()) fail<FormatError>("configuration in the checkpoint: not a JSON object");
   const Json older = Json::parse(before);

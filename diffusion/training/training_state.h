@@ -61,6 +61,9 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint);
 /// Fills the learner from the checkpoint's files. Throws FormatError.
 void restore(const Learner& learner, const nn::Checkpoint& checkpoint);
 
+/// Throws ValueError unless `json` is a JSON object.
+void expect_object(const char* name, const std::string& json);
+
 /// One line for each difference of two TrainingState::learning: "lr: 0.001 in the checkpoint, 0.002
 /// now". `before` is a JSON object of what checkpoints meant that lack a key. Throws FormatError
 /// when `stored` is not a JSON object.

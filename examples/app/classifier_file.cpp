@@ -9,6 +9,7 @@
 #include "examples/app/files.h"
 #include "nn/fingerprint.h"
 #include "nn/flat.h"
+#include "nn/json_text.h"
 #include "nn/safetensors.h"
 
 namespace ito::app {
@@ -49,7 +50,7 @@ std::string ClassifierCard::to_json() const {
 ClassifierCard ClassifierCard::from_json(const std::string& text, const std::string& file) {
   ClassifierCard card;
   try {
-    const Json j = Json::parse(text);
+    const Json j = nn::parse_json<Json>(text);
     card.network = ClassifierConfig::from_json(j.at("network").dump());
     card.inputs = j.at("inputs").get<std::string>();
     card.schedule = j.at("schedule").get<std::string>();

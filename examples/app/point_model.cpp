@@ -5,6 +5,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "examples/app/exit_codes.h"
+#include "nn/json_text.h"
 #include "nn/module.h"
 #include "nn/safetensors.h"
 
@@ -40,7 +41,7 @@ std::string PointModelCard::to_json() const {
 PointModelCard PointModelCard::from_json(const std::string& text, const std::string& file) {
   PointModelCard card;
   try {
-    const Json j = Json::parse(text);
+    const Json j = nn::parse_json<Json>(text);
     card.network = MlpConfig::from_json(j.at("network").dump());
     card.points = enum_from_name<data::PointSet>(j.at("points").get<std::string>());
     card.schedule = j.at("schedule").get<std::string>();

@@ -94,6 +94,11 @@ nn::LrSchedule ProgramRun::begin(const std::function<void(std::int64_t)>& step) 
         "config.json, with its other flags",
         minutes);
   }
+  if (o.decay_follows) {
+    plan.advice =
+        "give the flags of that run, its --steps or --minutes among them: the learning "
+        "rate falls to the last step";
+  }
   if (!o.quiet) print_table();
   run_->begin(plan);
   progress_ =

@@ -55,8 +55,9 @@ std::string defaults_of_older_files(const std::vector<OptionRow>& rows) {
 void run_beside(RunFlags& o, const std::string& file) {
   namespace fs = std::filesystem;
   o.run = fs::path(file).replace_extension(".run").string();
-  o.overwrite = o.resume.empty();
-  if (o.resume.empty() || o.resume == "auto") return;
+  if (o.resume.empty()) return;
+  if (o.overwrite) stop(ExitCode::usage, "--resume and --overwrite exclude each other");
+  if (o.resume == "auto") return;
   if (!fs::exists(o.resume)) {
     stop(ExitCode::checkpoint, "--resume {}: no such directory", o.resume);
   }
@@ -76,12 +77,9 @@ nn::LrSchedule learning_rate(const RunFlags& o) {
 }
 
 training::RunOptions run_options(const RunFlags& o) {
-  using Mode = training::RunDirectory::Mode;
   return {.directory = o.run,
-          .mode = o.overwrite        ? Mode::overwrite
-                  : o.resume.empty() ? Mode::fresh
-                                     : Mode::resume,
           .resume = o.resume,
+          .overwrite = o.overwrite,
           .batch = o.batch,
           .losses = o.batch,
           .log_every = o.log_every,

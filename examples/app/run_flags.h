@@ -47,6 +47,7 @@ struct RunFlags {
 template <class Options, class Visitor>
 void visit_run_flags(Options& o, Visitor& v) {
   constexpr std::int64_t billion = 1'000'000'000;
+  v("--overwrite", o.overwrite, Switch{}, "replace an earlier run", not_kept);
   v("--checkpoint-every", o.checkpoint_every, IntRange{0, billion},
     "steps between checkpoints; 0: only at the end", of_run);
   v("--keep-last", o.keep_last, IntRange{1, 1'000'000}, "checkpoints to keep", of_run);
@@ -67,8 +68,8 @@ std::string config_json(const RunFlags& options, const std::vector<OptionRow>& r
 std::string defaults_of_older_files(const std::vector<OptionRow>& rows);
 
 /// For programs whose result is one file: the run lies beside it, in FILE.run for
-/// FILE.safetensors, and is begun anew unless --resume is given. Throws ProgramError (checkpoint)
-/// when --resume names nothing.
+/// FILE.safetensors. Throws ProgramError: checkpoint when --resume names nothing, usage when it is
+/// given with --overwrite.
 void run_beside(RunFlags& options, const std::string& file);
 
 /// --minutes and --steps: throws ProgramError (usage) when both are given.

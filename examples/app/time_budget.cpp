@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "examples/app/output.h"
 #include "examples/app/preview.h"
 #include "examples/app/signals.h"
+#include "nn/json_text.h"
 
 namespace ito::app {
 namespace {
@@ -172,7 +172,7 @@ Planned parse_plan(const std::string& path) {
     return value.get<std::int64_t>();
   };
   try {
-    const Json all = Json::parse(read_text(path));
+    const Json all = nn::parse_json<Json>(read_text(path));
     const Json &run = all.at("run"), &learning = all.at("learning");
     return {number(run, "steps", 1), number(learning, "warmup", 0), number(learning, "lr_decay", 0),
             run.value("minutes", Json()).is_null() ? 0.0 : run["minutes"].get<double>()};
@@ -218,8 +218,10 @@ bool read_plan(RunFlags& o) {
 
 double begun_with_minutes(const RunFlags& o) {
   if (o.resume.empty()) return 0;
-  std::ifstream file((o.resume == "auto" ? o.run : training::run_of(o.resume)) + "/config.json");
-  const Json all = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const std::string run = o.resume == "auto" ? o.run : training::run_of(o.resume);
+  std::error_code ignored;
+  if (!fs::is_regular_file(run + "/config.json", ignored)) return 0;
+  const Json all = nn::parse_json<Json>(read_text(run + "/config.json"));
   const Json::json_pointer minutes("/run/minutes");
   return all.is_object() && all.contains(minutes) && all[minutes].is_number()
              ? all[minutes].get<double>()

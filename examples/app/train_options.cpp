@@ -111,7 +111,6 @@ void visit(Options& o, Visitor& v) {
     "go on from the newest good checkpoint in --out (auto; from step 0 when there is none), "
     "or from this run or checkpoint",
     not_kept);
-  v("--overwrite", o.overwrite, Switch{}, "replace an earlier run in --out", not_kept);
   v("--sample-every", o.sample_every, IntRange{0, billion},
     "steps between sample grids; 0: only at the end", of_run);
   v("--sample-steps", o.sample_steps, IntRange{1, 1000}, "DDIM steps of the sample grids", of_run);

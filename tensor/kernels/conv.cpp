@@ -11,7 +11,7 @@
 //      scratch memory that fits the second-level cache, so that the inner loop needs no test for
 //      borders.
 //   3. For each block of output channels, tiles of up to max_tile neighbouring pixels of a row are
-//      summed in registers over all taps and channels (conv_tile.h), and bias and addend are added
+//      summed in registers over all taps and channels (tile.h), and bias and addend are added
 //      on the way out. Rows of small images are taken in pairs.
 //
 // The gradient to the input at stride s splits dx into s x s classes of pixels; in each class the

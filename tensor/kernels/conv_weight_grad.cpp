@@ -7,7 +7,7 @@
 // A task owns one block of output channels and a chunk of the images. It walks the chunk in groups
 // of about `group_pixels` pixels whose operands fit the caches: x is copied with zeros around, dy's
 // block of channels is copied densely. For every tap and every tile of up to max_tile input
-// channels, the sums over the group's pixels are taken in registers (conv_tile.h; here m is the
+// channels, the sums over the group's pixels are taken in registers (tile.h; here m is the
 // input channel and k the pixel) and added to the task's own copy of the gradient. At the end the
 // chunks are added in order.
 //

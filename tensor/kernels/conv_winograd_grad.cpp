@@ -15,7 +15,7 @@
 //      [room]. A band, one row of tiles, is transformed along its columns first, which neighbouring
 //      tiles share, then tile by tile along its rows.
 //   2. For each block of outputs and up to max_tile inputs the t^2 products V^T D of the slab are
-//      summed in registers (conv_tile.h). G^T . G takes them to 9 taps while they lie in the
+//      summed in registers (tile.h). G^T . G takes them to 9 taps while they lie in the
 //      first-level cache, so that only these are kept: sums between slabs and chunks are as small
 //      as in the direct algorithm.
 // At the end the chunks are added in order.

@@ -1,4 +1,4 @@
-// Products of matrices for CPU kernels: the register tiles of convolution (conv_tile.h) without
+// Products of matrices for CPU kernels: the register tiles of convolution (tile.h) without
 // taps, over a packed right operand in blocks that fit the caches (Goto and van de Geijn, "Anatomy
 // of high-performance matrix multiplication", 2008). m k n multiply-adds, n rounded up to whole
 // vectors; y is loaded and stored once for every 256 of k.

@@ -21,7 +21,6 @@ namespace {
 struct Trainer {
   explicit Trainer(const std::filesystem::path& folder, const std::string& resume = "")
       : run({.directory = folder.string(),
-             .mode = resume.empty() ? RunDirectory::Mode::fresh : RunDirectory::Mode::resume,
              .resume = resume,
              .batch = 8,
              .losses = 8,

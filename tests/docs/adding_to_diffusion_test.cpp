@@ -13,10 +13,11 @@ using test::Chain;
 namespace {
 
 // The relative error at x_0 for data N(0, 1/4): along the ODE x grows as its standard deviation.
-double error_of(const Denoiser& model, const std::vector<Level>& levels) {
+double error_of(const Denoiser& model, const std::vector<Level>& levels,
+                const std::function<Level(double)>& level_at) {
   const Level& first = levels.front();
   const Tensor x_T = Tensor::full({1, 1}, 1.0, DType::f64);
-  const double x0 = example::sample_midpoint(model, x_T, levels).item();
+  const double x0 = example::sample_midpoint(model, x_T, levels, level_at).item();
   return std::abs(x0 * std::hypot(0.5 * first.alpha, first.sigma) / 0.5 - 1.0);
 }
 
@@ -24,16 +25,37 @@ double error_of(const Denoiser& model, const std::vector<Level>& levels) {
 
 TEST_CASE("adding to diffusion: the sampler of the page is of second order") {
   const Denoiser model = test::exact_denoiser(Chain{NoiseSchedule::linear(1)}, 0.25);
+  const NoiseSchedule schedule = NoiseSchedule::karras(80);
   const auto error = [&](std::int64_t steps) {
-    return error_of(model, sampling_levels(NoiseSchedule::karras(80), steps, Spacing::karras));
+    return error_of(model, sampling_levels(schedule, steps, Spacing::karras),
+                    [&](double r) { return schedule.level_at(r); });
   };
   CHECK(error(20) / error(40) > 3.0);
   CHECK(error(80) < 1e-2);
 }
 
+TEST_CASE("adding to diffusion: the sampler tells a network the time of its level, on any path") {
+  for (const Path& path : {Path::ve(), Path::edm(), Path::sub_vp()}) {
+    // eps of data N(0, 1/4) by a network that sees x and time alone.
+    const Network network = [&](const Tensor& x, const Tensor& time) {
+      const Levels at = path.levels(time, x);
+      return at.sigma * x / (0.25 * square(at.alpha) + square(at.sigma));
+    };
+    const Denoiser model = Parametrization{}.denoiser(network);
+    const auto error = [&](std::int64_t steps) {
+      return error_of(model, sampling_levels(path, steps, Spacing::karras),
+                      [&](double r) { return path.level_at(r); });
+    };
+    CHECK(error(80) < 1e-2);
+  }
+}
+
 TEST_CASE("adding to diffusion: the path of the page is one that every sampler follows") {
   const Denoiser model = test::exact_denoiser(Chain{NoiseSchedule::linear(1)}, 0.25);
-  CHECK(error_of(model, example::trigonometric_levels(60)) < 0.02);
+  const auto level_at = [](double r) {
+    return Level{std::atan(r), 1.0 / std::hypot(1.0, r), r / std::hypot(1.0, r)};
+  };
+  CHECK(error_of(model, example::trigonometric_levels(60), level_at) < 0.02);
 }
 
 TEST_CASE("adding to diffusion: the prediction of the page gives the exact estimates") {

@@ -125,8 +125,8 @@ classifier --steps "$(planned "$work/log")" --out "$work/b.safetensors" --quiet
 cmp "$work/a.safetensors" "$work/b.safetensors" || fail "train_classifier --minutes learns something else"
 points() { "$bin/train_points" --count 50 --batch 32 --width 16 --layers 1 --timesteps 20 "$@"; }
 for predict in epsilon edm; do
-  points --predict $predict --minutes 0.005 --out "$work/a.svg" --save "$work/a.safetensors" >/dev/null 2>"$work/log"
-  points --predict $predict --steps "$(planned "$work/log")" --out "$work/b.svg" --save "$work/b.safetensors" --quiet
+  points --predict $predict --minutes 0.005 --overwrite --out "$work/a.svg" --save "$work/a.safetensors" >/dev/null 2>"$work/log"
+  points --predict $predict --steps "$(planned "$work/log")" --overwrite --out "$work/b.svg" --save "$work/b.safetensors" --quiet
   cmp "$work/a.safetensors" "$work/b.safetensors" || fail "train_points --minutes learns something else"
   cmp "$work/a.svg" "$work/b.svg" || fail "train_points --minutes draws something else"
 done

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <span>
 
 #include "autograd/ops/elementwise.h"
@@ -15,17 +16,18 @@ namespace ito::example {
 
 // A sampler: the implicit midpoint of two estimates, of second order.
 inline Tensor sample_midpoint(const Denoiser& model, const Tensor& x_T,
-                              std::span<const Level> levels, const SamplingOptions& options = {}) {
+                              std::span<const Level> levels,
+                              const std::function<Level(double noise_to_signal)>& level_at,
+                              const SamplingOptions& options = {}) {
   SamplingLoop loop("sample_midpoint", model, x_T, levels, Rng(0), options);
-  // Half way in log sigma; a VP level by its ratio of noise to signal.
-  const auto half = [](const SamplingStep& s) {
-    const double r = std::sqrt(s.from.noise_to_signal() * s.to.noise_to_signal());
-    const double norm = std::hypot(1.0, r);
-    return Level{0.5 * (s.from.time + s.to.time), 1.0 / norm, r / norm};
+  // The level of the process half way in log(sigma / alpha).
+  const auto half = [&](const SamplingStep& s) {
+    if (s.to.is_clean()) return s.from;  // the last step needs none
+    return level_at(std::sqrt(s.from.noise_to_signal() * s.to.noise_to_signal()));
   };
   const Levels at_half = loop.level(half);
   const Tensor half_sigma =
-      loop.number([half](const SamplingStep& s) { return half(s).noise_to_signal(); });
+      loop.number([&](const SamplingStep& s) { return half(s).noise_to_signal(); });
   const Tensor per_alpha = loop.number([](const SamplingStep& s) { return 1.0 / s.from.alpha; });
   const Tensor alpha = loop.number([](const SamplingStep& s) { return s.to.alpha; });
   const Tensor step = loop.number(
