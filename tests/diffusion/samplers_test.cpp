@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "autograd/engine.h"
 #include "autograd/ops/reduce.h"
@@ -285,4 +286,24 @@ TEST_CASE("samplers: the analytic variance makes x_0 as wide as the data, with a
   CHECK_THROWS_AS(sample_ddim(process.denoiser(exact_denoiser(process, s2)), x_T, process.walk(50),
                               Rng(1), {.mean_squared_eps = {0.5}}),
                   ValueError);
+}
+
+TEST_CASE("samplers: levels that are no way from noise to image are refused") {
+  const Denoiser model = test::exact_denoiser(Chain{NoiseSchedule::linear(1)}, 0.25);
+  const Tensor x = Tensor::full({2, 1}, 1.0, DType::f64);
+  const NoiseSchedule schedule = NoiseSchedule::linear(100);
+  const auto refused = [&](const std::vector<Level>& levels, const char* text) {
+    CHECK_THROWS_WITH_AS(sample_euler(model, x, levels), doctest::Contains(text), ValueError);
+    CHECK_THROWS_WITH_AS(sample_ddim(model, x, levels, Rng(0)), doctest::Contains(text),
+                         ValueError);
+    CHECK_THROWS_WITH_AS(sample_dpmpp_2m(model, x, levels), doctest::Contains(text), ValueError);
+  };
+  const Level a = schedule.level(90), b = schedule.level(50), clean = Level::clean();
+  refused({a, b, b, clean}, "in one direction");
+  refused({a, clean, clean}, "in one direction");
+  refused({clean, clean}, "in one direction");
+  refused({b, a, clean}, "in one direction");
+  Level timeless = b;
+  timeless.time = std::numeric_limits<double>::quiet_NaN();
+  refused({a, timeless, clean}, "time");
 }

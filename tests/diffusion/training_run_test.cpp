@@ -172,3 +172,28 @@ TEST_CASE("RunDirectory: one process at a time, and no run is overwritten by acc
   const RunDirectory last(path, RunDirectory::Mode::overwrite);
   CHECK_FALSE(std::filesystem::exists(last.file("config.json")));
 }
+
+TEST_CASE("TrainingRun: the last line of metrics.jsonl is of the steps that are left") {
+  const test::TempDirectory folder;
+  {
+    Trainer run(folder / "run");  // a line every 4 steps
+    run.train(6, 6);
+    run.run.finish();
+    CHECK(metrics(folder / "run").find("\"step\":6") != std::string::npos);
+  }
+  // Going on cuts it off again: the bits of a run of 9 steps.
+  Trainer more(folder / "run", "auto"), whole(folder / "whole");
+  more.train(9, 9);
+  whole.train(9, 9);
+  more.run.finish();
+  whole.run.finish();
+  CHECK(metrics(folder / "run") == metrics(folder / "whole"));
+}
+
+TEST_CASE("TrainingRun: a configuration that is no JSON object is refused before the first step") {
+  const test::TempDirectory folder;
+  for (const char* learning : {"nonsense", "[1]", "\"text\""}) {
+    Trainer run((folder / "run").string() + std::to_string(learning[0]));
+    CHECK_THROWS_AS(run.train(3, 3, learning), ValueError);
+  }
+}

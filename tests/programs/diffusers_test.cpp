@@ -252,3 +252,9 @@ TEST_CASE("diffusers: a folder with missing files") {
   CHECK(message_of([&] { load_diffusers(temp.path()); }).find("only PyTorch reads") !=
         std::string::npos);
 }
+
+TEST_CASE("model card: JSON nested without end is an error, not the end of the stack") {
+  const std::string deep = "{\"network\":" + std::string(200'000, '[');
+  CHECK_THROWS_WITH_AS(ModelCard::from_json(deep, "file"), doctest::Contains("nested"),
+                       FormatError);
+}

@@ -124,6 +124,10 @@ expect 6 "lr: 0.004 in the checkpoint, 0.01 now" \
   "$bin/train_points" --batch 32 --width 16 --layers 1 --timesteps 20 --steps 400 --lr 0.01 \
   --out "$work/points.svg" --resume auto --quiet
 expect 6 "no such directory" "$bin/train_points" --out "$work/points.svg" --resume "$work/nowhere"
+# An earlier run is not replaced by accident.
+expect 2 "there is a run already" "$bin/train_points" --steps 3 --out "$work/points.svg" --quiet
+expect 2 "--resume and --overwrite exclude" "$bin/train_points" --steps 3 --out "$work/points.svg" --resume auto --overwrite
+expect 0 "" "$bin/train_points" --count 50 --steps 3 --out "$work/points.svg" --overwrite --quiet
 # SIGTERM: saved, and no file that looks finished.
 "$bin/train_classifier" --dataset synthetic --channels 8 --batch 16 --steps 200000 --quiet --out "$work/stopped.safetensors" &
 pid=$!
