@@ -75,7 +75,6 @@ struct TrainingRun::Impl {
   std::chrono::steady_clock::time_point lap;  // end of the last line of timing.jsonl
   std::int64_t lap_step = 0;
   std::int64_t saved_step = -1;
-  double last_lr = 0;
 };
 
 // ---- beginning
@@ -243,7 +242,7 @@ void TrainingRun::Impl::handle_skipped(std::int64_t step, const nn::StepHistory:
 
 void TrainingRun::Impl::log(const nn::StepHistory::Row& row, double lr) {
   const std::int64_t done = ++state.step;
-  last_lr = lr;
+  state.lr = lr;
   if (row.updated) state.window.add(row.losses, row.t, options.timesteps, row.grad_norm);
   if (options.dataset > 0) {
     state.epoch = done * options.batch / options.dataset;
@@ -296,7 +295,7 @@ void TrainingRun::finish() {
     run.save(made);  // the signal came before the first step or after a save was due
   }
   // Not part of the checkpoint: a run that goes on from here cuts this line off again.
-  if (run.state.window.steps + run.state.window.skipped > 0) run.write_metrics(run.last_lr);
+  if (run.state.window.steps + run.state.window.skipped > 0) run.write_metrics(run.state.lr);
   call(run.hooks.report, made >= steps
                              ? fmt::format("finished at step {}", made)
                              : fmt::format("interrupted after step {} of {}", made, steps));

@@ -47,6 +47,7 @@ nn::CheckpointContents checkpoint_contents(const Learner& learner, const Trainin
                              {"bad_in_a_row", state.bad_in_a_row},
                              {"metrics_bytes", state.metrics_bytes},
                              {"metrics_window", Json::parse(state.window.to_json())},
+                             {"lr", state.lr},
                              {"learning", Json::parse(state.learning)}}
                             .dump(2) +
                         "\n";
@@ -65,6 +66,7 @@ TrainingState parse_state(const nn::Checkpoint& checkpoint) {
     state.bad_in_a_row = j.at("bad_in_a_row").get<std::int64_t>();
     state.metrics_bytes = j.at("metrics_bytes").get<std::uint64_t>();
     state.window = MetricsWindow::from_json(j.at("metrics_window").dump());
+    state.lr = j.value("lr", 0.0);  // older files lack it
     state.learning = j.at("learning").dump();
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: {}", file, e.what());

@@ -46,6 +46,7 @@ struct TrainingState {
   std::int64_t bad_in_a_row = 0;    ///< steps without an update up to here
   std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl
   MetricsWindow window;
+  double lr = 0;                ///< of the last step, for the last line of metrics.jsonl
   std::string learning = "{}";  ///< JSON: what decides the bits that are learnt
 };
 
