@@ -138,7 +138,7 @@ wait "$pid" || code=$?
 [[ $code == 143 && ! -e $work/stopped.safetensors && -e $work/stopped.run/checkpoints/latest ]] || fail "SIGTERM: $code"
 
 # A run begun with --minutes, continued without: the message says how.
-"$bin/train_mnist" "${tiny[@]}" --lr-decay 0 --minutes 0.003 --out "$work/minutes"
+"$bin/train_mnist" "${tiny[@]}" --lr-decay 1000000 --minutes 0.003 --out "$work/minutes"
 expect 6 "it was begun with --minutes 0.003: give that" \
   "$bin/train_mnist" "${tiny[@]}" --steps 60 --out "$work/minutes" --resume auto
 echo "passed"
