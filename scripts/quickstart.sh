@@ -46,7 +46,7 @@ bin=build/release/bin
 
 say "train the judge: a small classifier, whose features tell how far samples are from real images"
 begin=$SECONDS
-"$bin/train_classifier" --dataset "$dataset" --steps 1200 --out "$out/classifier.safetensors" --quiet
+"$bin/train_classifier" --dataset "$dataset" --steps 1200 --out "$out/classifier.safetensors" --overwrite --quiet
 judge_seconds=$((SECONDS - begin + 1))
 
 # In minutes instead of days, these differ from the paper: predicting v on the cosine schedule learns

@@ -48,7 +48,7 @@ cmake --build build/release --target train_mnist train_classifier sample evaluat
 
 # The classifier sees clean images only: it judges.
 once classifier.safetensors "$bin/train_classifier" --dataset fashion-mnist "${threads[@]}" \
-  --out "$out/classifier.safetensors"
+  --out "$out/classifier.safetensors" --resume auto
 
 # train RUN STEPS FLAG...: a run that was stopped goes on.
 train() {
