@@ -17,7 +17,6 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "diffusion/denoiser/guidance.h"
-#include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/datasets.h"
 #include "examples/app/device_option.h"
@@ -227,7 +226,7 @@ Samples read_samples(const Options& o) {
   });
 }
 
-app::ProxyReport compare(const Options& o, const app::LoadedClassifier& classifier,
+app::ProxyReport compare(const Options& o, const LoadedClassifier& classifier,
                          const Samples& samples, const std::string& dataset, Device device) {
   const ClassifierConfig& net = classifier.card.network;
   const Tensor made = data::to_bytes(samples.images);
@@ -272,7 +271,7 @@ app::EvaluationReport evaluate(const Options& o) {
   }
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   std::optional<Model> model;
-  std::optional<app::LoadedClassifier> classifier;
+  std::optional<LoadedClassifier> classifier;
   if (!o.classifier.empty()) classifier = app::load_classifier(o.classifier, device);
   if (!o.checkpoint.empty()) {
     model = app::load_model(o.checkpoint, o.raw, device);

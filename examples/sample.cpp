@@ -18,7 +18,6 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "diffusion/sampling/interpolate.h"
-#include "examples/app/classifier_file.h"
 #include "examples/app/command_line.h"
 #include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
@@ -133,7 +132,7 @@ struct Job {
   NoiseSchedule schedule;
   app::SamplerPlan plan;
   Device device;
-  app::LoadedClassifier classifier;  // without a network unless --classifier was given
+  LoadedClassifier classifier;  // without a network unless --classifier was given
 
   std::int64_t classes() const {
     return classifier.network ? classifier.card.network.classes : model.card.network.num_classes;
@@ -144,19 +143,18 @@ struct Job {
 };
 
 // What --classifier names, when it knows the noisy images of this model.
-app::LoadedClassifier load_classifier(const SampleOptions& o, const ModelCard& model,
-                                      Device device) {
+LoadedClassifier load_classifier(const SampleOptions& o, const ModelCard& model, Device device) {
   if (o.classifier.empty()) return {};
-  app::LoadedClassifier loaded = app::load_classifier(o.classifier, device);
-  const app::ClassifierCard& card = loaded.card;
-  if (!card.noisy() || card.schedule != model.schedule || card.timesteps != model.timesteps ||
-      card.network.image_size != model.network.image_size ||
+  LoadedClassifier loaded = app::load_classifier(o.classifier, device);
+  const ClassifierCard& card = loaded.card;
+  if (card.inputs != ClassifierInputs::noisy || card.schedule != model.schedule ||
+      card.timesteps != model.timesteps || card.network.image_size != model.network.image_size ||
       card.network.in_channels != model.network.in_channels) {
     app::stop(app::ExitCode::checkpoint,
               "--classifier {}: must know the noisy images of this model, {} x {} x {} with {} {} "
               "timesteps; got {} images, {} x {} x {} with {} {}",
               o.classifier, model.network.image_size, model.network.image_size,
-              model.network.in_channels, model.timesteps, model.schedule, card.inputs,
+              model.network.in_channels, model.timesteps, model.schedule, name_of(card.inputs),
               card.network.image_size, card.network.image_size, card.network.in_channels,
               card.timesteps, card.schedule);
   }

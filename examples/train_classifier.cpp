@@ -8,12 +8,11 @@
 // At the end it prints the accuracy on the test split, at several strengths of noise.
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
-#include "examples/app/classifier_file.h"
 #include "examples/app/datasets.h"
 #include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
 #include "examples/app/output.h"
 #include "examples/app/program_run.h"
 #include "examples/app/time_budget.h"
@@ -25,7 +24,8 @@ namespace {
 using namespace ito;
 
 struct Options : app::RunFlags {
-  std::string dataset = "fashion-mnist", data, inputs = "clean", schedule = "linear";
+  std::string dataset = "fashion-mnist", data, schedule = "linear";
+  ClassifierInputs inputs = ClassifierInputs::clean;
   std::string out = "out/classifier.safetensors";
   std::int64_t timesteps = 1000, channels = 32;
   double weight_decay = 0.05;
@@ -42,6 +42,8 @@ struct Options : app::RunFlags {
   }
 };
 
+bool noisy(const Options& o) { return o.inputs == ClassifierInputs::noisy; }
+
 template <class Flags, class Visitor>
 void visit(Flags& o, Visitor& v) {
   using namespace app;
@@ -50,19 +52,14 @@ void visit(Flags& o, Visitor& v) {
     "what to learn; synthetic needs no file", learned);
   v("--data", o.data, Text{"DIR"},
     "where the data set lies (default: where its package or scripts/get_data.sh puts it)", of_run);
-  v("--inputs", o.inputs, Choices{{"clean", "noisy"}},
+  v("--inputs", o.inputs, Named{},
     "the images themselves, or x_t at every timestep of the schedule", learned);
   v("--schedule", o.schedule, Choices{NoiseSchedule::names()},
     "of the noise: that of the model to be guided", learned);
   v("--timesteps", o.timesteps, IntRange{2, 100'000}, "T of that model", learned);
   v.heading("Network and optimiser");
   v("--channels", o.channels, IntRange{8, 512}, "of the first level; a multiple of 8", learned);
-  v("--steps", o.steps, IntRange{1, 10'000'000}, "updates of the weights", of_run);
-  v("--minutes", o.minutes, RealRange{0, 1e6, true},
-    "in place of --steps, of which no --config may speak then: as many as this machine makes in so "
-    "many minutes. A few are timed first, then the number is fixed and printed; a machine that "
-    "becomes slower later takes longer. The accuracy at the end is not counted",
-    of_run);
+  visit_length(o, v);
   v("--batch", o.batch, IntRange{1, 4096}, "images per step", learned);
   v("--lr", o.lr, RealRange{0.0, 1.0, true}, "highest learning rate; it falls along a cosine",
     learned);
@@ -71,9 +68,6 @@ void visit(Flags& o, Visitor& v) {
   v.heading("Run");
   v("--out", o.out, Text{"FILE.safetensors"},
     "the classifier; beside it FILE.run/ with checkpoints, metrics and report.html", of_run);
-  v("--resume", o.resume, Text{"auto|DIR"},
-    "go on from the newest good checkpoint in FILE.run (auto), or from this run or checkpoint",
-    not_kept);
   v("--device", o.device, Choices{{"auto", "cpu", "cuda"}}, "where to compute", of_run);
   visit_run_flags(o, v);
 }
@@ -88,7 +82,7 @@ bool parse(Options& o, int argc, char** argv) {
   if (o.channels % 8 != 0) {
     app::stop(app::ExitCode::usage, "--channels must be a multiple of 8; got {}", o.channels);
   }
-  if (o.inputs == "clean" && (line.given("--schedule") || line.given("--timesteps"))) {
+  if (!noisy(o) && (line.given("--schedule") || line.given("--timesteps"))) {
     app::stop(app::ExitCode::usage, "--schedule and --timesteps belong to --inputs noisy");
   }
   if (o.minutes == 0) app::follow_steps(o, o.steps);
@@ -114,7 +108,7 @@ double accuracy(const Classifier& classifier, const data::Dataset& set,
     const Levels levels = same_level(schedule.level(std::max<std::int64_t>(t, 0)), x0);
     const Tensor x =
         t < 0 ? x0 : add_noise(x0, randn(noise, x0.shape(), DType::f32, device), levels);
-    const std::vector<std::int64_t> guesses = app::classify(classifier, x, levels.time);
+    const std::vector<std::int64_t> guesses = classify(classifier, x, levels.time);
     for (std::size_t i = 0; i < guesses.size(); ++i)
       right += guesses[i] == labels[i + static_cast<std::size_t>(first)];
   }
@@ -136,8 +130,9 @@ app::RunDescription describe(const Options& o, const data::Dataset& set) {
   app::RunDescription about;
   about.subject = set.name;
   about.loss = "cross-entropy";
-  about.facts = {{"data", fmt::format("{}, {} {} images", set.name, set.count(), o.inputs)}};
-  if (o.inputs == "noisy") {
+  about.facts = {
+      {"data", fmt::format("{}, {} {} images", set.name, set.count(), name_of(o.inputs))}};
+  if (noisy(o)) {
     about.facts.emplace_back("process",
                              fmt::format("{} schedule, T = {}", o.schedule, o.timesteps));
   }
@@ -177,7 +172,7 @@ app::ExitCode train(Options& o, Classifier& classifier, const data::Dataset& set
     for (Rng* rng : {&flips, &timesteps, &noise}) rng->seek(0);  // draw 0 of the step
     const Tensor x0 = data::gather_batch(on_device, images, &flips);
     Tensor loss;
-    if (o.inputs == "noisy") {
+    if (noisy(o)) {
       const Tensor t = randint(timesteps, 0, o.timesteps, {o.batch}, device);
       const Tensor eps = randn(noise, x0.shape(), DType::f32, device);
       const Levels levels = schedule.levels(t, x0);
@@ -221,7 +216,7 @@ app::ExitCode run(Options& o) {
   }
   const NoiseSchedule schedule = NoiseSchedule::named(o.schedule, o.timesteps);
 
-  app::ClassifierCard card;
+  ClassifierCard card;
   card.network.image_size = set.images.size(1);
   card.network.in_channels = set.images.size(3);
   card.network.classes = static_cast<std::int64_t>(set.class_names.size());
@@ -238,10 +233,8 @@ app::ExitCode run(Options& o) {
   if (code != app::ExitCode::success) return code;
   card.test_accuracy = accuracy(classifier, test, schedule, -1, device);
   app::with_exit_code(app::ExitCode::resource, [&] {
-    const auto folder = std::filesystem::path(o.out).parent_path();
-    std::error_code ignored;  // writing the file says what is wrong
-    if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    app::save_classifier(o.out, classifier, card);
+    app::make_folder_of(o.out);
+    save_classifier(o.out, classifier, card);
   });
   if (!o.quiet) report(classifier, test, schedule, card.test_accuracy, device);
   return app::ExitCode::success;

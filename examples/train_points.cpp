@@ -13,7 +13,6 @@
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
 #include "examples/app/output.h"
-#include "examples/app/point_model.h"
 #include "examples/app/program_run.h"
 #include "examples/app/scatter_plot.h"
 #include "examples/app/signals.h"
@@ -26,7 +25,7 @@ namespace {
 using namespace ito;
 
 struct Options : app::RunFlags {
-  app::PointModelCard card;
+  PointModelCard card;
   std::string out = "points.svg", save, load;
   std::int64_t count = 2000;
 
@@ -59,12 +58,7 @@ void visit(Flags& o, Visitor& v) {
   v.heading("Network and training");
   v("--width", o.card.network.width, IntRange{4, 4096}, "of every layer", learned);
   v("--layers", o.card.network.layers, IntRange{1, 64}, "residual layers", learned);
-  v("--steps", o.steps, IntRange{1, 10'000'000}, "updates of the weights", of_run);
-  v("--minutes", o.minutes, RealRange{0, 1e6, true},
-    "in place of --steps, of which no --config may speak then: as many as this machine makes in so "
-    "many minutes. A few are timed first, then the number is fixed and printed; a machine that "
-    "becomes slower later takes longer. The samples at the end are not counted",
-    of_run);
+  visit_length(o, v);
   v("--batch", o.batch, IntRange{1, 1'048'576}, "points per step", learned);
   v("--lr", o.lr, RealRange{0.0, 1.0, true}, "highest learning rate; it falls along a cosine",
     learned);
@@ -80,9 +74,6 @@ void visit(Flags& o, Visitor& v) {
     "picture of data and samples; beside it FILE.run/ with checkpoints, metrics and report.html",
     of_run);
   v("--save", o.save, Text{"FILE.safetensors"}, "the trained model", of_run);
-  v("--resume", o.resume, Text{"auto|DIR"},
-    "go on from the newest good checkpoint in FILE.run (auto), or from this run or checkpoint",
-    not_kept);
   visit_run_flags(o, v);
 }
 
@@ -128,7 +119,7 @@ app::RunDescription describe(const Options& o) {
 
 // Leaves the average of the weights in the model. The exit code: that of a signal, after which they
 // are not the final ones.
-app::ExitCode train(Options& o, const app::PointModel& model) {
+app::ExitCode train(Options& o, const PointModel& model) {
   const NoiseSchedule schedule = model.schedule();
   const Path path = Path::edm();
   const Parametrization parametrization = model.parametrization();
@@ -179,16 +170,19 @@ struct Drawn {
 };
 
 // The same noise under every sampler.
-std::vector<Drawn> draw(const Options& o, const app::PointModel& model, const Tensor& x_T,
+std::vector<Drawn> draw(const Options& o, const PointModel& model, const Tensor& x_T,
                         const Rng& rng) {
   const Denoiser denoiser = model.denoiser();
   const std::int64_t T = model.card.timesteps, steps = o.sample_steps;
   const Spacing all = model.is_edm() ? Spacing::karras : Spacing::even;
-  const std::vector<Level> even = model.levels(steps, all);
-  const std::vector<Level> karras = model.levels(steps, Spacing::karras);
-  const Tensor start = model.initial_noise(x_T);
+  const auto levels = [&](std::int64_t n, Spacing spacing) {
+    return model.is_edm() ? sampling_levels(Path::edm(), n, spacing)
+                          : sampling_levels(model.schedule(), n, spacing);
+  };
+  const std::vector<Level> even = levels(steps, all), karras = levels(steps, Spacing::karras);
+  const Tensor start = model.is_edm() ? karras.front().sigma * x_T : x_T;
   return {
-      {"ddpm", T, sample_ddpm(denoiser, start, model.levels(T, all), rng)},
+      {"ddpm", T, sample_ddpm(denoiser, start, levels(T, all), rng)},
       {"ddim", steps, sample_ddim(denoiser, start, even, rng)},
       {"euler", steps, sample_euler(denoiser, start, karras)},
       {"heun", 2 * steps - 1, sample_heun(denoiser, start, karras, rng)},
@@ -233,7 +227,7 @@ class PointMetrics {
 };
 
 // A panel for data, noise and each sampler; a line of the table for each.
-std::vector<app::ScatterPanel> compare(const Options& o, const app::PointModel& model) {
+std::vector<app::ScatterPanel> compare(const Options& o, const PointModel& model) {
   const PointMetrics metrics(model.card.points, o);
   const auto line = [&](const std::string& name, const std::string& evaluations,
                         const Distances& d) {
@@ -271,8 +265,11 @@ app::ExitCode run(Options& o) {
     app::expect_signal(o.card.schedule, o.card.timesteps, o.card.predict);
   });
   Rng init(static_cast<std::uint64_t>(o.seed), Purpose::init);
-  const app::PointModel model =
-      o.load.empty() ? app::make_point_model(o.card, init) : app::load_point_model(o.load);
+  const PointModel model =
+      o.load.empty()
+          ? app::with_exit_code(app::ExitCode::usage, [&] { return PointModel(o.card, init); })
+          : app::with_exit_code(app::ExitCode::checkpoint,
+                                [&] { return load_point_model(o.load); });
   if (o.sample_steps > model.card.timesteps) {
     app::stop(app::ExitCode::usage,
               "--sample-steps must be at most {}, the timesteps of the model; got {}",
@@ -283,7 +280,10 @@ app::ExitCode run(Options& o) {
     if (code != app::ExitCode::success) return code;
   }
   app::with_exit_code(app::ExitCode::resource, [&] {
-    if (!o.save.empty()) app::save_point_model(o.save, model);
+    if (!o.save.empty()) {
+      app::make_folder_of(o.save);
+      save_point_model(o.save, model);
+    }
     app::write_text(o.out, app::scatter_plot(compare(o, model)));
   });
   return app::ExitCode::success;

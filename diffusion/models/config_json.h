@@ -1,5 +1,5 @@
-// A network's configuration as a JSON object, there and back. Private to the library: nlohmann-json
-// is no dependency of those who use it.
+// A network's configuration, or the card of a model, as a JSON object and back. Private to the
+// library: nlohmann-json is no dependency of those who use it.
 //
 // A configuration names its fields once, in a function that reading and writing share:
 //
@@ -10,11 +10,12 @@
 //   config_to_json(config, fields);
 //   config_from_json<MlpConfig>("mlp", text, fields);
 //
-// Fields are std::int64_t, double, bool, lists of integers, and enums with names
-// (tensor/enum_names.h).
+// Fields are std::int64_t, double, bool, std::string, lists of integers and strings, enums with
+// names (tensor/enum_names.h), and other configurations.
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,6 +23,7 @@
 #include <vector>
 
 #include "nn/json_text.h"
+#include "nn/safetensors.h"
 #include "tensor/enum_names.h"
 #include "tensor/error.h"
 
@@ -30,6 +32,13 @@ namespace ito {
 using ConfigJson = nlohmann::ordered_json;  // keys in the order of the fields
 
 struct Since {};
+
+/// A configuration that is a field of another one.
+template <class T>
+concept NestedConfig = requires(const T& config, const std::string& text) {
+  { config.to_json() } -> std::same_as<std::string>;
+  { T::from_json(text) } -> std::same_as<T>;
+};
 
 /// Throws ValueError unless low <= value <= high; `kind` is the network's, "unet".
 inline void expect_range(const char* kind, const char* field, std::int64_t value, std::int64_t low,
@@ -69,8 +78,20 @@ inline void read(const ConfigValue& value, bool& field) {
   field = value.json.get<bool>();
 }
 
-inline void read(const ConfigValue& value, std::vector<std::int64_t>& field) {
-  value.expect(value.json.is_array(), "a list of integers");
+inline void read(const ConfigValue& value, std::string& field) {
+  value.expect(value.json.is_string(), "a string");
+  field = value.json.get<std::string>();
+}
+
+template <NestedConfig Config>
+void read(const ConfigValue& value, Config& field) {
+  field = Config::from_json(value.json.dump());
+}
+
+template <class T>
+void read(const ConfigValue& value, std::vector<T>& field) {
+  const bool text = std::is_same_v<T, std::string>;
+  value.expect(value.json.is_array(), text ? "a list of strings" : "a list of integers");
   field.clear();
   for (const ConfigJson& element : value.json) {
     read({value.kind, value.key, element}, field.emplace_back());
@@ -92,6 +113,8 @@ std::string config_to_json(const Config& config, const Fields& fields) {
   fields(config, [&]<class T>(const char* key, const T& field, auto...) {
     if constexpr (std::is_enum_v<T>) {
       json[key] = name_of(field);
+    } else if constexpr (NestedConfig<T>) {
+      json[key] = ConfigJson::parse(field.to_json());
     } else {
       json[key] = field;
     }
@@ -120,6 +143,22 @@ Config config_from_json(const char* kind, const std::string& text, const Fields&
   }
   config.validate();
   return config;
+}
+
+/// The card that `file` carries under `key` in its metadata, as the program `made_by` writes it.
+/// Throws FormatError, naming the file.
+template <class Card>
+Card card_of(const nn::SafeTensors& file, const char* key, const char* made_by) {
+  const auto text = file.metadata.find(key);
+  if (text == file.metadata.end()) {
+    fail<FormatError>("{}: no {} in its metadata; only files made by {} can be used", file.file,
+                      key, made_by);
+  }
+  try {
+    return Card::from_json(text->second);
+  } catch (const Error& e) {
+    fail<FormatError>("{}: {}", file.file, e.what());
+  }
 }
 
 }  // namespace ito

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "examples/app/classifier_file.h"
+#include "diffusion/models/classifier_file.h"
 #include "examples/app/evaluation_report.h"
 
 namespace ito::app {

@@ -43,10 +43,27 @@ struct RunFlags {
   bool quiet = false;
 };
 
+/// --steps and --minutes.
+template <class Options, class Visitor>
+void visit_length(Options& o, Visitor& v) {
+  v("--steps", o.steps, IntRange{1, 1'000'000'000},
+    "optimiser steps in all, counted from the beginning", of_run);
+  v("--minutes", o.minutes, RealRange{0, 1e6, true},
+    "in place of --steps, of which no --config may speak then: as many steps as this machine makes "
+    "in so many minutes, checkpoints and sample grids included, but not what is measured at the "
+    "end. A few steps are timed first, then their number is fixed, printed and kept for --resume; "
+    "a machine that becomes slower later takes longer",
+    of_run);
+}
+
 /// The flags that every training program has, with the same words.
 template <class Options, class Visitor>
 void visit_run_flags(Options& o, Visitor& v) {
   constexpr std::int64_t billion = 1'000'000'000;
+  v("--resume", o.resume, Text{"auto|DIR"},
+    "go on from the newest good checkpoint of this run (auto; from step 0 when there is none), or "
+    "from this run or checkpoint",
+    not_kept);
   v("--overwrite", o.overwrite, Switch{}, "replace an earlier run", not_kept);
   v("--checkpoint-every", o.checkpoint_every, IntRange{0, billion},
     "steps between checkpoints; 0: only at the end", of_run);

@@ -77,21 +77,16 @@ void visit(Options& o, Visitor& v) {
     learned_since("uniform"));
 
   v.heading("Optimiser");
-  v("--steps", o.steps, IntRange{1, billion}, "optimiser steps in all, counted from the beginning",
-    of_run);
-  v("--minutes", o.minutes, RealRange{0, 1e6, true},
-    "in place of --steps, of which no --config may speak then: as many steps as this machine makes "
-    "in so many minutes, sample grids and checkpoints included. A few steps are timed first, then "
-    "their number is fixed, printed and kept for --resume; a machine that becomes slower later "
-    "takes longer. Unless given, --warmup is a fortieth of the steps and --lr-decay all of them",
-    of_run);
+  visit_length(o, v);
   v("--batch", o.batch, IntRange{1, 1 << 20}, "images per step", learned);
   v("--lr", o.lr, RealRange{0, 1, true}, "learning rate of Adam", learned);
-  v("--warmup", o.warmup, IntRange{0, billion}, "steps over which the learning rate rises from 0",
+  v("--warmup", o.warmup, IntRange{0, billion},
+    "steps over which the learning rate rises from 0; with --minutes, unless given, a fortieth of "
+    "the steps",
     learned);
   v("--lr-decay", o.lr_decay, IntRange{0, billion},
     "step at which the learning rate, from --warmup on, has fallen to 0 along half a cosine; "
-    "0: it stays",
+    "0: it stays. With --minutes, unless given, all of the steps",
     learned_since(std::int64_t{0}));
   v("--clip", o.clip, RealRange{0, 1e6, true}, "largest global norm of the gradient", learned);
   v("--ema", o.ema, RealRange{0, 1, false, true},
@@ -107,10 +102,6 @@ void visit(Options& o, Visitor& v) {
 
   v.heading("Run");
   v("--out", o.run, Text{"DIR"}, "where everything is written", of_run);
-  v("--resume", o.resume, Text{"auto|DIR"},
-    "go on from the newest good checkpoint in --out (auto; from step 0 when there is none), "
-    "or from this run or checkpoint",
-    not_kept);
   v("--sample-every", o.sample_every, IntRange{0, billion},
     "steps between sample grids; 0: only at the end", of_run);
   v("--sample-steps", o.sample_steps, IntRange{1, 1000}, "DDIM steps of the sample grids", of_run);

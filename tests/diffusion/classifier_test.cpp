@@ -8,9 +8,12 @@
 #include "autograd/ops/loss.h"
 #include "autograd/ops/reduce.h"
 #include "data/batch.h"
+#include "diffusion/models/classifier_file.h"
 #include "nn/adam.h"
 #include "nn/flat.h"
+#include "nn/safetensors.h"
 #include "tensor/error.h"
+#include "tests/nn/temp_directory.h"
 #include "tests/oracles/chain.h"
 
 using namespace ito;
@@ -97,6 +100,42 @@ TEST_CASE("classifier: its configuration goes through JSON, and mistakes are nam
   config = {};
   config.image_size = 4;  // nothing would be left of the second level
   CHECK_THROWS_AS(config.validate(), ValueError);
+}
+
+TEST_CASE("classifier: a file brings back the network and what it was trained on") {
+  const test::TempDirectory folder;
+  const std::string path = (folder / "c.safetensors").string();
+  Rng init(5, Purpose::init);
+  Classifier classifier(tiny, init);
+  const ClassifierCard card{tiny, ClassifierInputs::noisy, "cosine", 50, "mnist", {"a", "b"}, 0.5};
+  save_classifier(path, classifier, card);
+  const LoadedClassifier back = load_classifier(path);
+  CHECK(back.card.to_json() == card.to_json());
+  CHECK(back.card.class_names == card.class_names);
+  const Tensor x = randn(init, {2, 8, 8, 1}), t = Tensor::from<std::int64_t>({0, 49}, {2});
+  CHECK(back.network->features(x, t).to_vector<float>() ==
+        classifier.features(x, t).to_vector<float>());
+
+  CHECK_THROWS_AS(load_classifier((folder / "none").string()), IoError);
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    std::string text = card.to_json();
+    text.replace(text.find(from), from.size(), to);
+    nn::save_safetensors(path, nn::named_parameters(classifier), {{"classifier", text}});
+    try {
+      load_classifier(path);
+    } catch (const FormatError& e) {
+      const std::string what = e.what();
+      CHECK(what.starts_with(path + ": classifier"));
+      return what.substr(path.size() + 2);
+    }
+    return std::string("accepted");
+  };
+  CHECK(refused("\"noisy\"", "\"loud\"") ==
+        "classifier config: inputs must be one of clean, noisy; got \"loud\"");
+  CHECK(refused(":50", ":0") == "classifier: timesteps must be in [1, 100000]; got 0");
+  CHECK(refused("[\"a\",\"b\"]", "7") ==
+        "classifier config: class_names must be a list of strings; got 7");
+  CHECK(refused("\"dataset\"", "\"data\"") == "classifier config: dataset is missing");
 }
 
 TEST_CASE("classifier: trained on noisy images it beats one of clean images where there is noise") {

@@ -48,5 +48,5 @@ expect 2 '--class must be all, a number from 0 to 9 or one of disc' draw x "${le
 expect 6 "must know the noisy images of this model, 28 x 28 x 1 with 20 linear timesteps; got clean" \
   draw x --classifier "$work/a.safetensors" --class 3
 expect 6 "with 50 cosine" draw x --classifier "$work/new/d.safetensors" --class 3
-expect 6 "no such file" draw x --classifier "$work/nowhere" --class 3
-expect 6 "not a classifier" draw x --classifier "$work/run/checkpoints/latest/ema.safetensors" --class 3
+expect 6 "No such file or directory" draw x --classifier "$work/nowhere" --class 3
+expect 6 "no classifier in its metadata" draw x --classifier "$work/run/checkpoints/latest/ema.safetensors" --class 3

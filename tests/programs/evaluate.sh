@@ -83,7 +83,7 @@ expect 2 "--bound-steps must be at most 20" evaluate --checkpoint "$work/run" "$
 expect 2 "at most 20" evaluate --checkpoint "$work/run" "${judged[@]}" --steps 21
 expect 2 "--steps and --samples exclude each other" "$bin/evaluate" --steps 3 "${judged[@]}" \
   --samples "$work/a.safetensors"
-expect 6 "no such file" evaluate --checkpoint "$work/run" --classifier "$work/none.safetensors"
+expect 6 "No such file or directory" evaluate --checkpoint "$work/run" --classifier "$work/none.safetensors"
 expect 6 "no such file" evaluate --checkpoint "$work/none" "${judged[@]}"
 expect 3 "no tensor named" "$bin/evaluate" "${judged[@]}" \
   --samples "$work/run/checkpoints/latest/model.safetensors"

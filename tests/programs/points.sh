@@ -32,9 +32,9 @@ expect 2 "--sample-steps must be at most 20, the timesteps of the model; got 21"
   "$bin/train_points" --load "$work/new/model.safetensors" --sample-steps 21
 expect 5 "$work/none/a.svg" "$bin/train_points" --load "$work/new/model.safetensors" \
   --count 50 --out "$work/none/a.svg"
-expect 6 "no such file" "$bin/train_points" --load "$work/none"
+expect 6 "No such file or directory" "$bin/train_points" --load "$work/none"
 "$bin/train_mnist" "${tiny[@]}" --steps 1 --out "$work/run"
-expect 6 "not a model of points" \
+expect 6 "no point_model in its metadata" \
   "$bin/train_points" --load "$work/run/checkpoints/latest/model.safetensors"
 head -c 300 "$work/new/model.safetensors" >"$work/cut.safetensors"
 expect 6 "cut.safetensors" "$bin/train_points" --load "$work/cut.safetensors"

@@ -11,23 +11,30 @@
 #include <vector>
 
 #include "diffusion/models/classifier.h"
+#include "tensor/enum_names.h"
 
-namespace ito::app {
+namespace ito {
+
+/// The images that a classifier was trained on: as they are, t = 0; or x_t at every t of a schedule.
+enum class ClassifierInputs { clean, noisy };
+constexpr EnumNames<ClassifierInputs, 2> enum_names(ClassifierInputs) {
+  return {"inputs", {{ClassifierInputs::clean, "clean"}, {ClassifierInputs::noisy, "noisy"}}};
+}
 
 /// Stands in the file's metadata under "classifier".
 struct ClassifierCard {
   ClassifierConfig network;
-  std::string inputs = "clean";  ///< "clean": trained at t = 0; "noisy": at every t of the schedule
+  ClassifierInputs inputs = ClassifierInputs::clean;
   std::string schedule = "linear";  ///< which x_t it knows
   std::int64_t timesteps = 1000;
   std::string dataset;
   std::vector<std::string> class_names;
   double test_accuracy = 0;  ///< on the clean images of the test split
 
-  bool noisy() const { return inputs == "noisy"; }
   std::string to_json() const;
-  /// Throws FormatError, naming `file`.
-  static ClassifierCard from_json(const std::string& text, const std::string& file);
+  /// Throws FormatError, ValueError.
+  static ClassifierCard from_json(const std::string& text);
+  void validate() const;
 };
 
 /// Writes network and card. Throws IoError.
@@ -39,12 +46,11 @@ struct LoadedClassifier {
   std::string fingerprint;  ///< of the weights
 };
 
-/// Reads what save_classifier wrote; the network lives on `device`. Throws ProgramError
-/// (checkpoint).
+/// Reads what save_classifier wrote; the network lives on `device`. Throws IoError, FormatError.
 LoadedClassifier load_classifier(const std::string& path, Device device = Device::cpu());
 
 /// The class that each image most likely shows.
 ///   x_t [N, H, W, C] on the network's device, t i64 [N]; zeros for clean images
 std::vector<std::int64_t> classify(const Classifier& network, const Tensor& x_t, const Tensor& t);
 
-}  // namespace ito::app
+}  // namespace ito
