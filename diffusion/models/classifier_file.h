@@ -15,7 +15,7 @@
 
 namespace ito {
 
-/// The images that a classifier was trained on: as they are, t = 0; or x_t at every t of a schedule.
+/// The images that a classifier was trained on: as they are (t = 0), or x_t at every t.
 enum class ClassifierInputs { clean, noisy };
 constexpr EnumNames<ClassifierInputs, 2> enum_names(ClassifierInputs) {
   return {"inputs", {{ClassifierInputs::clean, "clean"}, {ClassifierInputs::noisy, "noisy"}}};

@@ -26,7 +26,7 @@ std::vector<nn::NamedTensor> every_dtype() {
       {"labels", Tensor::from<std::int64_t>({INT64_MIN, -1, INT64_MAX}, {3})},
       {"f32", Tensor::from<float>({0.1f, -0.0f, NAN, INFINITY, 1e-45f, 3e38f}, {2, 3})},
       {"empty", Tensor::empty({4, 0, 2})},
-      {"a name with \"quotes\", ümlaut and \\", Tensor::from<float>({7}, {1, 1, 1, 1, 1, 1, 1, 1})},
+      {"a name with \"quotes\", ümlaut and \\", Tensor::from<float>({7}, {1, 1, 1, 1, 1, 1, 1})},
   };
 }
 
