@@ -26,15 +26,9 @@ T one_minus_exp(const T& x) {
 
 }  // namespace
 
-// `alpha_and_sigma` is written once, for a number and for a tensor of times.
-template <class F>
-Path Path::of(double min_time, double max_time, F alpha_and_sigma) {
-  Path path;
-  path.min_time_ = min_time;
-  path.max_time_ = max_time;
-  path.at_ = alpha_and_sigma;
-  path.of_each_ = alpha_and_sigma;
-  return path;
+Path::Path(double min_time, double max_time) : min_time_(min_time), max_time_(max_time) {
+  if (0.0 <= min_time && min_time < max_time && std::isfinite(max_time)) return;
+  fail<ValueError>("Path: needs 0 <= min_time < max_time; got {} and {}", min_time, max_time);
 }
 
 Path Path::vp(double beta_min, double beta_max) {

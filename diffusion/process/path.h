@@ -42,6 +42,16 @@ class Path {
                   double log_stddev = 1.2);
   /// The straight line from the image to the noise, with t in [t_min, 1].
   static Path rectified_flow(double t_min = 1e-3);
+  /// One of your own. `alpha_and_sigma(t)` returns the two as a std::pair, for a double and for a
+  /// tensor of times [N]; sigma / alpha must grow with t. Throws ValueError unless 0 <= min_time <
+  /// max_time.
+  template <class F>
+  static Path of(double min_time, double max_time, F alpha_and_sigma) {
+    Path path(min_time, max_time);
+    path.at_ = alpha_and_sigma;
+    path.of_each_ = alpha_and_sigma;
+    return path;
+  }
 
   /// The times between which samplers go and, but for edm, times are drawn.
   double min_time() const { return min_time_; }
@@ -61,11 +71,9 @@ class Path {
                     Device device = Device::cpu()) const;
 
  private:
-  Path() = default;
-  template <class F>
-  static Path of(double min_time, double max_time, F alpha_and_sigma);
+  Path(double min_time, double max_time);
 
-  double min_time_ = 0.0, max_time_ = 1.0;
+  double min_time_, max_time_;
   std::function<std::pair<double, double>(double time)> at_;              // alpha, sigma
   std::function<std::pair<Tensor, Tensor>(const Tensor& time)> of_each_;  // the same, [N] each
   std::function<Tensor(const Tensor& normal)> draw_;  // times of normal numbers; else uniform

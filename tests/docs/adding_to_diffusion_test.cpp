@@ -35,7 +35,8 @@ TEST_CASE("adding to diffusion: the sampler of the page is of second order") {
 }
 
 TEST_CASE("adding to diffusion: the sampler tells a network the time of its level, on any path") {
-  for (const Path& path : {Path::ve(), Path::edm(), Path::sub_vp()}) {
+  for (const Path& path :
+       {Path::ve(), Path::edm(), Path::sub_vp(), example::trigonometric_path()}) {
     // eps of data N(0, 1/4) by a network that sees x and time alone.
     const Network network = [&](const Tensor& x, const Tensor& time) {
       const Levels at = path.levels(time, x);
@@ -50,12 +51,23 @@ TEST_CASE("adding to diffusion: the sampler tells a network the time of its leve
   }
 }
 
-TEST_CASE("adding to diffusion: the path of the page is one that every sampler follows") {
-  const Denoiser model = test::exact_denoiser(Chain{NoiseSchedule::linear(1)}, 0.25);
-  const auto level_at = [](double r) {
-    return Level{std::atan(r), 1.0 / std::hypot(1.0, r), r / std::hypot(1.0, r)};
+TEST_CASE("adding to diffusion: the path of the page has its levels, of numbers and of tensors") {
+  const Path path = example::trigonometric_path();
+  const Level half = path.level(0.5);
+  CHECK(half.alpha == doctest::Approx(std::sqrt(0.5)).epsilon(1e-14));
+  CHECK(half.sigma == doctest::Approx(std::sqrt(0.5)).epsilon(1e-14));
+  CHECK(path.level_at(std::sqrt(3.0)).time == doctest::Approx(2.0 / 3.0).epsilon(1e-12));
+  Rng rng(1, Purpose::test);
+  const Tensor t = path.draw_times(rng, 100, DType::f64);
+  CHECK(max(-t).item() <= -1e-3);
+  CHECK(max(t).item() <= 0.999);
+  const Levels levels = path.levels(t, Tensor::zeros({100, 2}, DType::f64));
+  CHECK(max(abs(square(levels.alpha) + square(levels.sigma) - 1.0)).item() < 1e-14);
+  const auto swap = [](double low, double high) {
+    return Path::of(low, high, [](const auto& time) { return std::pair{1.0 - time, 1.0 * time}; });
   };
-  CHECK(error_of(model, example::trigonometric_levels(60), level_at) < 0.02);
+  CHECK_THROWS_AS(swap(0.5, 0.5), ValueError);
+  CHECK_THROWS_AS(swap(-0.1, 0.5), ValueError);
 }
 
 TEST_CASE("adding to diffusion: the prediction of the page gives the exact estimates") {
@@ -79,7 +91,8 @@ TEST_CASE("adding to diffusion: the network of the page is guided and sampled as
   const auto sample = [&](double scale) {
     const Network led = classifier_free_guidance(std::cref(network), one, any, scale);
     const Denoiser model = thresholded(Parametrization{Prediction::v}.denoiser(led), clip_x0);
-    return sample_ddim(model, randn(rng, {6, 2}), example::trigonometric_levels(8), rng);
+    return sample_ddim(model, randn(rng, {6, 2}),
+                       sampling_levels(example::trigonometric_path(), 8, Spacing::even), rng);
   };
   rng.seek(0);
   const Tensor free = sample(0.0);

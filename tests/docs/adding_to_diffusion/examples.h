@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <span>
+#include <utility>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/indexing.h"
@@ -41,15 +42,13 @@ inline Tensor sample_midpoint(const Denoiser& model, const Tensor& x_T,
   return loop.run(update, to_x0);
 }
 
-// A path: alpha = cos(pi t / 2), sigma = sin(pi t / 2), as a list of levels.
-inline std::vector<Level> trigonometric_levels(std::int64_t steps) {
-  std::vector<Level> levels;
-  for (std::int64_t i = steps; i >= 1; --i) {
-    const double t = static_cast<double>(i) / static_cast<double>(steps + 1);
-    levels.push_back({t, std::cos(std::acos(0.0) * t), std::sin(std::acos(0.0) * t)});
-  }
-  levels.push_back(Level::clean());
-  return levels;
+// A path: alpha = cos(pi t / 2), sigma = sin(pi t / 2), for a number and for a tensor of times.
+inline Path trigonometric_path() {
+  return Path::of(1e-3, 0.999, [](const auto& t) {
+    using std::cos, std::sin;
+    const double quarter = std::acos(0.0);
+    return std::pair{cos(quarter * t), sin(quarter * t)};
+  });
 }
 
 // A prediction: the network puts out alpha x0, the signal at the strength that it has in x.
