@@ -1,6 +1,6 @@
 // Condition: what a network is given of each image besides noise and time. Today that is the class;
-// anything else (tokens of a text, a low-resolution image) becomes a
-// field here, and guidance, programs and samplers need no change.
+// anything else (tokens of a text, a low-resolution image) becomes a field here, and guidance,
+// programs and samplers need no change.
 //
 //   const ConditionalNetwork network = std::cref(unet);
 //   const Network sevens = conditional(network, {.labels = Tensor::full({64}, 7, DType::i64)});

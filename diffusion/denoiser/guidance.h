@@ -1,9 +1,10 @@
-// Guidance: from a network that is told classes, or a classifier beside one that is not, to a
-// denoiser that is led towards a condition. Every sampler takes the result.
+// Guidance: moves a denoiser towards a condition, by a network that knows the condition or by a
+// classifier beside one that does not. Every sampler takes the result.
 //
 //   const std::int64_t any = 10;      // the null class of a network of 10 classes
-//   const Network led = classifier_free_guidance(std::cref(unet), same_label(7, 64),
-//   same_label(any, 64), 3.0); const Denoiser without_classifier = parametrization.denoiser(led);
+//   const Network guided = classifier_free_guidance(std::cref(unet), same_label(7, 64),
+//                                                   same_label(any, 64), 3.0);
+//   const Denoiser without_classifier = parametrization.denoiser(guided);
 //   const ScoreShift shift = classifier_guidance(std::cref(classifier), labels, 3.0);
 //   const Denoiser with_classifier = shifted(parametrization.denoiser(network), shift);
 //
