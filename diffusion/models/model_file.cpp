@@ -65,7 +65,8 @@ Model load_from_diffusers(const std::string& path) {
 }
 
 bool is_diffusers(const fs::path& path) {
-  return fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json");
+  return fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json") ||
+         fs::exists(path / "diffusion_pytorch_model.safetensors");
 }
 
 }  // namespace
@@ -137,7 +138,12 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
                                                   const Condition& c) {
     return (*self)(x, time, c);
   };
-  if (!condition.labels.defined()) return card.parametrization.denoiser(net, condition);
+  if (!condition.labels.defined()) {
+    if (guidance_scale != 1.0) {
+      fail<ValueError>("{}: guidance needs labels to go towards; got none", source);
+    }
+    return card.parametrization.denoiser(net, condition);
+  }
   const Condition any = same_label(classes, condition.labels.size(0), condition.labels.device());
   return card.parametrization.denoiser(
       classifier_free_guidance(net, condition, any, guidance_scale));

@@ -62,7 +62,8 @@ struct Model {
   Denoiser denoiser() const { return denoiser(Condition{}); }
   /// Throws ValueError for labels when the network knows none.
   Denoiser denoiser(const Condition& condition) const;
-  /// With classifier-free guidance towards the condition's labels (guidance.h).
+  /// With classifier-free guidance towards the condition's labels (guidance.h). Throws ValueError
+  /// for a scale other than 1 without labels.
   Denoiser denoiser(const Condition& condition, double guidance_scale) const;
 };
 

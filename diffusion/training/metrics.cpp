@@ -37,6 +37,17 @@ void for_each_object(const std::string& path, const F& use) {
   }
 }
 
+// How many of the first `size` bytes of a file are whole lines.
+std::uint64_t whole_lines(const std::string& path, std::uint64_t size) {
+  std::ifstream file(path, std::ios::binary);
+  std::uint64_t end = 0;
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    if (end + line.size() + 1 > size) break;
+    end += line.size() + 1;
+  }
+  return end;
+}
+
 }  // namespace
 
 void MetricsWindow::add(const std::vector<float>& losses, const std::vector<std::int64_t>& t,
@@ -136,6 +147,7 @@ std::vector<TimingLine> read_timing(const std::string& path) {
 
 AppendFile::AppendFile(std::string path, std::uint64_t keep) : path_(std::move(path)) {
   open();
+  keep = whole_lines(path_, keep);
   if (size_ > keep) {
     if (::ftruncate(file_, static_cast<off_t>(keep)) != 0) {
       fail<IoError>("{}: cannot cut to {} bytes: {}", path_, keep,

@@ -61,7 +61,7 @@ std::vector<TimingLine> read_timing(const std::string& path);
 /// throws IoError.
 class AppendFile {
  public:
-  /// Keeps the first `keep` bytes of an existing file.
+  /// Keeps the whole lines among the first `keep` bytes of an existing file.
   AppendFile(std::string path, std::uint64_t keep);
   ~AppendFile();
   AppendFile(const AppendFile&) = delete;

@@ -121,6 +121,12 @@ TEST_CASE("AppendFile: cuts what came after, goes on when deleted") {
     CHECK(app::read_text(path) == "four\n");
     CHECK(file.size() == 5);
   }
+  std::ofstream(path) << "one\ntw";  // cut by a full disk, or by hand
+  {
+    training::AppendFile file(path, 100);
+    file.append("two");
+    CHECK(app::read_text(path) == "one\ntwo\n");
+  }
   std::filesystem::remove(path);
 }
 

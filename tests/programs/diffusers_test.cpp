@@ -11,6 +11,7 @@
 #include "autograd/ops/layout.h"
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/diffusers_format.h"
+#include "diffusion/models/model_file.h"
 #include "examples/app/files.h"
 #include "nn/safetensors.h"
 #include "tests/nn/temp_directory.h"
@@ -112,6 +113,17 @@ TEST_CASE("diffusers: what its files say of the network and the process") {
   CHECK(hub.timesteps == 1000);
   CHECK(hub.parametrization.prediction == Prediction::epsilon);
   CHECK(hub.network.num_classes == 0);
+}
+
+TEST_CASE("load_model: guidance needs labels, and labels a network that knows classes") {
+  const Model of_classes = load_model(fixtures + "adagn"), hub = load_model(fixtures + "hub");
+  const Condition labels{Tensor::zeros({1}, DType::i64)};
+  CHECK_NOTHROW(of_classes.denoiser(labels, 2.0));
+  CHECK_NOTHROW(hub.denoiser({}, 1.0));
+  CHECK_THROWS_WITH_AS(of_classes.denoiser({}, 2.0), doctest::Contains("guidance needs labels"),
+                       ValueError);
+  CHECK_THROWS_WITH_AS(hub.denoiser(labels), doctest::Contains("trained without classes"),
+                       ValueError);
 }
 
 TEST_CASE("diffusers: to ito and back nothing is lost") {
