@@ -7,6 +7,25 @@
 
 namespace ito::data {
 
+namespace {
+
+// The number of images in a row; 0 asks for the grid nearest to a square.
+std::int64_t columns_of(std::int64_t n, std::int64_t wanted) {
+  const auto square = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(n))));
+  return std::min(wanted == 0 ? square : wanted, n);
+}
+
+}  // namespace
+
+std::pair<std::int64_t, std::int64_t> grid_size(std::int64_t n, std::int64_t height,
+                                                std::int64_t width, std::int64_t columns,
+                                                const GridOptions& options) {
+  columns = columns_of(n, columns);
+  const std::int64_t rows = (n + columns - 1) / columns;
+  return {rows * (height + options.padding) + options.padding,
+          columns * (width + options.padding) + options.padding};
+}
+
 Tensor image_grid(const Tensor& images, std::int64_t columns, const GridOptions& options) {
   expect_rank("image_grid", "images", images, 4);
   const auto [padding, background] = options;
@@ -20,15 +39,10 @@ Tensor image_grid(const Tensor& images, std::int64_t columns, const GridOptions&
         "image_grid: columns >= 0, padding 0 to 1024, background 0 to 255; got {}, {}, {}", columns,
         padding, background);
   }
-  if (columns == 0) {
-    columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(n))));
-  }
-  columns = std::min(columns, n);
+  columns = columns_of(n, columns);
   const Tensor bytes = images.dtype() == DType::u8 ? images.to(Device::cpu()) : to_bytes(images);
-  const std::int64_t rows = (n + columns - 1) / columns;
-  Tensor grid = Tensor::full(
-      {rows * (height + padding) + padding, columns * (width + padding) + padding, channels},
-      background, DType::u8);
+  const auto [grid_height, grid_width] = grid_size(n, height, width, columns, options);
+  Tensor grid = Tensor::full({grid_height, grid_width, channels}, background, DType::u8);
   const std::uint8_t* from = bytes.data<std::uint8_t>();
   std::uint8_t* to = grid.mutable_data<std::uint8_t>();
   const std::int64_t line = width * channels, grid_line = grid.size(1) * channels;

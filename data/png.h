@@ -80,6 +80,11 @@ struct GridOptions {
   int background = 255;      ///< 0 (black) to 255 (white)
 };
 
+/// Height and width in pixels of image_grid's result for n images.
+std::pair<std::int64_t, std::int64_t> grid_size(std::int64_t n, std::int64_t height,
+                                                std::int64_t width, std::int64_t columns = 0,
+                                                const GridOptions& options = {});
+
 /// Images side by side, in rows of `columns` (0: the grid nearest to a square), as u8 [H, W, C].
 /// `images` is u8 or f32 in [-1, 1], [N, H, W, C], C = 1 or 3, N >= 1, on any device.
 /// Throws ShapeError, DTypeError, ValueError.

@@ -83,8 +83,23 @@ bool parse(CompressOptions& o, int argc, char** argv) {
   return true;
 }
 
-Tensor read_image(const fs::path& path, const Shape& shape) {
+// A picture with `channels`. One without colour may be stored as RGB or with a palette: it is taken
+// for grey when that loses nothing.
+Tensor read_png_as(const fs::path& path, std::int64_t channels) {
   const Tensor image = data::read_png(path);
+  if (image.size(2) == channels) return image;
+  if (channels == 3) return data::read_png(path, 3);
+  const Tensor grey = data::read_png(path, 1);
+  const std::vector<std::uint8_t> rgb = image.to_vector<std::uint8_t>(),
+                                  y = grey.to_vector<std::uint8_t>();
+  for (std::size_t i = 0; i < rgb.size(); ++i) {
+    if (rgb[i] != y[i / 3]) return image;  // has colours
+  }
+  return grey;
+}
+
+Tensor read_image(const fs::path& path, const Shape& shape) {
+  const Tensor image = read_png_as(path, shape[3]);
   if (image.shape() != Shape{shape[1], shape[2], shape[3]}) {
     app::stop(app::ExitCode::bad_data,
               "{}: the model's images are {} x {} with {} channels; got {} x {} with {}",
@@ -115,7 +130,7 @@ Tensor read_images(const CompressOptions& o, const Shape& shape) {
   if (!fs::is_directory(o.input)) return read_image(o.input, shape);
   std::vector<fs::path> paths;
   for (const auto& entry : fs::directory_iterator(o.input)) {
-    if (entry.path().extension() == ".png") paths.push_back(entry.path());
+    if (app::extension_of(entry.path().string()) == ".png") paths.push_back(entry.path());
   }
   if (paths.empty()) app::stop(app::ExitCode::bad_data, "{}: no .png in it", o.input);
   std::sort(paths.begin(), paths.end());
@@ -162,6 +177,9 @@ std::int64_t png_bytes(const Tensor& images) {
 }
 
 app::ExitCode run(const CompressOptions& o) {
+  app::expect_output("--out", o.out);
+  app::expect_output("--curve", o.curve);
+  app::expect_output("--plot", o.plot);
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const Model model = app::load_model(o.checkpoint, o.raw, device);
   const NoiseSchedule schedule = app::schedule_to_send(model, o.steps);

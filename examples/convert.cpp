@@ -7,6 +7,7 @@
 #include "diffusion/models/diffusers_format.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
 #include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "ito.h"
@@ -34,8 +35,9 @@ bool parse(ConvertOptions& o, int argc, char** argv) {
   line.add_switch("--quiet", o.quiet, "print errors only");
   for (const char* flag : {"--to", "--checkpoint", "--out"}) line.require(flag);
   if (!line.parse(argc, argv)) return false;
-  if (o.to == "ito" && o.raw) {
-    app::stop(app::ExitCode::usage, "--raw belongs to --to diffusers");
+  if (o.to == "ito") {
+    if (o.raw) app::stop(app::ExitCode::usage, "--raw belongs to --to diffusers");
+    app::expect_output("--out", o.out);
   }
   return true;
 }

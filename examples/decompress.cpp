@@ -10,6 +10,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
 #include "examples/app/load_model.h"
 #include "examples/app/output.h"
 #include "ito.h"
@@ -48,7 +49,7 @@ bool parse(DecompressOptions& o, int argc, char** argv) {
 }
 
 void write(const DecompressOptions& o, const Tensor& images) {
-  const bool file = fs::path(o.out).extension() == ".png";
+  const bool file = app::extension_of(o.out) == ".png";
   if (file && images.size(0) > 1) {
     app::stop(app::ExitCode::usage, "--out {}: must be a folder for {} images", o.out,
               images.size(0));
@@ -65,6 +66,8 @@ void write(const DecompressOptions& o, const Tensor& images) {
 }
 
 app::ExitCode run(const DecompressOptions& o) {
+  if (app::extension_of(o.out) == ".png") app::expect_output("--out", o.out);
+  app::expect_output("--grid", o.grid, ".png");
   const codec::Container file = app::with_exit_code(app::ExitCode::bad_data, [&] {
     return codec::Container::parse(data::read_file(o.input, std::uint64_t{1} << 32), o.input);
   });

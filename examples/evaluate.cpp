@@ -193,12 +193,12 @@ void write(const Options& o, const Model& model, const Samples& samples) {
                               {"step", std::to_string(model.step)},
                               {"weights", model.weights},
                               {"checkpoint", model.fingerprint}};
+  if (!o.save.empty()) {
+    nn::save_safetensors(o.save, {{"samples", samples.images}}, {text.begin(), text.end()});
+  }
   if (!o.picture.empty()) {
     const Tensor first = slice(samples.images, 0, 0, std::min<std::int64_t>(o.count, 100));
     data::write_png(o.picture, data::image_grid(first, 10), text);
-  }
-  if (!o.save.empty()) {
-    nn::save_safetensors(o.save, {{"samples", samples.images}}, {text.begin(), text.end()});
   }
 }
 
@@ -255,7 +255,12 @@ app::ProxyReport compare_files_features(const Options& o) {
     const nn::SafeTensors file = nn::load_safetensors(o.features);
     const Tensor &samples = file.at("samples"), &reference = file.at("reference");
     app::ProxyReport report;
-    report.rows = {app::compare_features("samples", samples, reference)};
+    app::Progress progress(1000, 0, 0, o.quiet);
+    report.rows = {app::compare_features("samples", samples, reference, [&](double share) {
+      progress.update(static_cast<std::int64_t>(1000 * share), NAN, 0, 0);
+      app::expect_no_signal();
+    })};
+    progress.finish();
     report.features = samples.size(1);
     report.reference = reference.size(0);
     return report;
@@ -265,6 +270,7 @@ app::ProxyReport compare_files_features(const Options& o) {
 app::EvaluationReport evaluate(const Options& o) {
   app::EvaluationReport report;
   if (!o.features.empty()) {
+    app::catch_signals();
     report.facts = {{"features", o.features}};
     report.proxy = compare_files_features(o);
     return report;
@@ -299,6 +305,9 @@ app::EvaluationReport evaluate(const Options& o) {
 }
 
 app::ExitCode run(const Options& o) {
+  app::expect_output("--json", o.json);
+  app::expect_output("--picture", o.picture, ".png");
+  app::expect_output("--save", o.save);
   const app::EvaluationReport report = evaluate(o);
   app::print(stdout, "{}", report.to_text());
   if (!o.json.empty()) {

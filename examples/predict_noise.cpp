@@ -9,6 +9,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/device_option.h"
 #include "examples/app/exit_codes.h"
+#include "examples/app/files.h"
 #include "examples/app/load_model.h"
 #include "ito.h"
 #include "nn/safetensors.h"
@@ -61,6 +62,7 @@ void check(const Tensor& x_t, const Tensor& t, const ModelCard& card, const std:
 }
 
 app::ExitCode run(const PredictOptions& o) {
+  app::expect_output("--output", o.output);
   const Device device = app::choose_device(o.device, o.threads, /*quiet=*/true);
   const Model model =
       app::load_model(o.checkpoint, o.raw, device, app::choose_dtype(o.dtype, device));

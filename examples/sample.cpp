@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <exception>
 
 #include "data/batch.h"
 #include "data/png.h"
@@ -236,7 +237,7 @@ std::pair<Tensor, Tensor> ends_of_path(const Job& job) {
   Tensor noise[2];
   for (int i = 0; i < 2; ++i) {
     const std::string& name = names[i];
-    if (name.ends_with(".png")) {
+    if (app::extension_of(name) == ".png") {
       noise[i] = encode(job, read_image(job, "--interpolate", name));
       continue;
     }
@@ -273,6 +274,7 @@ bool is_frame(std::int64_t step, std::int64_t steps) {
 struct Drawn {
   Tensor x_T, images;          // f32 [N, H, W, C]
   std::vector<Tensor> frames;  // x_t on the way, each like `images`, of the first images
+  std::exception_ptr stopped;  // by a signal or an error, after these images
 };
 
 Drawn draw(const Job& job, app::Progress& progress) {
@@ -280,6 +282,7 @@ Drawn draw(const Job& job, app::Progress& progress) {
   const std::int64_t animated = o.trajectory.empty() ? 0 : std::min<std::int64_t>(o.count, 64);
   const Tensor x_T = starting_noise(job);
   std::vector<Tensor> images;
+  std::exception_ptr stopped;
   std::vector<std::vector<Tensor>> frames;  // by frame, then by batch
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
     const std::int64_t n = std::min(o.batch, o.count - first);
@@ -299,11 +302,21 @@ Drawn draw(const Job& job, app::Progress& progress) {
       progress.update(first * s.steps + s.step * n, NAN, 0, 0);
       app::expect_no_signal();
     };
-    images.push_back(
-        app::run_sampler(job.plan, job.schedule, denoiser_for(job, first, n), start, rng, watch)
-            .to(Device::cpu()));
+    try {
+      images.push_back(
+          app::run_sampler(job.plan, job.schedule, denoiser_for(job, first, n), start, rng, watch)
+              .to(Device::cpu()));
+    } catch (...) {
+      stopped = std::current_exception();
+      break;
+    }
   }
-  Drawn drawn{x_T, concat(images, 0), {}};
+  if (images.empty()) std::rethrow_exception(stopped);
+  Drawn drawn{x_T, concat(images, 0), {}, stopped};
+  if (stopped) {
+    drawn.x_T = slice(x_T, 0, 0, drawn.images.size(0));
+    return drawn;
+  }
   for (const auto& frame : frames) drawn.frames.push_back(concat(frame, 0));
   return drawn;
 }
@@ -341,9 +354,13 @@ void write(const Job& job, const Drawn& drawn) {
     text.emplace_back("guidance", fmt::format("{}", o.guidance));
   }
   if (job.classifier.network) text.emplace_back("classifier", job.classifier.fingerprint);
+  if (!o.save.empty()) {
+    nn::save_safetensors(o.save, {{"samples", drawn.images}, {"x_T", drawn.x_T}},
+                         {text.begin(), text.end()});
+  }
   data::write_png(o.out, picture(o, o.invert.empty() ? drawn.images : there_and_back(job, drawn)),
                   text);
-  if (!o.trajectory.empty()) {
+  if (!drawn.frames.empty()) {
     std::vector<Tensor> frames;
     for (const Tensor& frame : drawn.frames) {
       const Tensor p = picture(o, frame);
@@ -351,16 +368,28 @@ void write(const Job& job, const Drawn& drawn) {
     }
     data::write_apng(o.trajectory, concat(frames, 0), {}, text);
   }
-  if (!o.save.empty()) {
-    nn::save_safetensors(o.save, {{"samples", drawn.images}, {"x_T", drawn.x_T}},
-                         {text.begin(), text.end()});
-  }
+}
+
+// What --out would be: --count images in a grid, each pixel --scale squared.
+void expect_picture_fits(const SampleOptions& o, const Shape& image) {
+  const auto [height, width] = data::grid_size(o.count, image[1], image[2], o.columns);
+  const double pixels =
+      static_cast<double>(height * o.scale) * static_cast<double>(width * o.scale);
+  if (pixels <= static_cast<double>(data::max_png_pixels)) return;
+  app::stop(app::ExitCode::usage,
+            "--out {}: {} images with --scale {} make a picture of {} x {} pixels, more than {} in "
+            "all; lower --scale or --count, or draw them in parts",
+            o.out, o.count, o.scale, width * o.scale, height * o.scale, data::max_png_pixels);
 }
 
 app::ExitCode run(const SampleOptions& o) {
+  app::expect_output("--out", o.out, ".png");
+  app::expect_output("--trajectory", o.trajectory, ".png");
+  app::expect_output("--save", o.save);
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const DType dtype = app::choose_dtype(o.dtype, device);
   const Model model = app::load_model(o.checkpoint, o.raw, device, dtype);
+  expect_picture_fits(o, model.image_shape(1));
   const NoiseSchedule schedule = model.schedule();
   app::SamplerChoice choice = o.sampler;
   if (!o.invert.empty() && choice.steps == 0) {  // the way to x_T is of first order
@@ -385,6 +414,11 @@ app::ExitCode run(const SampleOptions& o) {
   const Drawn drawn = draw(job, progress);
   progress.finish();
   app::with_exit_code(app::ExitCode::resource, [&] { write(job, drawn); });
+  if (drawn.stopped) {
+    app::print(stderr, "{} of {} images were ready and are in {}\n", drawn.images.size(0), o.count,
+               o.out);
+    std::rethrow_exception(drawn.stopped);
+  }
   if (!o.quiet) {
     app::print(stderr, "{} images of {} ({} weights, step {}) in {}\n", o.count, model.card.dataset,
                model.weights, model.step, o.out);

@@ -142,6 +142,9 @@ int main(int argc, char** argv) {
     if (!parse(o, argc, argv)) return app::ExitCode::success;
     const std::vector<Named> schedules =
         app::with_exit_code(app::ExitCode::usage, [&] { return chosen(o); });
+    app::expect_output("--alpha-bar", o.alpha_bar);
+    app::expect_output("--snr", o.snr);
+    app::expect_output("--image", o.image, ".png");
     print_table(schedules);
     if (!o.alpha_bar.empty()) {
       plot(o.alpha_bar, schedules, &NoiseSchedule::alpha_bar, "alpha_bar", false);

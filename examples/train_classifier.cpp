@@ -87,6 +87,7 @@ bool parse(Options& o, int argc, char** argv) {
   }
   if (o.minutes == 0) app::follow_steps(o, o.steps);
   app::run_beside(o, o.out);
+  app::expect_output("--out", o.out);
   return true;
 }
 
@@ -232,10 +233,7 @@ app::ExitCode run(Options& o) {
   const app::ExitCode code = train(o, classifier, set, schedule, card.to_json(), device);
   if (code != app::ExitCode::success) return code;
   card.test_accuracy = accuracy(classifier, test, schedule, -1, device);
-  app::with_exit_code(app::ExitCode::resource, [&] {
-    app::make_folder_of(o.out);
-    save_classifier(o.out, classifier, card);
-  });
+  app::with_exit_code(app::ExitCode::resource, [&] { save_classifier(o.out, classifier, card); });
   if (!o.quiet) report(classifier, test, schedule, card.test_accuracy, device);
   return app::ExitCode::success;
 }

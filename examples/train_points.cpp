@@ -95,6 +95,8 @@ bool parse(Options& o, int argc, char** argv) {
   app::check_length(line, o);
   if (o.minutes == 0) app::follow_steps(o, o.steps);
   app::run_beside(o, o.out);
+  app::expect_output("--out", o.out);
+  app::expect_output("--save", o.save);
   return true;
 }
 
@@ -280,10 +282,7 @@ app::ExitCode run(Options& o) {
     if (code != app::ExitCode::success) return code;
   }
   app::with_exit_code(app::ExitCode::resource, [&] {
-    if (!o.save.empty()) {
-      app::make_folder_of(o.save);
-      save_point_model(o.save, model);
-    }
+    if (!o.save.empty()) save_point_model(o.save, model);
     app::write_text(o.out, app::scatter_plot(compare(o, model)));
   });
   return app::ExitCode::success;

@@ -1,11 +1,12 @@
 #include "diffusion/evaluation/frechet.h"
 
+#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <algorithm>
 #include <limits>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/layout.h"
-#include "autograd/ops/linalg.h"
 #include "autograd/ops/reduce.h"
 #include "tensor/check.h"
 #include "tensor/error.h"
@@ -19,28 +20,31 @@ Eigen::Map<const Matrix> matrix(const Tensor& symmetric) {
   return {symmetric.data<double>(), symmetric.size(0), symmetric.size(1)};
 }
 
-// Of a covariance. Directions without variance have eigenvalues of rounding, whose root would be
-// large: those are 0.
-Matrix square_root(const Tensor& covariance) {
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(matrix(covariance));
-  const double rounding = eigen.eigenvalues().cwiseAbs().maxCoeff() *
-                          static_cast<double>(covariance.size(0)) *
+// F with covariance = F F^T. A covariance without variance in some directions is factored by
+// pivots, of which those of rounding are left out: their roots would be large.
+Matrix factor(const Tensor& covariance) {
+  const auto s = matrix(covariance);
+  const double rounding = s.diagonal().maxCoeff() * static_cast<double>(s.rows()) *
                           std::numeric_limits<double>::epsilon();
-  const Eigen::VectorXd roots =
-      (eigen.eigenvalues().array() > rounding).select(eigen.eigenvalues(), 0.0).cwiseSqrt();
-  return eigen.eigenvectors() * roots.asDiagonal() * eigen.eigenvectors().transpose();
+  const Eigen::LLT<Matrix> cholesky(s);
+  if (cholesky.info() == Eigen::Success &&
+      cholesky.matrixLLT().diagonal().cwiseAbs2().minCoeff() > rounding) {
+    return cholesky.matrixL();
+  }
+  const Eigen::LDLT<Matrix> pivoted(s);
+  const Eigen::VectorXd pivots = pivoted.vectorD();  // they fall
+  const auto rank = (pivots.array() > rounding).count();
+  const Matrix lower = pivoted.matrixL();
+  const Matrix rows = lower.leftCols(rank) * pivots.head(rank).cwiseSqrt().asDiagonal();
+  return pivoted.transpositionsP().transpose() * rows;
 }
 
-// The singular values of P and their negatives are the eigenvalues of [0 P; P^T 0]. To the same
-// digits as a decomposition made for it, in a few times the operations; the compiler needs a
-// quarter of the time.
+// The roots of the eigenvalues of the smaller of P P^T and P^T P.
 double sum_of_singular_values(const Matrix& product) {
-  const Eigen::Index n = product.rows();
-  Matrix both = Matrix::Zero(2 * n, 2 * n);
-  both.topRightCorner(n, n) = product;
-  both.bottomLeftCorner(n, n) = product.transpose();
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(both, Eigen::EigenvaluesOnly);
-  return 0.5 * eigen.eigenvalues().cwiseAbs().sum();
+  const Matrix gram = product.rows() < product.cols() ? Matrix(product * product.transpose())
+                                                      : Matrix(product.transpose() * product);
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(gram, Eigen::EigenvaluesOnly);
+  return eigen.eigenvalues().cwiseMax(0.0).cwiseSqrt().sum();
 }
 
 }  // namespace
@@ -53,16 +57,24 @@ FeatureStatistics feature_statistics(const Tensor& features) {
   const Tensor x = cast(features.to(Device::cpu()), DType::f64);
   const Tensor average = mean(x, {0});
   const Tensor centred = x - average;
-  return {average, matmul(centred, centred, true) / static_cast<double>(n - 1), n};
+  const std::int64_t d = x.size(1);
+  // By columns, this is the transpose. One triangle is computed.
+  const Eigen::Map<const Matrix> columns(centred.data<double>(), d, n);
+  Tensor covariance = Tensor::zeros({d, d}, DType::f64);
+  Eigen::Map<Matrix> c(covariance.mutable_data<double>(), d, d);
+  c.selfadjointView<Eigen::Lower>().rankUpdate(columns, 1.0 / static_cast<double>(n - 1));
+  c.triangularView<Eigen::StrictlyUpper>() = c.transpose();
+  return {average, covariance, n};
 }
 
 double frechet_distance(const FeatureStatistics& a, const FeatureStatistics& b) {
   expect_shape("frechet_distance", "mean of the second", b.mean, a.mean.shape());
-  // (S1 S2)^(1/2) has the trace of (S1^(1/2) S2 S1^(1/2))^(1/2), which is the sum of the singular
-  // values of P = S1^(1/2) S2^(1/2): no root of a product, which would lose half of the digits.
-  const Matrix product = square_root(a.covariance) * square_root(b.covariance);
-  return sum(square(a.mean - b.mean)).item() + matrix(a.covariance).trace() +
-         matrix(b.covariance).trace() - 2.0 * sum_of_singular_values(product);
+  // With S1 = F1 F1^T and S2 = F2 F2^T, (S1 S2)^(1/2) has the trace of the singular values of
+  // F1^T F2: no root of a product, which may be complex.
+  const Matrix product = factor(a.covariance).transpose() * factor(b.covariance);
+  const double distance = sum(square(a.mean - b.mean)).item() + matrix(a.covariance).trace() +
+                          matrix(b.covariance).trace() - 2.0 * sum_of_singular_values(product);
+  return std::max(distance, 0.0);  // rounding alone is below 0
 }
 
 }  // namespace ito

@@ -18,21 +18,28 @@ Tensor kernel(const Tensor& product, std::int64_t dimensions) {
   return k * k * k;
 }
 
-// The mean over j of k(x_i, y_j), for every i: [n].
-Tensor mean_kernel(const Tensor& x, const Tensor& y) {
+// Means of k(x_i, y_j): over j for every i, [n], and over i for every j, [m].
+struct MeanKernels {
+  Tensor of_x, of_y;
+};
+
+MeanKernels mean_kernels(const Tensor& x, const Tensor& y) {
   constexpr std::int64_t rows = 1024;  // of the kernel's matrix at a time
   std::vector<Tensor> parts;
+  Tensor over_x = Tensor::zeros({y.size(0)}, DType::f64);
   for (std::int64_t i = 0; i < x.size(0); i += rows) {
     const Tensor block = slice(x, 0, i, std::min(i + rows, x.size(0)));
-    parts.push_back(mean(kernel(matmul(block, y, false, true), x.size(1)), {1}));
+    const Tensor k = kernel(matmul(block, y, false, true), x.size(1));
+    parts.push_back(mean(k, {1}));
+    over_x = over_x + sum(k, {0});
   }
-  return concat(parts, 0);
+  return {concat(parts, 0), over_x / static_cast<double>(x.size(0))};
 }
 
-// The same within one set, over j != i.
+// The mean within one set, over j != i.
 Tensor mean_kernel_to_others(const Tensor& x) {
   const auto n = static_cast<double>(x.size(0));
-  return (n * mean_kernel(x, x) - kernel(sum(square(x), {1}), x.size(1))) / (n - 1.0);
+  return (n * mean_kernels(x, x).of_x - kernel(sum(square(x), {1}), x.size(1))) / (n - 1.0);
 }
 
 double variance_of_mean(const Tensor& x) {
@@ -55,8 +62,9 @@ KernelDistance kernel_distance(const Tensor& a, const Tensor& b) {
   const Tensor y = cast(b.to(Device::cpu()), DType::f64);
   // How much nearer each feature is to its own set than to the other; the distance is the sum of
   // both means, a U-statistic with these as its projections.
-  const Tensor of_x = mean_kernel_to_others(x) - mean_kernel(x, y);
-  const Tensor of_y = mean_kernel_to_others(y) - mean_kernel(y, x);
+  const MeanKernels across = mean_kernels(x, y);
+  const Tensor of_x = mean_kernel_to_others(x) - across.of_x;
+  const Tensor of_y = mean_kernel_to_others(y) - across.of_y;
   return {(mean(of_x) + mean(of_y)).item(),
           2.0 * std::sqrt(variance_of_mean(of_x) + variance_of_mean(of_y))};
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "tensor/tensor.h"
 
@@ -22,7 +23,9 @@ struct PrecisionRecall {
 };
 
 /// Of features real [n, D] and generated [m, D], f32 or f64, on any device; computed in f64 on the
-/// CPU. Throws ValueError unless 1 <= k < n and k < m, ShapeError, DTypeError.
-PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, std::int64_t k = 3);
+/// CPU, in blocks of 512 rows of distances. `progress` is told the share of the work that is done.
+/// Throws ValueError unless 1 <= k < n and k < m, ShapeError, DTypeError.
+PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, std::int64_t k = 3,
+                                 const std::function<void(double share)>& progress = {});
 
 }  // namespace ito

@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "autograd/ops/indexing.h"
 #include "autograd/ops/layout.h"
 #include "diffusion/evaluation/frechet.h"
 #include "diffusion/sampling/samplers.h"
+#include "nn/fingerprint.h"
+#include "tensor/check.h"
 
 namespace ito::app {
 namespace {
@@ -62,6 +67,12 @@ std::string proxy_text(const ProxyReport& proxy) {
   text += fmt::format("  {:<52} {:>5}  {:>8}  {:>18}  {:>9}  {:>6}  {:>8}\n", "", "n", "Fréchet",
                       "kernel x 1000", "precision", "recall", "accuracy");
   for (const ProxyRow& row : proxy.rows) {
+    if (row.count < proxy.features) {
+      text += fmt::format(
+          "  (fewer rows than features, {} < {}: their covariance is singular and the Fréchet "
+          "distance too large)\n",
+          row.count, proxy.features);
+    }
     text += fmt::format(
         "  {:<52} {:>5}  {:>8.4f}  {:>18}  {:>9.3f}  {:>6.3f}  {:>8}\n", row.name, row.count,
         row.frechet,
@@ -112,17 +123,50 @@ Json proxy_json(const ProxyReport& proxy) {
           {"rows", rows}};
 }
 
+void expect_finite(const std::string& name, const Tensor& features) {
+  const std::vector<double> values =
+      cast(features.to(Device::cpu()), DType::f64).to_vector<double>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto columns = static_cast<std::size_t>(features.size(1));
+    if (std::isfinite(values[i])) continue;
+    fail<ValueError>("{}: features must be finite; got {} in row {}, column {}", name, values[i],
+                     i / columns, i % columns);
+  }
+}
+
+// n of the rows, without system: those whose bytes have the least fingerprints.
+Tensor some_rows(const Tensor& features, std::int64_t n) {
+  if (n == features.size(0)) return features;
+  const Tensor x = features.to(Device::cpu());
+  const std::size_t row_bytes = x.bytes() / static_cast<std::size_t>(x.size(0));
+  std::vector<std::pair<std::string, std::int64_t>> rows;
+  for (std::int64_t i = 0; i < x.size(0); ++i) {
+    const auto* row =
+        static_cast<const std::byte*>(x.raw()) + static_cast<std::size_t>(i) * row_bytes;
+    rows.emplace_back(nn::fingerprint(row, row_bytes), i);
+  }
+  std::sort(rows.begin(), rows.end());
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < n; ++i) chosen.push_back(rows[static_cast<std::size_t>(i)].second);
+  return gather(x, Tensor::from(chosen, {n}));
+}
+
 }  // namespace
 
-ProxyRow compare_features(const std::string& name, const Tensor& features,
-                          const Tensor& reference) {
+ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference,
+                          const std::function<void(double share)>& progress) {
+  expect_rank("evaluate", "features", features, 2);
+  expect_shape("evaluate", "reference", reference, {reference.size(0), features.size(1)});
+  expect_finite(name, features);
+  expect_finite("reference", reference);
   const std::int64_t equal = std::min(features.size(0), reference.size(0));
   ProxyRow row;
   row.name = name;
   row.count = features.size(0);
   row.frechet = frechet_distance(feature_statistics(features), feature_statistics(reference));
   row.kernel = kernel_distance(features, reference);
-  row.regions = precision_recall(slice(reference, 0, 0, equal), slice(features, 0, 0, equal));
+  row.regions =
+      precision_recall(some_rows(reference, equal), some_rows(features, equal), 3, progress);
   return row;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,8 +34,11 @@ struct ProxyRow {
 };
 
 /// Features against features, f32 or f64 [n, D]: the distances against all of `reference`,
-/// precision and recall against n of it.
-ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference);
+/// precision and recall among as many of each, chosen by their values, so that the order of the rows
+/// does not matter. `progress` is told the share of the work that is done. Throws ValueError for a
+/// feature that is not finite.
+ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference,
+                          const std::function<void(double share)>& progress = {});
 
 struct ProxyReport {
   std::string classifier;      ///< file and fingerprint; empty: the features came from a file

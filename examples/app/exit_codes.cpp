@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "examples/app/output.h"
 
@@ -29,13 +30,22 @@ ExitCode code_of(training::RunError::Kind kind) {
   return ExitCode::resource;
 }
 
+// Everything that went to stdout must have arrived. A reader that left (EPIPE) has what it wanted.
+ExitCode after_stdout(const char* name, ExitCode code) {
+  note_stdout_error(std::fflush(stdout) == 0);
+  if (code != ExitCode::success || stdout_error == 0 || stdout_error == EPIPE) return code;
+  report(name, ExitCode::resource,
+         fmt::format("standard output: {}", std::generic_category().message(stdout_error)).c_str());
+  return ExitCode::resource;
+}
+
 }  // namespace
 
 int run_program(const char* name, const std::function<ExitCode()>& body) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    return static_cast<int>(body());
+    return static_cast<int>(after_stdout(name, body()));
   } catch (const ProgramError& e) {
     return report(name, e.code, e.what());
   } catch (const training::RunError& e) {

@@ -263,6 +263,43 @@ TEST_CASE("precision_recall: a generator that repeats one image has no recall") 
   CHECK(pr.recall == 0.01);  // of balls of radius 0 only the repeated image is inside
 }
 
+TEST_CASE("precision_recall: the regions of its definition, far from the origin and with ties") {
+  // 30 digits of a square around 1000 with steps of 0.25: distances are exact and often equal, and
+  // smaller than what a product of the coordinates in f32 can tell.
+  Rng rng(11, Purpose::test);
+  const auto points = [&](std::int64_t n) {
+    const Tensor steps = cast(randint(rng, 0, 12, {n, 2}), DType::f64);
+    return 0.25 * steps + Tensor::from<double>({1000, -2000}, {1, 2});
+  };
+  const Tensor real = points(60), made = points(45) + Tensor::from<double>({1, 0}, {1, 2});
+  const auto distance = [](const Tensor& a, std::int64_t i, const Tensor& b, std::int64_t j) {
+    return sum(square(slice(a, 0, i, i + 1) - slice(b, 0, j, j + 1))).item();
+  };
+  const auto part_inside = [&](const Tensor& x, const Tensor& set) {
+    double inside = 0;
+    for (std::int64_t i = 0; i < x.size(0); ++i) {
+      bool any = false;
+      for (std::int64_t j = 0; j < set.size(0); ++j) {
+        std::vector<double> d;
+        for (std::int64_t other = 0; other < set.size(0); ++other) {
+          if (other != j) d.push_back(distance(set, j, set, other));
+        }
+        std::sort(d.begin(), d.end());
+        any = any || distance(x, i, set, j) <= d[2];
+      }
+      inside += any;
+    }
+    return inside / static_cast<double>(x.size(0));
+  };
+  double told = 0;
+  const PrecisionRecall pr = precision_recall(real, made, 3, [&](double share) { told = share; });
+  CHECK(pr.precision == part_inside(made, real));
+  CHECK(pr.recall == part_inside(real, made));
+  CHECK(pr.precision > 0.3);
+  CHECK(pr.precision < 0.9);
+  CHECK(told == 1.0);
+}
+
 TEST_CASE("evaluation: wrong features are refused") {
   const Tensor x = Tensor::zeros({4, 3}), y = Tensor::zeros({4, 2});
   const Tensor one = Tensor::zeros({1, 3}), bytes = Tensor::zeros({4, 3}, DType::u8);

@@ -91,6 +91,29 @@ grep -q '"lr": 0.001,' "$odd/config.json" || fail "numbers depend on the locale"
 "$train" "${tiny[@]}" --quiet=false --steps 3 --out "$work/gone" 2> >(true)
 "$bin/train_mnist" --help | head -1 >/dev/null
 "$bin/inspect" "$work/gone" | head -1 >/dev/null
+# Standard output that cannot be written is an error, and said.
+full() {
+  local got=0
+  "$@" >/dev/full 2>"$work/stderr" || got=$?
+  [[ $got == 5 ]] || fail "exit code $got, not 5, with a full disk: $*"
+  grep -qF "standard output: No space left on device" "$work/stderr" || fail "$(cat "$work/stderr")"
+}
+full "$bin/inspect" "$work/gone"
+full "$bin/sample" --list
+full "$bin/schedules"
+full "$bin/train_mnist" --help
+
+# What is written is checked before the first step.
+draw=("$bin/sample" --checkpoint "$out" --count 2 --steps 2 --quiet)
+expect 2 "--out must end in .png; got $work/s.jpg" "${draw[@]}" --out "$work/s.jpg"
+expect 2 "--save $work: must be a file; this is a folder" "${draw[@]}" --save "$work"
+expect 5 "--out $work/file/s.png: cannot write in $work/file" "${draw[@]}" --out "$work/file/s.png"
+expect 2 "make a picture of " "${draw[@]}" --count 99999 --scale 16 --out "$work/big.png"
+expect 2 "--grid must end in .png" "$bin/decompress" --checkpoint "$out" "$work/x.ito" --grid "$work/p.jpg"
+expect 5 "--out $work/file/p.svg" "$bin/train_points" --out "$work/file/p.svg"
+expect 5 "--out $work/file/c.safetensors" "$bin/train_classifier" --out "$work/file/c.safetensors"
+"${draw[@]}" --out "$work/no such/folder/s.PNG" --save "$work/and this/s.safetensors"
+[[ -s "$work/no such/folder/s.PNG" && -s "$work/and this/s.safetensors" ]] || fail "folders not made"
 for program in train_mnist train_cifar10 sample predict_noise inspect convert; do
   "$bin/$program" --help | grep -q -- '--help' || fail "$program --help"
 done

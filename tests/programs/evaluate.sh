@@ -71,6 +71,22 @@ grep -q '"accuracy": 0' "$work/e.json" || fail "no accuracy of samples of known 
 "$bin/evaluate" --features "$work/features.safetensors" >"$work/f"
 grep -q '^  samples  *40  *3.0000 ' "$work/f" || fail "features of a file: $(cat "$work/f")"
 
+# The order of the rows does not matter, a set is at 0 from itself, and NaN is found.
+for kind in clusters reversed same nan; do
+  "$bin/make_features" "$work/$kind.safetensors" "$kind"
+done
+for kind in clusters reversed; do
+  "$bin/evaluate" --features "$work/$kind.safetensors" --json "$work/new/$kind.json" >/dev/null
+done
+regions() { grep -E '"(precision|recall)"' "$1"; }
+[[ $(regions "$work/new/clusters.json") == "$(regions "$work/new/reversed.json")" ]] ||
+  fail "precision and recall depend on the order of the rows"
+regions "$work/new/clusters.json" | grep -q '"recall": 0.[1-9]' || fail "recall of clusters"
+"$bin/evaluate" --features "$work/same.safetensors" >"$work/f"
+grep -q '^  samples  *40  *0.0000 ' "$work/f" || fail "a set against itself: $(cat "$work/f")"
+expect 3 "samples: features must be finite; got nan in row 3, column 1" \
+  "$bin/evaluate" --features "$work/nan.safetensors"
+
 expect 2 "--checkpoint, --samples or --features is needed" evaluate
 expect 2 "--classifier and --features exclude each other" \
   "$bin/evaluate" --features "$work/features.safetensors" "${judged[@]}"

@@ -30,8 +30,8 @@ expect 2 "--steps belongs to training; --load brings a trained model" \
 expect 2 "needs --predict v" "$bin/train_points" --schedule jsd --predict epsilon --out "$work/h.svg"
 expect 2 "--sample-steps must be at most 20, the timesteps of the model; got 21" \
   "$bin/train_points" --load "$work/new/model.safetensors" --sample-steps 21
-expect 5 "$work/none/a.svg" "$bin/train_points" --load "$work/new/model.safetensors" \
-  --count 50 --out "$work/none/a.svg"
+expect 5 "$work/new/model.safetensors/a.svg" "$bin/train_points" --load "$work/new/model.safetensors" \
+  --count 50 --out "$work/new/model.safetensors/a.svg"
 expect 6 "No such file or directory" "$bin/train_points" --load "$work/none"
 "$bin/train_mnist" "${tiny[@]}" --steps 1 --out "$work/run"
 expect 6 "no point_model in its metadata" \
