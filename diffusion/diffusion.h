@@ -27,6 +27,7 @@
 #include "diffusion/models/classifier.h"
 #include "diffusion/models/classifier_file.h"
 #include "diffusion/models/diffusers_format.h"
+#include "diffusion/models/diffusers_scheduler.h"
 #include "diffusion/models/mlp.h"
 #include "diffusion/models/model_file.h"
 #include "diffusion/models/point_model.h"

@@ -63,6 +63,9 @@ void to_ito(const ConvertOptions& o) {
   Rng init(0, Purpose::init);
   const DiffusersModel model =
       app::with_exit_code(app::ExitCode::checkpoint, [&] { return load_diffusers(o.checkpoint); });
+  for (const std::string& notice : model.notices) {
+    if (!o.quiet) app::print(stderr, "note: {}\n", notice);
+  }
   UNet network(model.card.network, init);
   app::with_exit_code(app::ExitCode::checkpoint, [&] {
     nn::assign_parameters(nn::named_parameters(network), {model.source, model.tensors, {}});

@@ -209,7 +209,7 @@ Samples drawn_samples(const Options& o, const Model& model, Device device) {
               o.checkpoint);
   }
   Samples samples;
-  const app::SamplerPlan plan = app::plan_sampler(o.sampler, model.schedule());
+  const app::SamplerPlan plan = app::plan_sampler(o.sampler, model.card);
   samples.name = plan.text();
   if (classes > 0) {
     samples.name += fmt::format(", guidance {:g}", o.guidance);

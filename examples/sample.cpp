@@ -38,7 +38,7 @@ using namespace ito;
 struct SampleOptions {
   std::string checkpoint, out = "samples.png", trajectory, save;
   std::string device = "auto", dtype = "f32";
-  std::string asked_class, classifier, interpolate, invert;
+  std::string asked_class, classifier, interpolate, invert, x_T;
   app::SamplerChoice sampler;
   double guidance = 1.0;
   std::int64_t count = 64, seed = 0, batch = 64, columns = 0, scale = 2, threads = 0;
@@ -47,6 +47,7 @@ struct SampleOptions {
 
 // What excludes what; the sampler's own flags are checked by check_sampler_flags.
 void check(const app::CommandLine& line, const SampleOptions& o) {
+  const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   app::check_sampler_flags(line, o.sampler);
   if (o.checkpoint.empty()) app::stop(app::ExitCode::usage, "--checkpoint is needed");
   if (line.given("--guidance") && o.asked_class.empty()) {
@@ -58,13 +59,17 @@ void check(const app::CommandLine& line, const SampleOptions& o) {
   if (!o.interpolate.empty() && !o.invert.empty()) {
     app::stop(app::ExitCode::usage, "--interpolate and --invert exclude each other");
   }
+  if (!o.x_T.empty() && (one_path || line.given("--count"))) {
+    app::stop(app::ExitCode::usage,
+              "--x-T brings its own noise and number of images: it takes no --count, --interpolate "
+              "or --invert");
+  }
   if (!o.invert.empty() && line.given("--count")) {
     app::stop(app::ExitCode::usage, "--invert is about one image: it takes no --count");
   }
   if (!o.interpolate.empty() && o.count == 1) {
     app::stop(app::ExitCode::usage, "--interpolate shows both ends: --count must be at least 2");
   }
-  const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   if (one_path && o.asked_class == "all") {
     app::stop(app::ExitCode::usage,
               "--class all is for samples; with --interpolate or --invert "
@@ -98,6 +103,9 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.add("--invert", o.invert, "FILE.png",
            "find the noise of this image; shows the image, its noise, and the image that comes of "
            "it. Without --steps in 100 steps");
+  line.add("--x-T", o.x_T, "FILE.safetensors",
+           "start from this noise, its tensor x_T [N, H, W, C] as --save writes it, and draw N "
+           "images");
   line.heading("Output");
   line.add("--count", o.count, {1, 100'000}, "images");
   line.add("--out", o.out, "FILE.png", "grid of all images");
@@ -208,6 +216,19 @@ Tensor noise_of(const Job& job, std::int64_t number, std::int64_t n) {
   return randn(rng, job.model.image_shape(n));
 }
 
+// What --x-T names.
+Tensor read_noise(const SampleOptions& o, const Model& model) {
+  return app::with_exit_code(app::ExitCode::bad_data, [&] {
+    const Tensor x_T = nn::load_safetensors(o.x_T).at("x_T");
+    const Shape wanted = model.image_shape(x_T.rank() == 4 ? x_T.size(0) : 1);
+    if (x_T.dtype() != DType::f32 || x_T.shape() != wanted || x_T.size(0) < 1) {
+      fail<FormatError>("{}: x_T must be f32[N, {}, {}, {}]; got {}", o.x_T, wanted[1], wanted[2],
+                        wanted[3], x_T.str());
+    }
+    return x_T;
+  });
+}
+
 Tensor read_image(const Job& job, const char* flag, const std::string& file) {
   const Shape wanted = job.model.image_shape(1);
   const Tensor image = app::with_exit_code(
@@ -222,7 +243,7 @@ Tensor read_image(const Job& job, const char* flag, const std::string& file) {
 
 // The noise that the sampler turns into this image.
 Tensor encode(const Job& job, const Tensor& image) {
-  const std::vector<Level> levels = sampling_levels(job.schedule, job.plan.steps, job.plan.spacing);
+  const std::vector<Level> levels = app::levels_of(job.plan, job.schedule);
   return encode_ddim(denoiser_for(job, 0, 1), image.to(job.device), levels,
                      {.graph = !job.o.sampler.no_graph})
       .to(Device::cpu());
@@ -256,6 +277,7 @@ std::pair<Tensor, Tensor> ends_of_path(const Job& job) {
 // Where the images start: x_T [count, H, W, C].
 Tensor starting_noise(const Job& job) {
   if (!job.o.invert.empty()) return encode(job, read_image(job, "--invert", job.o.invert));
+  if (!job.o.x_T.empty()) return read_noise(job.o, job.model);
   if (job.o.interpolate.empty()) return noise_of(job, 0, job.o.count);
   const auto [a, b] = ends_of_path(job);
   std::vector<Tensor> path;
@@ -382,20 +404,21 @@ void expect_picture_fits(const SampleOptions& o, const Shape& image) {
             o.out, o.count, o.scale, width * o.scale, height * o.scale, data::max_png_pixels);
 }
 
-app::ExitCode run(const SampleOptions& o) {
+app::ExitCode run(SampleOptions& o) {
   app::expect_output("--out", o.out, ".png");
   app::expect_output("--trajectory", o.trajectory, ".png");
   app::expect_output("--save", o.save);
   const Device device = app::choose_device(o.device, o.threads, o.quiet);
   const DType dtype = app::choose_dtype(o.dtype, device);
   const Model model = app::load_model(o.checkpoint, o.raw, device, dtype);
+  if (!o.x_T.empty()) o.count = read_noise(o, model).size(0);
   expect_picture_fits(o, model.image_shape(1));
   const NoiseSchedule schedule = model.schedule();
   app::SamplerChoice choice = o.sampler;
   if (!o.invert.empty() && choice.steps == 0) {  // the way to x_T is of first order
     choice.steps = std::min<std::int64_t>(100, schedule.timesteps());
   }
-  const app::SamplerPlan plan = app::plan_sampler(choice, schedule);
+  const app::SamplerPlan plan = app::plan_sampler(choice, model.card);
   const Job job{o, model, schedule, plan, device, load_classifier(o, model.card, device)};
   const bool one_path = !o.interpolate.empty() || !o.invert.empty();
   if (one_path && !job.plan.deterministic) {
@@ -404,7 +427,7 @@ app::ExitCode run(const SampleOptions& o) {
               "--churn 0, dpmpp2m or unipc; got {}",
               o.invert.empty() ? "--interpolate" : "--invert", job.plan.text());
   }
-  if (o.sampler.variance == "learned" && !model.learns_variance()) {
+  if (plan.choice.variance == "learned" && plan.choice.name == "ddpm" && !model.learns_variance()) {
     app::stop(app::ExitCode::usage,
               "--variance learned: this model learned none; use beta or "
               "beta-tilde");

@@ -30,8 +30,8 @@ struct PairsDone {
 constexpr std::int64_t block_rows = 512;  // of a matrix of distances at a time
 
 // Features as f64, and as f32 around `centre` for distances by a matrix product:
-// |x - y|^2 = |x|^2 + |y|^2 - 2 x . y. These are wrong by up to margin(); where a decision is nearer
-// than that, exact() makes it.
+// |x - y|^2 = |x|^2 + |y|^2 - 2 x . y. These are wrong by up to margin(); where a decision is
+// nearer than that, exact() makes it.
 struct Features {
   Features(const Tensor& features, const Tensor& centre)
       : x(cast(features.to(Device::cpu()), DType::f64)),

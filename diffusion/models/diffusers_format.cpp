@@ -4,10 +4,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <optional>
 
 #include "autograd/engine.h"
 #include "autograd/ops/layout.h"
 #include "data/bytes.h"
+#include "diffusion/models/diffusers_json.h"
+#include "diffusion/models/diffusers_scheduler.h"
 #include "nn/files.h"
 #include "nn/json_text.h"
 #include "nn/safetensors.h"
@@ -17,28 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+using diffusers::parse_object, diffusers::value;
 
-constexpr const char* version = "0.24.0";  // whose documentation the keys were taken from
 constexpr const char* weights_file = "diffusion_pytorch_model.safetensors";
-
-// ---- reading JSON of others
-
-Json parse_object(const std::string& text, const std::string& file) {
-  Json json = nn::parse_json<Json>(text);
-  if (!json.is_object()) fail<FormatError>("{}: must be a JSON object", file);
-  return json;
-}
-
-// A key that is missing or null has the value that diffusers takes then.
-template <class T>
-T value(const Json& json, const char* key, const T& otherwise, const std::string& file) {
-  if (!json.contains(key) || json[key].is_null()) return otherwise;
-  try {
-    return json[key].get<T>();
-  } catch (const nlohmann::json::exception&) {
-    fail<FormatError>("{}: {} cannot be read; got {}", file, key, json[key].dump());
-  }
-}
 
 // What ito has no counterpart for must have its usual value.
 void expect_usual(const Json& json, const char* key, const Json& usual, const std::string& file) {
@@ -105,54 +89,6 @@ void read_shape(const Json& json, const std::string& file, UNetConfig& c) {
   }
 }
 
-// ---- the process
-
-std::vector<double> betas_of(const NoiseSchedule& schedule) {
-  std::vector<double> betas;
-  for (std::int64_t t = 0; t < schedule.timesteps(); ++t) betas.push_back(schedule.beta(t));
-  return betas;
-}
-
-std::vector<double> betas_of(const Json& json, const std::string& file) {
-  if (json.contains("trained_betas") && !json["trained_betas"].is_null()) {
-    return value<std::vector<double>>(json, "trained_betas", {}, file);
-  }
-  const auto steps = value<std::int64_t>(json, "num_train_timesteps", 1000, file);
-  if (steps < 1 || steps > 100'000) {
-    fail<FormatError>("{}: num_train_timesteps must be in [1, 100000]; got {}", file, steps);
-  }
-  const auto kind = value<std::string>(json, "beta_schedule", "linear", file);
-  const auto first = value(json, "beta_start", 1e-4, file);
-  const auto last = value(json, "beta_end", 0.02, file);
-  if (kind == "linear") return betas_of(NoiseSchedule::linear(steps, first, last));
-  if (kind == "scaled_linear") return betas_of(NoiseSchedule::quadratic(steps, first, last));
-  if (kind == "squaredcos_cap_v2") return betas_of(NoiseSchedule::cosine(steps));
-  fail<FormatError>("{}: beta_schedule must be linear, scaled_linear or squaredcos_cap_v2; got {}",
-                    file, kind);
-}
-
-// diffusers keeps betas in f32.
-bool same_betas(const std::vector<double>& a, const std::vector<double>& b) {
-  return std::ranges::equal(a, b, [](double x, double y) { return std::abs(x - y) <= 1e-6 * y; });
-}
-
-// The schedule of these betas by its name or, where it has none, with the betas themselves.
-void set_schedule(const std::vector<double>& betas, ModelCard& card) {
-  card.timesteps = std::ssize(betas);
-  card.betas.clear();
-  for (const std::string& name : NoiseSchedule::names()) {
-    try {
-      if (!same_betas(betas, betas_of(NoiseSchedule::named(name, card.timesteps)))) continue;
-    } catch (const ValueError&) {
-      continue;  // a schedule that cannot have so few steps
-    }
-    card.schedule = name;
-    return;
-  }
-  card.schedule = "custom";
-  card.betas = betas;
-}
-
 // ---- the tensors
 
 Tensor permuted(const Tensor& x, const std::vector<int>& order) {
@@ -194,7 +130,7 @@ std::string diffusers_unet_config(const UNetConfig& c) {
   const Json classes = c.num_classes > 0 ? Json(c.num_classes + 1) : Json(nullptr);
   const bool adagn = c.conditioning == EmbeddingMode::adagn;
   return Json{{"_class_name", "UNet2DModel"},
-              {"_diffusers_version", version},
+              {"_diffusers_version", diffusers_version},
               {"act_fn", "silu"},
               {"add_attention", true},
               {"attention_head_dim", head_dim(c)},
@@ -270,54 +206,6 @@ UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
   return c;
 }
 
-std::string diffusers_scheduler_config(const ModelCard& card) {
-  const Prediction prediction = card.parametrization.prediction;
-  const char* predicts = prediction == Prediction::epsilon ? "epsilon"
-                         : prediction == Prediction::x0    ? "sample"
-                         : prediction == Prediction::v     ? "v_prediction"
-                                                           : nullptr;
-  if (predicts == nullptr || card.parametrization != Parametrization{.prediction = prediction}) {
-    fail<ValueError>("diffusers predicts epsilon, x0 or v; got {}", name_of(prediction));
-  }
-  const bool learned = card.network.out_channels == 2 * card.network.in_channels;
-  Json json = {{"_class_name", "DDPMScheduler"},
-               {"_diffusers_version", version},
-               {"num_train_timesteps", card.timesteps},
-               {"prediction_type", predicts},
-               {"variance_type", learned ? "learned_range" : "fixed_large"},
-               {"clip_sample", true},
-               {"beta_start", 1e-4},
-               {"beta_end", 0.02}};
-  if (card.schedule == "linear") {
-    json["beta_schedule"] = "linear";
-  } else if (card.schedule == "quadratic") {
-    json["beta_schedule"] = "scaled_linear";
-  } else if (card.schedule == "cosine") {
-    json["beta_schedule"] = "squaredcos_cap_v2";
-  } else {
-    json["trained_betas"] = betas_of(card.noise_schedule());
-  }
-  return json.dump(2) + "\n";
-}
-
-void read_diffusers_scheduler(const std::string& text, const std::string& file, ModelCard& card) {
-  const Json json = parse_object(text, file);
-  const auto predicts = value<std::string>(json, "prediction_type", "epsilon", file);
-  if (predicts != "epsilon" && predicts != "sample" && predicts != "v_prediction") {
-    fail<FormatError>("{}: prediction_type must be epsilon, sample or v_prediction; got {}", file,
-                      predicts);
-  }
-  card.parametrization.prediction = predicts == "epsilon"  ? Prediction::epsilon
-                                    : predicts == "sample" ? Prediction::x0
-                                                           : Prediction::v;
-  try {
-    set_schedule(betas_of(json, file), card);
-    if (card.schedule == "custom") NoiseSchedule::from_betas(card.betas);  // refuses what are none
-  } catch (const ValueError& e) {
-    fail<FormatError>("{}: {}", file, e.what());
-  }
-}
-
 std::string name_of_diffusers(std::string name) {
   constexpr std::pair<const char*, const char*> older[] = {{".query.", ".to_q."},
                                                            {".key.", ".to_k."},
@@ -350,7 +238,7 @@ void save_diffusers(const fs::path& folder, const ModelCard& card,
   write_text(folder / "unet" / "config.json", network);
   write_text(folder / "scheduler" / "scheduler_config.json", scheduler);
   const Json index = {{"_class_name", "DDPMPipeline"},
-                      {"_diffusers_version", version},
+                      {"_diffusers_version", diffusers_version},
                       {"scheduler", {"diffusers", "DDPMScheduler"}},
                       {"unet", {"diffusers", "UNet2DModel"}}};
   write_text(folder / "model_index.json", index.dump(2) + "\n");
@@ -374,15 +262,29 @@ DiffusersModel load_diffusers(const fs::path& folder) {
   model.card.network = unet_of_diffusers(read_text(config), config.string());
   const nn::SafeTensors file = nn::load_safetensors(weights);
   model.card.dataset = fs::weakly_canonical(folder).filename().string();
+  std::optional<ModelCard> written;  // by save_diffusers
   if (const auto own = file.metadata.find("ito"); own != file.metadata.end()) {
-    const ModelCard card = ModelCard::from_json(own->second, model.source);
-    model.card.dataset = card.dataset;
-    model.card.class_names = card.class_names;
+    written = ModelCard::from_json(own->second, model.source);
+    model.card.dataset = written->dataset;
+    model.card.class_names = written->class_names;
   }
-  const fs::path scheduler = first_existing(
-      {folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"});
-  if (!scheduler.empty()) {
-    read_diffusers_scheduler(read_text(scheduler), scheduler.string(), model.card);
+  // Of PIPELINE/unet the scheduler is beside it.
+  const fs::path scheduler = first_existing({folder / "scheduler" / "scheduler_config.json",
+                                             folder / "scheduler_config.json",
+                                             fs::absolute(folder).lexically_normal().parent_path() /
+                                                 "scheduler" / "scheduler_config.json"});
+  if (scheduler.empty()) {
+    model.notices.push_back(
+        fmt::format("{}: no scheduler_config.json; taken to be DDPM's linear schedule with T = "
+                    "1000, to predict epsilon, and to clip",
+                    folder.string()));
+  } else {
+    const std::string text = read_text(scheduler);
+    model.notices = read_diffusers_scheduler(text, scheduler.string(), model.card);
+    // A configuration that is as ito wrote it says no more of sampling than ito's own model.
+    if (written && text == diffusers_scheduler_config(*written)) {
+      model.card.sampling = written->sampling;
+    }
   }
   for (const auto& [name, tensor] : file.tensors) {
     if (!is_floating(tensor.dtype())) {

@@ -26,6 +26,7 @@ struct DiffusersModel {
   ModelCard card;
   std::vector<nn::NamedTensor> tensors;  ///< in ito's names and layouts, f32
   std::string source;                    ///< the file they came from
+  std::vector<std::string> notices;      ///< what was assumed, and what is not used
 };
 
 /// Writes the folder; a network with diffusers' names for its tensors. Throws ValueError for a
@@ -35,16 +36,13 @@ void save_diffusers(const std::filesystem::path& folder, const ModelCard& card,
 
 /// Reads such a folder. The files may also lie in `folder` itself, without subfolders, as in older
 /// hubs; attention tensors may have their older names (query, key, value, proj_attn); without a
-/// scheduler the process is DDPM's. `dataset` of the card is the folder's name where the file says
+/// scheduler, which may also lie beside the folder, the process is DDPM's. `dataset` of the card is the folder's name where the file says
 /// nothing else. Throws IoError, FormatError: what is missing, or what ito's U-Net cannot be.
 DiffusersModel load_diffusers(const std::filesystem::path& folder);
 
 /// The parts, for tests. Texts are JSON; `file` stands in messages.
 std::string diffusers_unet_config(const UNetConfig& network);
 UNetConfig unet_of_diffusers(const std::string& text, const std::string& file);
-std::string diffusers_scheduler_config(const ModelCard& card);
-/// Sets schedule, timesteps, betas and what is predicted.
-void read_diffusers_scheduler(const std::string& text, const std::string& file, ModelCard& card);
 /// The name that ito has for a tensor of diffusers, old or new.
 std::string name_of_diffusers(std::string name);
 

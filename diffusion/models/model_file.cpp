@@ -1,5 +1,7 @@
 #include "diffusion/models/model_file.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -64,9 +66,36 @@ Model load_from_diffusers(const std::string& path) {
   return model;
 }
 
+SamplingDefaults sampling_of(const Json& json) {
+  SamplingDefaults s;
+  s.clip = json.value("clip", s.clip);
+  s.threshold = json.value("threshold", s.threshold);
+  s.max_threshold = json.value("max_threshold", s.max_threshold);
+  s.spacing = json.value("spacing", s.spacing);
+  s.steps_offset = json.value("steps_offset", s.steps_offset);
+  s.variance = json.value("variance", s.variance);
+  if (!(s.clip >= 0.0 && s.threshold >= 0.0 && s.threshold <= 1.0 && s.max_threshold >= 1.0)) {
+    fail<ValueError>(
+        "sampling: needs clip >= 0, threshold in [0, 1] and max_threshold >= 1; got "
+        "{}, {} and {}",
+        s.clip, s.threshold, s.max_threshold);
+  }
+  return s;
+}
+
 bool is_diffusers(const fs::path& path) {
   return fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json") ||
          fs::exists(path / "diffusion_pytorch_model.safetensors");
+}
+
+void expect_finite_weights(const Model& model) {
+  for (const auto& [name, tensor] : nn::named_parameters(*model.network)) {
+    const float* values = tensor.data<float>();
+    const auto bad =
+        std::find_if_not(values, values + tensor.numel(), [](float x) { return std::isfinite(x); });
+    if (bad == values + tensor.numel()) continue;
+    fail<FormatError>("{}: weights must be finite; got {} in {}", model.source, *bad, name);
+  }
 }
 
 }  // namespace
@@ -88,6 +117,14 @@ std::string ModelCard::to_json() const {
                {"dataset", dataset},
                {"class_names", class_names}};
   if (!betas.empty()) json["betas"] = betas;
+  if (sampling != SamplingDefaults{}) {
+    json["sampling"] = {{"clip", sampling.clip},
+                        {"threshold", sampling.threshold},
+                        {"max_threshold", sampling.max_threshold},
+                        {"spacing", sampling.spacing},
+                        {"steps_offset", sampling.steps_offset},
+                        {"variance", sampling.variance}};
+  }
   const Parametrization usual{.prediction = parametrization.prediction};
   if (parametrization == usual) return json.dump();
   json["scale_input"] = parametrization.scale_input;
@@ -102,7 +139,10 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     const Json j = nn::parse_json<Json>(text);
     card.network = UNetConfig::from_json(j.at("network").dump());
     card.schedule = j.at("schedule").get<std::string>();
-    card.timesteps = j.at("timesteps").get<std::int64_t>();
+    if (!j.at("timesteps").is_number_integer()) {
+      fail<ValueError>("timesteps must be a whole number; got {}", j["timesteps"].dump());
+    }
+    card.timesteps = j["timesteps"].get<std::int64_t>();
     card.betas = j.value("betas", std::vector<double>{});
     Parametrization& p = card.parametrization;
     p.prediction = enum_from_name<Prediction>(j.at("predict").get<std::string>());
@@ -113,7 +153,14 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     if (card.timesteps > 100'000) {
       fail<ValueError>("timesteps must be at most 100000; got {}", card.timesteps);
     }
+    if (!card.betas.empty() && card.schedule != "custom") {
+      fail<ValueError>("betas belong to the schedule custom; got {}", card.schedule);
+    }
+    if (!(p.sigma_data > 0.0 && std::isfinite(p.sigma_data))) {
+      fail<ValueError>("sigma_data must be above 0; got {}", p.sigma_data);
+    }
     p.expect_usable(card.noise_schedule());
+    card.sampling = sampling_of(j.value("sampling", Json::object()));
     card.class_names = j.value("class_names", std::vector<std::string>{});
   } catch (const nlohmann::json::exception& e) {
     fail<FormatError>("{}: its configuration cannot be read: {}", file, e.what());
@@ -152,6 +199,7 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
 Model load_model(const std::string& path, Weights weights, Device device, DType dtype) {
   if (!fs::exists(path)) fail<IoError>("{}: no such file or directory", path);
   Model model = is_diffusers(path) ? load_from_diffusers(path) : load_ito(path, weights);
+  expect_finite_weights(model);
   if (!device.is_cpu()) nn::FlatParameters(*model.network, device, dtype);
   return model;
 }

@@ -23,6 +23,19 @@
 
 namespace ito {
 
+/// How a model wants to be sampled where nobody says otherwise: of ito's own as here, of a converted
+/// one as its scheduler says.
+struct SamplingDefaults {
+  double clip = 1.0;           ///< estimates of x_0 are clamped to [-clip, clip]; 0: they are not
+  double threshold = 0.0;      ///< quantile of dynamic thresholding in the place of that; 0: none
+  double max_threshold = 1.0;  ///< and its bound (dynamic_threshold)
+  std::string spacing = "usual";  ///< a name of Spacing, or what suits the sampler
+  std::int64_t steps_offset = 0;  ///< added to timesteps of leading spacing
+  std::string variance = "beta";  ///< of ddpm: beta, beta-tilde or learned
+
+  friend bool operator==(const SamplingDefaults&, const SamplingDefaults&) = default;
+};
+
 /// Everything a sampler must know of a model besides its weights. Stands in the metadata of
 /// model.safetensors and ema.safetensors under "config".
 struct ModelCard {
@@ -33,6 +46,7 @@ struct ModelCard {
   Parametrization parametrization;
   std::string dataset;
   std::vector<std::string> class_names;  ///< of the data set by label, or none
+  SamplingDefaults sampling = {};
 
   /// Throws ValueError where schedule, timesteps and betas do not go together.
   NoiseSchedule noise_schedule() const;
@@ -70,7 +84,7 @@ struct Model {
 /// `path`: a run directory, a checkpoint directory (the one that `latest` names when it holds
 /// several), a safetensors file made by ito, or a folder in diffusers' format. The network lives on
 /// `device` and computes in `dtype`, f32 or bf16 (bf16 on a device other than the CPU). Throws
-/// IoError, FormatError.
+/// IoError; FormatError, also for a weight that is not finite.
 Model load_model(const std::string& path, Weights weights = Weights::average,
                  Device device = Device::cpu(), DType dtype = DType::f32);
 

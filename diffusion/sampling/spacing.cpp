@@ -37,14 +37,16 @@ std::vector<Level> sampling_levels(const NoiseSchedule& schedule,
 }
 
 std::vector<Level> sampling_levels(const NoiseSchedule& schedule, std::int64_t steps,
-                                   Spacing spacing) {
+                                   Spacing spacing, std::int64_t offset) {
   const std::int64_t T = schedule.timesteps();
-  if (spacing == Spacing::even || spacing == Spacing::quadratic) {
-    return sampling_levels(schedule, visited_timesteps(T, steps, spacing));
+  if (spacing != Spacing::karras && spacing != Spacing::log_snr) {
+    return sampling_levels(schedule, visited_timesteps(T, steps, spacing, offset));
   }
   expect_steps(T, steps);
-  const double low = std::max(schedule.level(0).noise_to_signal(), 0.002);
-  const double high = std::min(schedule.level(T - 1).noise_to_signal(), 80.0);
+  const double first = schedule.level(0).noise_to_signal();
+  const double last = schedule.level(T - 1).noise_to_signal();
+  double low = std::max(first, 0.002), high = std::min(last, 80.0);
+  if (low >= high) low = first, high = last;  // none of the usual levels: all of its own
   std::vector<Level> levels;
   for (std::int64_t i = steps - 1; i >= 0; --i) {
     levels.push_back(schedule.level_at(wanted_noise(low, high, share(i, steps), spacing)));
@@ -55,6 +57,9 @@ std::vector<Level> sampling_levels(const NoiseSchedule& schedule, std::int64_t s
 
 std::vector<Level> sampling_levels(const Path& path, std::int64_t steps, Spacing spacing) {
   if (steps < 1) fail<ValueError>("sampler: steps must be at least 1; got {}", steps);
+  if (spacing == Spacing::leading || spacing == Spacing::trailing) {
+    fail<ValueError>("sampler: {} spacing is of timesteps, which a path has not", name_of(spacing));
+  }
   const double first = path.min_time(), last = path.max_time();
   const double low = path.level(first).noise_to_signal(), high = path.level(last).noise_to_signal();
   std::vector<Level> levels;
@@ -72,26 +77,42 @@ std::vector<Level> sampling_levels(const Path& path, std::int64_t steps, Spacing
 }
 
 std::vector<std::int64_t> visited_timesteps(std::int64_t timesteps, std::int64_t steps,
-                                            Spacing spacing) {
-  if (spacing != Spacing::even && spacing != Spacing::quadratic) {
+                                            Spacing spacing, std::int64_t offset) {
+  if (spacing == Spacing::karras || spacing == Spacing::log_snr) {
     fail<ValueError>("visited_timesteps: {} lies between timesteps; see sampling_levels",
                      name_of(spacing));
   }
   expect_steps(timesteps, steps);
-  if (steps == 1) {
-    return {spacing == Spacing::even
-                ? timesteps - 1
-                : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps))};
+  if (steps == 1 && spacing != Spacing::leading) {
+    return {spacing == Spacing::quadratic
+                ? static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps))
+                : timesteps - 1};
+  }
+  const std::int64_t gaps = steps - 1;
+  const auto wanted = [&](std::int64_t i) {
+    switch (spacing) {
+      case Spacing::leading:
+        return i * (timesteps / steps) + offset;
+      case Spacing::trailing: {  // to the nearest, halves to even
+        const double T = static_cast<double>(timesteps), gap = T / static_cast<double>(steps);
+        return static_cast<std::int64_t>(std::nearbyint(T - static_cast<double>(gaps - i) * gap)) -
+               1;
+      }
+      case Spacing::quadratic: {
+        const double u = share(i, steps);
+        return static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps) * u * u);
+      }
+      default:
+        return (2 * i * (timesteps - 1) + gaps) / (2 * gaps);  // to the nearest
+    }
+  };
+  if (spacing == Spacing::leading && (offset < 0 || wanted(gaps) >= timesteps)) {
+    fail<ValueError>("sampler: {} steps of leading spacing with offset {} go to timestep {} of {}",
+                     steps, offset, wanted(gaps), timesteps);
   }
   std::vector<std::int64_t> visited;
-  const std::int64_t gaps = steps - 1;
   for (std::int64_t i = 0; i < steps; ++i) {
-    const double u = share(i, steps);
-    const auto wanted =
-        spacing == Spacing::even
-            ? (2 * i * (timesteps - 1) + gaps) / (2 * gaps)  // to the nearest
-            : static_cast<std::int64_t>(0.8 * static_cast<double>(timesteps) * u * u);
-    visited.push_back(visited.empty() ? wanted : std::max(wanted, visited.back() + 1));
+    visited.push_back(visited.empty() ? wanted(i) : std::max(wanted(i), visited.back() + 1));
   }
   // What was moved on may have gone over the end.
   std::int64_t highest = timesteps - 1;

@@ -34,7 +34,7 @@ struct ProxyRow {
 };
 
 /// Features against features, f32 or f64 [n, D]: the distances against all of `reference`,
-/// precision and recall among as many of each, chosen by their values, so that the order of the rows
+/// precision and recall among as many of each, chosen by their values, so that the order of rows
 /// does not matter. `progress` is told the share of the work that is done. Throws ValueError for a
 /// feature that is not finite.
 ProxyRow compare_features(const std::string& name, const Tensor& features, const Tensor& reference,

@@ -1,8 +1,10 @@
 #include "examples/app/sampler_choice.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
+#include "autograd/ops/elementwise.h"
 #include "diffusion/denoiser/thresholding.h"
 #include "examples/app/exit_codes.h"
 
@@ -98,11 +100,15 @@ void add_sampler_flags(CommandLine& line, SamplerChoice& c) {
            "denoising steps; 0: what suits the sampler: " + usual_steps());
   std::vector<std::string> spacings = all_names<Spacing>();
   spacings.insert(spacings.begin(), "usual");
-  line.add_choice("--spacing", c.spacing, spacings,
-                  "which timesteps are visited; usual: even for ddpm and ddim, else karras");
+  spacings.emplace_back("linspace");
+  line.add_choice(
+      "--spacing", c.spacing, spacings,
+      "which timesteps are visited; linspace is even; usual: what a converted model says "
+      "of itself, else even for ddpm and ddim, karras for the others");
   line.add("--eta", c.eta, {0.0, 1.0}, "noise of ddim: 0 none, 1 as much as ddpm");
-  line.add_choice("--variance", c.variance, {"beta", "beta-tilde", "learned"},
-                  "of the steps of ddpm; learned by the network where it was trained to");
+  line.add_choice("--variance", c.variance, {"usual", "beta", "beta-tilde", "learned"},
+                  "of the steps of ddpm; learned by the network where it was trained to; usual: "
+                  "what a converted model says of itself, else beta");
   line.add("--churn", c.churn, {0.0, 1e6}, "noise of heun over all steps (S_churn)");
   line.add_switch("--no-clip", c.no_clip, "do not clip estimates of the image to [-1, 1]");
   line.add("--threshold", c.threshold, {0.0, 1.0},
@@ -140,17 +146,43 @@ std::string list_of_samplers() {
          "steps)\n";
 }
 
-SamplerPlan plan_sampler(const SamplerChoice& c, const NoiseSchedule& schedule) {
+SamplerPlan plan_sampler(const SamplerChoice& choice, const ModelCard& model) {
+  SamplerChoice c = choice;
+  const SamplingDefaults& own = model.sampling;
   const Entry& entry = entry_of(c.name);
-  const std::int64_t T = schedule.timesteps();
+  const std::int64_t T = model.timesteps;
   if (c.steps > T) {
     stop(ExitCode::usage, "--steps must be at most {}, the timesteps of this model; got {}", T,
          c.steps);
   }
   const std::int64_t usual = entry.usual_steps == 0 ? T : std::min(entry.usual_steps, T);
-  return {c, c.steps > 0 ? c.steps : usual,
-          c.spacing == "usual" ? entry.usual_spacing : enum_from_name<Spacing>(c.spacing),
-          c.name != "ddpm" && c.eta == 0.0 && c.churn == 0.0};
+  if (c.variance == "usual") c.variance = own.variance;
+  SamplerPlan plan;
+  plan.steps = c.steps > 0 ? c.steps : usual;
+  plan.deterministic = c.name != "ddpm" && c.eta == 0.0 && c.churn == 0.0;
+  const std::string spacing = c.spacing == "usual" ? own.spacing : c.spacing;
+  plan.spacing = spacing == "usual"      ? entry.usual_spacing
+                 : spacing == "linspace" ? Spacing::even
+                                         : enum_from_name<Spacing>(spacing);
+  if (plan.spacing == Spacing::leading) plan.offset = own.steps_offset;
+  if (c.threshold > 0.0) {
+    plan.threshold = c.threshold;
+    plan.max_threshold = INFINITY;
+  } else if (!c.no_clip) {
+    plan.clip = own.clip;
+    plan.threshold = own.threshold;
+    plan.max_threshold = own.max_threshold;
+  } else {
+    plan.clip = 0.0;
+  }
+  plan.choice = std::move(c);
+  return plan;
+}
+
+std::vector<Level> levels_of(const SamplerPlan& plan, const NoiseSchedule& schedule) {
+  return with_exit_code(ExitCode::usage, [&] {
+    return sampling_levels(schedule, plan.steps, plan.spacing, plan.offset);
+  });
 }
 
 std::string SamplerPlan::text() const {
@@ -158,21 +190,33 @@ std::string SamplerPlan::text() const {
   if (choice.name == "ddim") s += fmt::format(", eta {}", choice.eta);
   if (choice.name == "ddpm") s += fmt::format(", variance {}", choice.variance);
   if (choice.name == "heun") s += fmt::format(", churn {}", choice.churn);
-  if (choice.threshold > 0.0) s += fmt::format(", threshold {}", choice.threshold);
-  return choice.no_clip ? s + ", no clipping" : s;
+  if (threshold > 0.0) return s + fmt::format(", threshold {}", threshold);
+  if (clip == 0.0) return s + ", no clipping";
+  return clip == 1.0 ? s : s + fmt::format(", clipped to {}", clip);
 }
 
 Tensor run_sampler(const SamplerPlan& plan, const NoiseSchedule& schedule, const Denoiser& model,
                    const Tensor& x_T, const Rng& rng, const Observer& observer) {
   const SamplerChoice& c = plan.choice;
-  const Thresholding limit = c.no_clip           ? Thresholding{}
-                             : c.threshold > 0.0 ? dynamic_threshold(c.threshold)
-                                                 : Thresholding{clip_x0};
+  const double clip = plan.clip;
+  const Thresholding limit =
+      plan.threshold > 0.0 ? dynamic_threshold(plan.threshold, plan.max_threshold)
+      : clip == 0.0        ? Thresholding{}
+      : clip == 1.0        ? Thresholding{clip_x0}
+                           : [clip](const Tensor& x0) { return clamp(x0, -clip, clip); };
   const Denoiser limited = thresholded(model, limit);
-  const std::vector<Level> levels = sampling_levels(schedule, plan.steps, plan.spacing);
+  const std::vector<Level> levels = levels_of(plan, schedule);
   const Job job{
       c, schedule, limited, x_T, levels, rng, {.observer = observer, .graph = !c.no_graph}};
-  return entry_of(c.name).run(job);
+  Tensor images = entry_of(c.name).run(job);
+  const std::vector<float> values = images.to(Device::cpu()).to_vector<float>();
+  const auto bad =
+      std::find_if_not(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+  if (bad != values.end()) {
+    stop(ExitCode::non_finite, "{}: image {} of the batch is not finite; got {}", plan.text(),
+         (bad - values.begin()) / (std::ssize(values) / images.size(0)), *bad);
+  }
+  return images;
 }
 
 }  // namespace ito::app

@@ -107,7 +107,8 @@ TEST_CASE("spacing: levels of a path go from its noisiest to its least noisy one
 
 TEST_CASE("spacing: timesteps rise, are inside, and with all steps are all") {
   for (const std::int64_t T : {60, 3, 1}) {
-    for (const Spacing spacing : {Spacing::even, Spacing::quadratic}) {
+    for (const Spacing spacing :
+         {Spacing::even, Spacing::quadratic, Spacing::leading, Spacing::trailing}) {
       CAPTURE(name_of(spacing));
       for (std::int64_t steps = 1; steps <= T; ++steps) {
         const V visited = visited_timesteps(T, steps, spacing);
@@ -126,6 +127,37 @@ TEST_CASE("spacing: timesteps rise, are inside, and with all steps are all") {
     CHECK_THROWS_AS(sampling_levels(schedule, 61, spacing), ValueError);
   }
   CHECK_THROWS_AS(visited_timesteps(60, 5, Spacing::karras), ValueError);
+}
+
+TEST_CASE("spacing: leading and trailing timesteps are those of diffusers' DDIMScheduler") {
+  // Ends of what diffusers 0.42.1 gives for T = 1000, largest first.
+  const auto check = [](Spacing spacing, std::int64_t steps, std::int64_t offset,
+                        const std::vector<std::int64_t>& first,
+                        const std::vector<std::int64_t>& last) {
+    std::vector<std::int64_t> t = visited_timesteps(1000, steps, spacing, offset);
+    std::reverse(t.begin(), t.end());
+    REQUIRE(std::ssize(t) == steps);
+    CHECK(std::vector(t.begin(), t.begin() + 3) == first);
+    CHECK(std::vector(t.end() - 3, t.end()) == last);
+  };
+  check(Spacing::leading, 7, 1, {853, 711, 569}, {285, 143, 1});
+  check(Spacing::leading, 50, 1, {981, 961, 941}, {41, 21, 1});
+  check(Spacing::leading, 103, 1, {919, 910, 901}, {19, 10, 1});
+  check(Spacing::trailing, 7, 0, {999, 856, 713}, {428, 285, 142});
+  check(Spacing::trailing, 50, 0, {999, 979, 959}, {59, 39, 19});
+  check(Spacing::trailing, 61, 0, {999, 983, 966}, {48, 32, 15});  // there one more, -1
+  check(Spacing::even, 50, 0, {999, 979, 958}, {41, 20, 0});
+  CHECK(visited_timesteps(1000, 1, Spacing::leading, 1) == std::vector<std::int64_t>{1});
+  CHECK(visited_timesteps(1000, 1, Spacing::trailing) == std::vector<std::int64_t>{999});
+  CHECK_THROWS_AS(visited_timesteps(1000, 1000, Spacing::leading, 1), ValueError);
+  CHECK_THROWS_AS(sampling_levels(Path::edm(), 5, Spacing::trailing), ValueError);
+}
+
+TEST_CASE("spacing: karras and log-snr take all levels where none is within 0.002 and 80") {
+  const NoiseSchedule clean = NoiseSchedule::from_sigmas({1e-4, 2e-4, 5e-4});
+  const std::vector<Level> levels = sampling_levels(clean, 3, Spacing::karras);
+  CHECK(levels[0].noise_to_signal() == doctest::Approx(5e-4).epsilon(1e-9));
+  CHECK(levels[2].noise_to_signal() == doctest::Approx(1e-4).epsilon(1e-9));
 }
 
 TEST_CASE("spacing: names") {

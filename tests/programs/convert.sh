@@ -24,6 +24,54 @@ cmp -s "$work/folder/unet/diffusion_pytorch_model.safetensors" \
 "$bin/convert" --to ito --checkpoint "$fixtures/hub" --out "$work/hub.safetensors"
 draw --checkpoint "$work/hub.safetensors" --out "$work/c.png"
 
+
+# The images of diffusers 0.42.1 from the same noise, by the scheduler of each sampler with trailing
+# spacing (DDIMScheduler without clipping, EulerDiscreteScheduler, HeunDiscreteScheduler,
+# DPMSolverMultistepScheduler, UniPCMultistepScheduler; linear betas, 10 steps). The network is
+# untrained: they have a standard deviation of 150.
+cp -r "$fixtures/hub" "$work/trailing"
+sed -i 's/"clip_sample": true/"clip_sample": false, "timestep_spacing": "trailing"/' \
+  "$work/trailing/scheduler_config.json"
+"$bin/convert" --to ito --checkpoint "$work/trailing" --out "$work/trailing.safetensors" --quiet
+for sampler in ddim euler heun dpmpp2m unipc; do
+  "$bin/sample" --quiet --checkpoint "$work/trailing.safetensors" --sampler "$sampler" --steps 10 \
+    --x-T "$fixtures/hub/samples.safetensors" --out "$work/t.png" --save "$work/t.safetensors"
+  "$bin/compare_tensors" "$work/t.safetensors" "$fixtures/hub/samples.safetensors" \
+    samples "$sampler" 0.01
+done
+"$bin/sample" --quiet --checkpoint "$work/trailing.safetensors" --steps 10 --spacing leading \
+  --x-T "$fixtures/hub/samples.safetensors" --out "$work/t.png" --save "$work/t.safetensors"
+"$bin/compare_tensors" "$work/t.safetensors" "$fixtures/hub/samples.safetensors" \
+  samples ddim 0.01 2>/dev/null >&2 && fail "the spacing makes no difference"
+expect 2 "--x-T brings its own noise" draw --checkpoint "$work/hub.safetensors" --out "$work/t.png" \
+  --x-T "$fixtures/hub/samples.safetensors"
+expect 3 "x_T must be f32[N, 8, 8, 1]; got" "$bin/sample" --checkpoint "$work/run" --out "$work/t.png" \
+  --x-T "$fixtures/hub/samples.safetensors"
+
+# What is assumed, what is not used and what is of another family is said.
+mkdir "$work/pipeline"
+cp -r "$fixtures/adagn/." "$work/pipeline"
+"$bin/convert" --to ito --checkpoint "$work/pipeline/unet" --out "$work/u.safetensors" 2>"$work/text"
+grep -q 'cosine schedule' "$work/text" || fail "the scheduler beside unet/: $(cat "$work/text")"
+rm -r "$work/pipeline/scheduler"
+"$bin/convert" --to ito --checkpoint "$work/pipeline/unet" --out "$work/u.safetensors" 2>"$work/text"
+grep -q 'no scheduler_config.json; taken to be' "$work/text" || fail "$(cat "$work/text")"
+sed -i 's/"DDPMScheduler"/"DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "solver_order": 3/' \
+  "$work/trailing/scheduler_config.json"
+"$bin/convert" --to ito --checkpoint "$work/trailing" --out "$work/u.safetensors" 2>"$work/text"
+grep -q "not used by ito's: solver_order 3" "$work/text" || fail "$(cat "$work/text")"
+sed -i 's/"DPMSolverMultistepScheduler"/"EDMEulerScheduler"/' "$work/trailing/scheduler_config.json"
+expect 6 "_class_name EDMEulerScheduler" \
+  "$bin/convert" --to ito --checkpoint "$work/trailing" --out "$work/never"
+
+# A weight that is not finite is found when the model is read.
+mkdir "$work/nan"
+cp -r "$work/run/." "$work/nan"
+"$bin/poison_checkpoint" "$work/nan/checkpoints" conv_in.weight
+expect 6 "weights must be finite; got nan in conv_in.weight" \
+  "$bin/sample" --raw --checkpoint "$work/nan" --out "$work/never.png"
+expect 6 "weights must be finite" "$bin/convert" --to diffusers --raw --checkpoint "$work/nan" --out "$work/never"
+
 expect 6 "no config.json in it" "$bin/convert" --to ito --checkpoint "$work" --out "$work/never"
 expect 6 "no such file or directory" \
   "$bin/convert" --to diffusers --checkpoint "$work/none" --out "$work/never"

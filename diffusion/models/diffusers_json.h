@@ -1,0 +1,60 @@
+// Reading the JSON of diffusers. Private to the library, as config_json.h.
+//
+//   const diffusers::Json json = diffusers::parse_object("{\"groups\": 8}", "config.json");
+//   const auto groups = diffusers::value<std::int64_t>(json, "groups", 32, "config.json");
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "nn/json_text.h"
+#include "tensor/error.h"
+
+namespace ito {
+
+/// The release of diffusers that files are written for; the keys are those of its documentation.
+inline constexpr const char* diffusers_version = "0.42.1";
+
+namespace diffusers {
+
+using Json = nlohmann::ordered_json;
+
+/// The text with null where Python's json module writes numbers that JSON has not: Infinity,
+/// -Infinity and NaN, as for the key lambda_min_clipped.
+inline std::string without_infinities(const std::string& text) {
+  std::string result;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"' && (i == 0 || text[i - 1] != '\\')) quoted = !quoted;
+    const std::string_view rest = std::string_view(text).substr(i);
+    std::size_t length = 0;
+    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (!quoted && length == 0 && rest.starts_with(word)) length = word.size();
+    }
+    result += length > 0 ? "null" : std::string(1, text[i]);
+    if (length > 0) i += length - 1;
+  }
+  return result;
+}
+
+/// Throws FormatError for what is no object.
+inline Json parse_object(const std::string& text, const std::string& file) {
+  Json json = nn::parse_json<Json>(without_infinities(text));
+  if (!json.is_object()) fail<FormatError>("{}: must be a JSON object", file);
+  return json;
+}
+
+/// A key that is missing or null has the value that diffusers takes then.
+template <class T>
+T value(const Json& json, const char* key, const T& otherwise, const std::string& file) {
+  if (!json.contains(key) || json[key].is_null()) return otherwise;
+  try {
+    return json[key].get<T>();
+  } catch (const nlohmann::json::exception&) {
+    fail<FormatError>("{}: {} cannot be read; got {}", file, key, json[key].dump());
+  }
+}
+
+}  // namespace diffusers
+}  // namespace ito
