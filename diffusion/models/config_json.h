@@ -14,6 +14,8 @@
 // (tensor/enum_names.h).
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
