@@ -5,6 +5,7 @@
 #include <new>
 
 #include "examples/app/output.h"
+#include "examples/app/processor_check.h"
 
 namespace ito::app {
 namespace {
@@ -32,6 +33,7 @@ ExitCode code_of(training::RunError::Kind kind) {
 }  // namespace
 
 int run_program(const char* name, const std::function<ExitCode()>& body) {
+  check_processor();  // has been called before main; named here so that it is linked
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   try {

@@ -97,14 +97,17 @@ TEST_CASE("config file: a flag wins over it") {
 }
 
 TEST_CASE("config file: what is wrong is named with its line, and what was wanted and found") {
-  CHECK(error("lr = 1\n\nbach_size = 8\n") == "line 3: unknown key bach_size; did you mean batch-size?");
+  CHECK(error("lr = 1\n\nbach_size = 8\n") ==
+        "line 3: unknown key bach_size; did you mean batch-size?");
+  CHECK(error("out = 1\nbach = 2\n").starts_with("line 1: --out "));  // the first of the file
   CHECK(error("zzzzzzzzzzz = 8\n") ==
         "line 1: unknown key zzzzzzzzzzz; --help lists the flags, which are the keys");
   CHECK(error("batch_size = \"8\"\n") ==
         "line 1: --batch-size must be a whole number; got the string \"8\"");
   CHECK(error("batch_size = 8.0\n") == "line 1: --batch-size must be a whole number; got 8.0");
   CHECK(error("lr = true\n") == "line 1: --lr must be a number; got true");
-  CHECK(error("# rate\nlr = inf\n") == "line 2: --lr must be a number from 0 and up to 10; got inf");
+  CHECK(error("# rate\nlr = inf\n") ==
+        "line 2: --lr must be a number from 0 and up to 10; got inf");
   CHECK(error("lr = 2024-01-01\n") == "line 1: --lr must be a number; got a date or time");
   CHECK(error("out = 5\n") == "line 1: --out must be text in quotes; got 5");
   CHECK(error("out = \"a\\nb\"\nquiet = 'yes'\n") ==
@@ -128,8 +131,8 @@ TEST_CASE("config file: keys that stand twice, tables, and text that is not TOML
   CHECK(error("[[model]]\nlr = 8\n") == "line 1: tables are not used here; got [[model]]" + rest);
   CHECK(error("schedule = linear\n").ends_with("text needs quotes: name = \"text\""));
   for (const std::string text : {"lr = \n", "lr 5\n", "lr = 1 out = 'a'\n", "batch_size = 010\n",
-                           "batch_size = 99999999999999999999\n", "out = \"a\\q\"\n",
-                           "out = \"a\nb\"\n", "multipliers = [1, 2\n", "out = \"\xFF\"\n"}) {
+                                 "batch_size = 99999999999999999999\n", "out = \"a\\q\"\n",
+                                 "out = \"a\nb\"\n", "multipliers = [1, 2\n", "out = \"\xFF\"\n"}) {
     CAPTURE(text);
     CHECK(error(text).find("this is not TOML: ") != std::string::npos);
   }
