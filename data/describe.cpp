@@ -1,5 +1,7 @@
 #include "data/describe.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 

@@ -6,7 +6,7 @@
 # Does nothing when they are there. Needs root or sudo otherwise.
 set -euo pipefail
 
-build=(g++ cmake ninja-build libfmt-dev zlib1g-dev libpng-dev libcli11-dev
+build=(g++ cmake ninja-build libfmt-dev zlib1g-dev libpng-dev libcli11-dev libtomlplusplus-dev
        nlohmann-json3-dev libeigen3-dev)
 test=("${build[@]}" doctest-dev libbenchmark-dev clang-14 libclang-rt-14-dev clang-format-14
       curl python3-torch python3-numpy dataset-fashion-mnist)

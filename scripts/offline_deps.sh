@@ -8,8 +8,8 @@
 set -euo pipefail
 
 (($# == 1)) && [[ $1 != -* ]] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
-packages=(libfmt-dev libfmt9 zlib1g-dev libpng-dev nlohmann-json3-dev libcli11-dev doctest-dev libeigen3-dev
-          libbenchmark-dev libbenchmark1debian)
+packages=(libfmt-dev libfmt9 zlib1g-dev libpng-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev
+          doctest-dev libeigen3-dev libbenchmark-dev libbenchmark1debian)
 if [[ -e $1 && ! -f $1/README && -n $(ls -A "$1") ]]; then
   echo "offline_deps: $1 is not empty and was not made by this script" >&2
   exit 2

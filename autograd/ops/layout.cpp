@@ -1,5 +1,7 @@
 #include "autograd/ops/layout.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "autograd/engine.h"

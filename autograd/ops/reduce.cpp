@@ -1,5 +1,7 @@
 #include "autograd/ops/reduce.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <limits>
 #include <numeric>

@@ -14,6 +14,8 @@
 // names (tensor/enum_names.h), and other configurations.
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <concepts>
 #include <cstdint>

@@ -1,5 +1,7 @@
 #include "diffusion/models/unet_config.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>

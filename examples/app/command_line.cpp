@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <optional>
 #include <sstream>
 
+#include "examples/app/config_file.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/output.h"
 #include "tensor/version.h"
@@ -81,6 +81,42 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
+// What stands behind a flag, for the types of TOML.
+enum class Kind { whole, real, text, list, boolean };
+
+bool takes(Kind kind, ConfigType type) {
+  switch (kind) {
+    case Kind::whole:
+      return type == ConfigType::integer;
+    case Kind::real:
+      return type == ConfigType::integer || type == ConfigType::real;
+    case Kind::text:
+      return type == ConfigType::string;
+    case Kind::list:  // as a string it is written as on the command line: "1,2,4", "none"
+      return type == ConfigType::integers || type == ConfigType::integer ||
+             type == ConfigType::string;
+    case Kind::boolean:
+      return type == ConfigType::boolean;
+  }
+  return false;
+}
+
+const char* describe(Kind kind) {
+  switch (kind) {
+    case Kind::whole:
+      return "a whole number";
+    case Kind::real:
+      return "a number";
+    case Kind::text:
+      return "text in quotes";
+    case Kind::list:
+      return "an array of whole numbers";
+    case Kind::boolean:
+      return "true or false";
+  }
+  return "";
+}
+
 [[noreturn]] void usage(const std::string& text) { throw ProgramError(ExitCode::usage, text); }
 
 }  // namespace
@@ -113,9 +149,8 @@ struct CommandLine::Impl {
     std::string name;                                  // "--steps", or "FILE" when positional
     std::string text;                                  // what CLI11 found
     std::function<void(const std::string& text)> set;  // converts and checks
-    std::string allowed;                               // for messages
+    Kind kind = Kind::text;                            // what a file may say
     CLI::Option* option = nullptr;
-    bool is_switch = false;
     bool required = false;
     bool from_file = false;
   };
@@ -177,24 +212,24 @@ void CommandLine::heading(std::string title) { impl_->group = std::move(title); 
 
 void CommandLine::add(const std::string& flag, std::int64_t& value, IntRange range,
                       const std::string& help) {
-  impl_->add(flag, "N", help, std::to_string(value),
-             [&value, range, flag](const std::string& text) {
-               const auto n = number<std::int64_t>(text);
-               if (!n || *n < range.low || *n > range.high)
-                 Impl::refuse(flag, describe(range), text);
-               value = *n;
-             });
+  const auto set = [&value, range, flag](const std::string& text) {
+    const auto n = number<std::int64_t>(text);
+    if (!n || *n < range.low || *n > range.high) Impl::refuse(flag, describe(range), text);
+    value = *n;
+  };
+  impl_->add(flag, "N", help, std::to_string(value), set).kind = Kind::whole;
 }
 
 void CommandLine::add(const std::string& flag, double& value, RealRange range,
                       const std::string& help) {
   // A value that could not be given stands for none: it is no default to show.
   const std::string fallback = contains(range, value) ? fmt::format("{}", value) : "";
-  impl_->add(flag, "X", help, fallback, [&value, range, flag](const std::string& text) {
+  const auto set = [&value, range, flag](const std::string& text) {
     const auto x = number<double>(text);
     if (!x || !contains(range, *x)) Impl::refuse(flag, describe(range), text);
     value = *x;
-  });
+  };
+  impl_->add(flag, "X", help, fallback, set).kind = Kind::real;
 }
 
 void CommandLine::add(const std::string& flag, std::string& value, const std::string& placeholder,
@@ -229,21 +264,22 @@ void CommandLine::add_list(const std::string& flag, std::vector<std::int64_t>& v
                            IntRange range, std::size_t least, const std::string& help) {
   const std::string allowed =
       fmt::format("{} to 8 numbers separated by commas, each {}", least, describe(range));
-  impl_->add(flag, "N,N,...", help, fmt::format("{}", fmt::join(value, ",")),
-             [&value, range, least, flag, allowed](const std::string& text) {
-               std::vector<std::int64_t> numbers;
-               if (text == "none" && least == 0) {
-                 value.clear();
-                 return;
-               }
-               for (const std::string& part : split(text)) {
-                 const auto n = number<std::int64_t>(part);
-                 if (!n || *n < range.low || *n > range.high) Impl::refuse(flag, allowed, text);
-                 numbers.push_back(*n);
-               }
-               if (numbers.size() < least || numbers.size() > 8) Impl::refuse(flag, allowed, text);
-               value = numbers;
-             });
+  const auto set = [&value, range, least, flag, allowed](const std::string& text) {
+    std::vector<std::int64_t> numbers;
+    if (text == "none" && least == 0) {
+      value.clear();
+      return;
+    }
+    for (const std::string& part : split(text)) {
+      const auto n = number<std::int64_t>(part);
+      if (!n || *n < range.low || *n > range.high) Impl::refuse(flag, allowed, text);
+      numbers.push_back(*n);
+    }
+    if (numbers.size() < least || numbers.size() > 8) Impl::refuse(flag, allowed, text);
+    value = numbers;
+  };
+  impl_->add(flag, "N,N,...", help, fmt::format("{}", fmt::join(value, ",")), set).kind =
+      Kind::list;
 }
 
 void CommandLine::add_switch(const std::string& flag, bool& value, const std::string& help,
@@ -254,7 +290,7 @@ void CommandLine::add_switch(const std::string& flag, bool& value, const std::st
   });
   impl_->app.remove_option(f.option);
   f.option = impl_->app.add_flag(flag, help)->group(impl_->group);
-  f.is_switch = true;
+  f.kind = Kind::boolean;
 }
 
 void CommandLine::add_positional(const std::string& name, std::string& value,
@@ -278,37 +314,30 @@ bool CommandLine::given(const std::string& flag) const {
 }
 
 void CommandLine::Impl::read_config(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) usage(fmt::format("--config {}: cannot open this file", path));
-  std::vector<CLI::ConfigItem> items;
-  try {
-    items = CLI::ConfigTOML().from_config(file);
-  } catch (const CLI::Error& e) {
-    usage(fmt::format("--config {}: {}", path, e.what()));
-  }
-  for (const CLI::ConfigItem& item : items) {
-    if (item.name == "++" || item.name == "--" || !item.parents.empty()) {
-      usage(
-          fmt::format("--config {}: sections are not used here; got [{}]. Write keys only, "
-                      "for example: batch = 64",
-                      path, fmt::join(item.parents, ".")));
-    }
-    std::string key = item.name;
+  for (const ConfigEntry& entry : read_config_file(path)) {
+    const std::string where = fmt::format("--config {}, line {}", path, entry.line);
+    std::string key = entry.key;
     std::replace(key.begin(), key.end(), '_', '-');
     Flag* f = find("--" + key);
     if (f == nullptr) {
       const std::string near = nearest("--" + key, names());
-      usage(fmt::format("--config {}: unknown key {}{}", path, item.name,
+      usage(fmt::format("{}: unknown key {}{}", where, entry.key,
                         near.empty() ? "; --help lists the flags, which are the keys"
                                      : fmt::format("; did you mean {}?", near.substr(2))));
     }
+    // TOML itself refuses a key that stands twice; batch-size and batch_size are one flag, too.
+    if (f->from_file) usage(fmt::format("{}: {} is given twice", where, f->name));
+    f->from_file = true;
+    if (!takes(f->kind, entry.type)) {
+      usage(
+          fmt::format("{}: {} must be {}; got {}", where, f->name, describe(f->kind), entry.shown));
+    }
     if (f->option->count() > 0) continue;  // a flag wins
     try {
-      f->set(fmt::format("{}", fmt::join(item.inputs, ",")));
+      f->set(f->kind == Kind::list && entry.text.empty() ? "none" : entry.text);
     } catch (const ProgramError& e) {
-      usage(fmt::format("--config {}: {}", path, e.what()));
+      usage(fmt::format("{}: {}", where, e.what()));
     }
-    f->from_file = true;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "examples/app/output.h"
+#include "examples/app/processor_check.h"
 
 namespace ito::app {
 namespace {
@@ -42,6 +43,7 @@ ExitCode after_stdout(const char* name, ExitCode code) {
 }  // namespace
 
 int run_program(const char* name, const std::function<ExitCode()>& body) {
+  check_processor();  // has been called before main; named here so that it is linked
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   try {

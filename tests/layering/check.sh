@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
 # Checks who includes whom (docs/architecture.md, "Layers"). usage: check.sh ROOT
 # Prints each include that breaks the table and exits 1 if there is one. A file may always include its
-# neighbour in the same folder.
+# neighbour in the same folder. Also that fmt::join comes with its header.
 set -euo pipefail
 cd "$1"
+
+# fmt 9 and 10 also have fmt::join in format.h, fmt 11 and newer in ranges.h alone.
+missing=$(grep -rlE 'fmt::join\(' --include='*.h' --include='*.cpp' --include='*.cu' \
+  --exclude-dir=build --exclude-dir=out . | xargs -r grep -L '#include <fmt/ranges.h>' || true)
+if [[ -n $missing ]]; then
+  echo "fmt::join without #include <fmt/ranges.h>:" $missing
+  exit 1
+fi
 
 find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
   \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -printf '%P\n' |

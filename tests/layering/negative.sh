@@ -14,3 +14,10 @@ if bash "$1" "$tree" >"$tree/log"; then
   exit 1
 fi
 grep -q 'tensor/bad.h:1: may not include "autograd/engine.h"' "$tree/log"
+rm "$tree/tensor/bad.h"
+echo 'auto s = fmt::join(sizes, ",");' >"$tree/tensor/join.h"
+if bash "$1" "$tree" >"$tree/log"; then
+  echo "fmt::join without its header was not noticed"
+  exit 1
+fi
+grep -q 'fmt::join without #include <fmt/ranges.h>: ./tensor/join.h' "$tree/log"

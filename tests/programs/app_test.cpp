@@ -9,6 +9,7 @@
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
 #include "examples/app/files.h"
+#include "examples/app/processor_check.h"
 #include "examples/app/progress.h"
 #include "examples/app/report.h"
 #include "examples/app/svg_plot.h"
@@ -35,6 +36,15 @@ TEST_CASE("nearest: one or two slips are forgiven, other words are not") {
   CHECK(app::nearest("--sample-evry", flags) == "--sample-every");
   CHECK(app::nearest("completely-different-words", flags) == "");
   CHECK(app::nearest("", flags) == "");
+}
+
+TEST_CASE("processor check: the oldest instruction that is missing, and none on this machine") {
+  using namespace app;
+  CHECK(first_missing(0, 0) == nullptr);
+  CHECK(first_missing(feature_avx2, feature_avx2 | feature_avx) == nullptr);
+  CHECK(first_missing(feature_avx512f | feature_fma, 0) == std::string("FMA"));
+  CHECK(first_missing(feature_avx512vl, ~0U ^ feature_avx512vl) == std::string("AVX-512VL"));
+  CHECK(first_missing(built_for, processor_features()) == nullptr);
 }
 
 TEST_CASE("clock_text: minutes, hours, and nothing below zero") {

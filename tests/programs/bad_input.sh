@@ -48,10 +48,16 @@ tr -d ' \n' <"$out/config.json" | grep -q '"multipliers":\[1,2,4\]' || fail "a l
 printf 'bacth = 8\n' >"$work/typo.toml"
 expect 2 "unknown key bacth; did you mean batch?" "$train" --config "$work/typo.toml"
 printf 'lr = -1\n' >"$work/range.toml"
-expect 2 "range.toml: --lr must be a number above 0 and up to 1; got -1" "$train" --config "$work/range.toml"
+expect 2 "range.toml, line 1: --lr must be a number above 0 and up to 1; got -1" "$train" --config "$work/range.toml"
 printf '[model]\nchannels = 8\n' >"$work/section.toml"
-expect 2 "sections are not used" "$train" --config "$work/section.toml"
+expect 2 "section.toml, line 1: tables are not used here; got model.channels" "$train" --config "$work/section.toml"
 expect 2 "cannot open this file" "$train" --config "$work/none.toml"
+
+# A processor without the instructions: exit code 5, where there is an emulator of older ones.
+if command -v qemu-x86_64 >/dev/null && "$train" --version | grep -q AVX2; then
+  expect 5 "train_mnist: this processor lacks SSE4.2, for which the program was built; build it with -DITO_ARCH=x86-64" \
+    qemu-x86_64 -cpu core2duo "$train" --version
+fi
 
 # Data: exit code 3, with what fixes it.
 expect 3 "apt-get install dataset-fashion-mnist" "$train" --data "$work/none" --out "$work/d"
