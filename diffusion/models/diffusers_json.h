@@ -32,7 +32,8 @@ T value(const Json& json, const char* key, const T& otherwise, const std::string
 }
 
 // What ito has no counterpart for must have its usual value.
-inline void expect_usual(const Json& json, const char* key, const Json& usual, const std::string& file) {
+inline void expect_usual(const Json& json, const char* key, const Json& usual,
+                         const std::string& file) {
   const Json got = json.contains(key) ? json[key] : usual;
   if (got != usual) {
     fail<FormatError>("{}: {} must be {} for a network of ito; got {}", file, key, usual.dump(),

@@ -126,13 +126,17 @@ std::string diffusers_unet_config(const UNetConfig& c) {
 
 UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
   const Json json = parse_object(text, file);
-  const std::pair<const char*, Json> usual[] = {
-      {"_class_name", "UNet2DModel"}, {"act_fn", "silu"},
-      {"add_attention", true},        {"center_input_sample", false},
-      {"class_embed_type", nullptr},  {"downsample_type", "conv"},
-      {"mid_block_scale_factor", 1},  {"time_embedding_type", "positional"},
-      {"upsample_type", "conv"},      {"time_embedding_dim", nullptr},
-      {"mid_block_type", "UNetMidBlock2D"}};
+  const std::pair<const char*, Json> usual[] = {{"_class_name", "UNet2DModel"},
+                                                {"act_fn", "silu"},
+                                                {"add_attention", true},
+                                                {"center_input_sample", false},
+                                                {"class_embed_type", nullptr},
+                                                {"downsample_type", "conv"},
+                                                {"mid_block_scale_factor", 1},
+                                                {"time_embedding_type", "positional"},
+                                                {"upsample_type", "conv"},
+                                                {"time_embedding_dim", nullptr},
+                                                {"mid_block_type", "UNetMidBlock2D"}};
   for (const auto& [key, wanted] : usual) expect_usual(json, key, wanted, file);
   UNetConfig c;
   c.image_size = image_size(json, file);

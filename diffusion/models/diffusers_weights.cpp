@@ -111,9 +111,10 @@ nn::SafeTensors load_diffusers_weights(const fs::path& folder) {
               end == ".pth" || end == ".ckpt";
   }
   fail<IoError>("{}: no such file{}", (folder / (std::string(stem) + ".safetensors")).string(),
-                pickled ? "; there is a .bin, .pt or .ckpt, which only PyTorch reads: load and save "
-                          "the model with diffusers to get a .safetensors"
-                        : "");
+                pickled
+                    ? "; there is a .bin, .pt or .ckpt, which only PyTorch reads: load and save "
+                      "the model with diffusers to get a .safetensors"
+                    : "");
 }
 
 }  // namespace ito
