@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <unordered_map>
 
 #include "nn/files.h"
@@ -49,10 +51,34 @@ SafeTensorsHeader read_header(const Source& source) {
   return parse_safetensors_header(json, source.size, source.name);
 }
 
+float widened(std::uint16_t half) {
+  const int exponent = (half >> 10) & 31, fraction = half & 1023;
+  const float sign = (half & 0x8000) != 0 ? -1.0F : 1.0F;
+  if (exponent == 31) {
+    return fraction == 0 ? sign * std::numeric_limits<float>::infinity()
+                         : std::numeric_limits<float>::quiet_NaN();
+  }
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -24);  // subnormal
+  return sign * std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+}
+
+Tensor read_half(const Source& source, std::uint64_t offset, const Shape& shape) {
+  Tensor t = Tensor::empty(shape, DType::f32);
+  std::vector<std::uint16_t> halves(static_cast<std::size_t>(t.numel()));
+  source.read(offset, std::as_writable_bytes(std::span(halves)));
+  std::transform(halves.begin(), halves.end(), static_cast<float*>(t.mutable_raw()), widened);
+  return t;
+}
+
 SafeTensors read_tensors(const Source& source) {
   SafeTensorsHeader header = read_header(source);
   SafeTensors result{source.name, {}, std::move(header.metadata)};
   for (const TensorInfo& info : header.tensors) {
+    if (info.half) {
+      result.tensors.emplace_back(info.name,
+                                  read_half(source, header.data_begin + info.begin, info.shape));
+      continue;
+    }
     Tensor t = Tensor::empty(info.shape, info.dtype);
     source.read(header.data_begin + info.begin,
                 {static_cast<std::byte*>(t.mutable_raw()), t.bytes()});

@@ -12,7 +12,8 @@
 //
 // A file is not trusted. Everything its header says is compared with the size of the file before
 // memory is asked for; a FormatError names the file and what was expected. What the operating
-// system refuses is an IoError. Dtypes are those of ito: F32, F64, BF16, I64, U8.
+// system refuses is an IoError. Dtypes are those of ito: F32, F64, BF16, I64, U8. F16 of
+// others is read as f32, which has all its values.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +35,7 @@ struct TensorInfo {
   DType dtype;
   Shape shape;
   std::uint64_t begin, end;  ///< bytes, counted from the end of the header
+  bool half = false;         ///< F16 in the file; `dtype` is f32, as it will be read
 };
 
 struct SafeTensorsHeader {

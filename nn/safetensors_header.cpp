@@ -80,10 +80,12 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     if (place_ == Place::metadata) {
       metadata[field_] = std::move(value);
     } else if (place_ == Place::tensor && field_ == "dtype") {
+      half_ = value == "F16";
+      const std::string_view kept = half_ ? "F32" : std::string_view(value);
       const auto found = std::find_if(dtypes.begin(), dtypes.end(),
-                                      [&](const auto& d) { return d.first == value; });
+                                      [&](const auto& d) { return d.first == kept; });
       if (found == dtypes.end()) {
-        error("tensor {}: expected dtype F32, F64, BF16, I64 or U8; got {}", shown(name_),
+        error("tensor {}: expected dtype F32, F64, BF16, F16, I64 or U8; got {}", shown(name_),
               shown(value));
       }
       dtype_ = found->second;
@@ -189,15 +191,16 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     }
     const std::uint64_t bytes = checked_bytes();
     if (bytes != offsets_[1] - offsets_[0]) {
-      error("tensor {}: {}{} has {} bytes; got data_offsets of {}", shown(name_), name_of(*dtype_),
-            Shape(shape_).str(), bytes, offsets_[1] - offsets_[0]);
+      error("tensor {}: {}{} has {} bytes; got data_offsets of {}", shown(name_),
+            half_ ? "f16" : name_of(*dtype_), Shape(shape_).str(), bytes,
+            offsets_[1] - offsets_[0]);
     }
-    tensors.push_back({name_, *dtype_, Shape(shape_), offsets_[0], offsets_[1]});
+    tensors.push_back({name_, *dtype_, Shape(shape_), offsets_[0], offsets_[1], half_});
   }
 
   std::uint64_t checked_bytes() const {
     // Without the zeros first: Shape refuses sizes whose product would overflow beside a zero too.
-    std::int64_t bytes = static_cast<std::int64_t>(size_of(*dtype_));
+    std::int64_t bytes = half_ ? 2 : static_cast<std::int64_t>(size_of(*dtype_));
     bool empty = false;
     for (const std::int64_t size : shape_) {
       empty = empty || size == 0;
@@ -213,6 +216,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   std::string name_, field_;
   std::unordered_set<std::string> seen_names_, seen_fields_;
   std::optional<DType> dtype_;
+  bool half_ = false;
   std::vector<std::int64_t> shape_;
   std::vector<std::uint64_t> offsets_;
 };

@@ -35,9 +35,10 @@ void save_diffusers(const std::filesystem::path& folder, const ModelCard& card,
                     const std::vector<nn::NamedTensor>& parameters);
 
 /// Reads such a folder. The files may also lie in `folder` itself, without subfolders, as in older
-/// hubs; attention tensors may have their older names (query, key, value, proj_attn); without a
-/// scheduler, which may also lie beside the folder, the process is DDPM's. `dataset` of the card is the folder's name where the file says
-/// nothing else. Throws IoError, FormatError: what is missing, or what ito's U-Net cannot be.
+/// hubs, and the scheduler beside it; attention tensors may have their older names (query, key,
+/// value, proj_attn); without a scheduler the process is DDPM's. `dataset` of the card is the
+/// folder's name where the file says nothing else. Throws IoError, FormatError: what is missing, or
+/// what ito's U-Net cannot be.
 DiffusersModel load_diffusers(const std::filesystem::path& folder);
 
 /// The parts, for tests. Texts are JSON; `file` stands in messages.

@@ -1,7 +1,7 @@
 // Reading the JSON of diffusers. Private to the library, as config_json.h.
 //
-//   const diffusers::Json json = diffusers::parse_object("{\"groups\": 8}", "config.json");
-//   const auto groups = diffusers::value<std::int64_t>(json, "groups", 32, "config.json");
+//   const diffusers_json::Json json = diffusers_json::parse_object("{\"groups\": 8}", "config.json");
+//   const auto groups = diffusers_json::value<std::int64_t>(json, "groups", 32, "config.json");
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -11,14 +11,12 @@
 #include "nn/json_text.h"
 #include "tensor/error.h"
 
-namespace ito {
-
-/// The release of diffusers that files are written for; the keys are those of its documentation.
-inline constexpr const char* diffusers_version = "0.42.1";
-
-namespace diffusers {
+namespace ito::diffusers_json {
 
 using Json = nlohmann::ordered_json;
+
+/// The release of diffusers that files are written for; the keys are those of its documentation.
+inline constexpr const char* version = "0.42.1";
 
 /// The text with null where Python's json module writes numbers that JSON has not: Infinity,
 /// -Infinity and NaN, as for the key lambda_min_clipped.
@@ -56,5 +54,14 @@ T value(const Json& json, const char* key, const T& otherwise, const std::string
   }
 }
 
-}  // namespace diffusers
-}  // namespace ito
+/// What ito has no counterpart for must have its usual value.
+inline void expect_usual(const Json& json, const char* key, const Json& usual,
+                         const std::string& file) {
+  const Json got = json.contains(key) ? json[key] : usual;
+  if (got != usual) {
+    fail<FormatError>("{}: {} must be {} for a network of ito; got {}", file, key, usual.dump(),
+                      got.dump());
+  }
+}
+
+}  // namespace ito::diffusers_json

@@ -11,7 +11,7 @@
 namespace ito {
 namespace {
 
-using diffusers::Json, diffusers::value;
+using namespace diffusers_json;
 
 // The schedulers whose forward process is DDPM's, with the values of the keys that a file may lack.
 struct SchedulerClass {
@@ -229,7 +229,7 @@ void note_unused(const Json& json, const std::string& file, std::vector<std::str
 
 std::vector<std::string> read_diffusers_scheduler(const std::string& text, const std::string& file,
                                                   ModelCard& card) {
-  const Json json = diffusers::parse_object(text, file);
+  const Json json = parse_object(text, file);
   std::vector<std::string> notices;
   const SchedulerClass& usual = class_of(json, file, notices);
   for (const char* key : {"use_flow_sigmas", "flow_shift", "shift"}) {
@@ -266,7 +266,7 @@ std::string diffusers_scheduler_config(const ModelCard& card) {
       card.schedule == "linear" || card.schedule == "quadratic" || card.schedule == "cosine";
   const Json json = {
       {"_class_name", "DDPMScheduler"},
-      {"_diffusers_version", diffusers_version},
+      {"_diffusers_version", version},
       {"num_train_timesteps", card.timesteps},
       {"beta_start", 1e-4},
       {"beta_end", 0.02},

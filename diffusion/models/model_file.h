@@ -23,8 +23,8 @@
 
 namespace ito {
 
-/// How a model wants to be sampled where nobody says otherwise: of ito's own as here, of a converted
-/// one as its scheduler says.
+/// How a model wants to be sampled where nobody says otherwise: one of ito's own as here, a
+/// converted one as its scheduler says.
 struct SamplingDefaults {
   double clip = 1.0;           ///< estimates of x_0 are clamped to [-clip, clip]; 0: they are not
   double threshold = 0.0;      ///< quantile of dynamic thresholding in the place of that; 0: none

@@ -107,8 +107,8 @@ TEST_CASE("safetensors: fields that are missing or of another type are refused")
         "f: header: tensor 't': no shape");
   CHECK(message_of(one(R"("dtype":"F32","shape":[1])")) ==
         "f: header: tensor 't': no data_offsets");
-  CHECK(message_of(one(R"("dtype":"F16","shape":[1],"data_offsets":[0,2])", 2)) ==
-        "f: header: tensor 't': expected dtype F32, F64, BF16, I64 or U8; got 'F16'");
+  CHECK(message_of(one(R"("dtype":"I16","shape":[1],"data_offsets":[0,2])", 2)) ==
+        "f: header: tensor 't': expected dtype F32, F64, BF16, F16, I64 or U8; got 'I16'");
   CHECK(message_of(one(R"("dtype":1,"shape":[1],"data_offsets":[0,4])")) ==
         "f: header: tensor 't': wrong value for 'dtype'; got 1");
   CHECK(message_of(one(R"("dtype":"F32","shape":"1","data_offsets":[0,4])")) ==

@@ -206,3 +206,25 @@ TEST_CASE("assign_parameters: a prefix picks a part of the file") {
   nn::assign_parameters({{"a", a}}, file, "raw/");
   CHECK(a.item() == 3.0);
 }
+
+TEST_CASE("safetensors: F16 is read as f32") {
+  // Bits and values as numpy 2.4.6 has them: np.array([...], np.uint16).view(np.float16).
+  const std::uint16_t bits[] = {0x3c00, 0xc000, 0x3555, 0x7bff, 0x0400, 0x0001, 0x83ff, 0x8000};
+  const std::vector<float> values = {1.0F,
+                                     -2.0F,
+                                     0.333251953125F,
+                                     65504.0F,
+                                     6.103515625e-05F,
+                                     5.960464477539063e-08F,
+                                     -6.097555160522461e-05F,
+                                     -0.0F};
+  std::string json = R"({"t":{"dtype":"F16","shape":[8],"data_offsets":[0,16]}})";
+  const std::uint64_t length = json.size();
+  std::vector<std::byte> bytes(8 + json.size() + sizeof(bits));
+  std::memcpy(bytes.data(), &length, 8);
+  std::memcpy(bytes.data() + 8, json.data(), json.size());
+  std::memcpy(bytes.data() + 8 + json.size(), bits, sizeof(bits));
+  const Tensor t = nn::parse_safetensors(bytes, "f").at("t");
+  CHECK(t.dtype() == DType::f32);
+  CHECK(t.to_vector<float>() == values);
+}

@@ -12,6 +12,7 @@
 #include "autograd/ops/reduce.h"
 #include "diffusion/models/diffusers_format.h"
 #include "diffusion/models/diffusers_scheduler.h"
+#include "diffusion/models/diffusers_weights.h"
 #include "diffusion/models/model_file.h"
 #include "examples/app/files.h"
 #include "nn/safetensors.h"
@@ -351,7 +352,7 @@ TEST_CASE("diffusers: what ito has no counterpart for is refused, by name") {
   CHECK(refusal(config, "\"AttnUpBlock2D\"", "\"UpBlock2D\"")
             .starts_with("config.json: down_block_types must be"));
   CHECK(refusal(config, "\"freq_shift\": 1", "\"freq_shift\": 0") ==
-        "config.json: freq_shift must be 0 with flip_sin_to_cos and 1 without");
+        "config.json: freq_shift must be 0 with flip_sin_to_cos and 1 without; got 0");
   CHECK(refusal(config, "[128, 256", "[128, 200") ==
         "config.json: block_out_channels must be multiples of the first; got 200 and 128");
   CHECK(refusal(config, "[128, 256, 256, 256]", "7") ==
@@ -376,6 +377,83 @@ TEST_CASE("diffusers: a folder with missing files") {
   std::ofstream(temp.path() / "diffusion_pytorch_model.bin") << "pickle";
   CHECK(message_of([&] { load_diffusers(temp.path()); }).find("only PyTorch reads") !=
         std::string::npos);
+}
+
+TEST_CASE("diffusers: weights under the other names that they are published with") {
+  namespace fs = std::filesystem;
+  const std::string stem = "diffusion_pytorch_model";
+  const nn::SafeTensors plain = nn::load_safetensors(fixtures + "hub/" + stem + ".safetensors");
+  const auto check_same = [&](const fs::path& folder) {
+    const nn::SafeTensors got = load_diffusers_weights(folder);
+    REQUIRE(got.tensors.size() == plain.tensors.size());
+    for (const auto& [name, tensor] : plain.tensors) {
+      CHECK(got.at(name).to_vector<float>() == tensor.to_vector<float>());
+    }
+  };
+  for (const char* variant : {".fp16", ".bf16"}) {
+    test::TempDirectory temp;
+    nn::save_safetensors(temp.path() / (stem + variant + ".safetensors"), plain.tensors);
+    check_same(temp.path());
+  }
+  for (const std::string prefix :
+       {"module.", "_orig_mod.", "model.", "unet.", "ema_model.module."}) {
+    test::TempDirectory temp;
+    std::vector<nn::NamedTensor> wrapped;
+    for (const auto& [name, tensor] : plain.tensors) wrapped.emplace_back(prefix + name, tensor);
+    nn::save_safetensors(temp.path() / (stem + ".safetensors"), wrapped);
+    check_same(temp.path());
+    wrapped.emplace_back("online.conv_in.weight", plain.at("conv_in.weight"));
+    nn::save_safetensors(temp.path() / (stem + ".safetensors"), wrapped);
+    CHECK(message_of([&] {
+            load_diffusers_weights(temp.path());
+          }).find("must hold one network; got 2 with the prefixes") != std::string::npos);
+  }
+}
+
+TEST_CASE("diffusers: weights in shards, and an index that does not fit them") {
+  const std::string stem = "diffusion_pytorch_model";
+  const nn::SafeTensors plain = nn::load_safetensors(fixtures + "hub/" + stem + ".safetensors");
+  test::TempDirectory temp;
+  std::vector<nn::NamedTensor> parts[2];
+  std::string map;
+  for (std::size_t i = 0; i < plain.tensors.size(); ++i) {
+    parts[i % 2].push_back(plain.tensors[i]);
+    map += (i == 0 ? "" : ", ") + ("\"" + plain.tensors[i].first) + "\": \"part" +
+           std::to_string(i % 2) + ".safetensors\"";
+  }
+  const auto index = temp.path() / (stem + ".safetensors.index.json");
+  const auto write_index = [&](const std::string& text) {
+    std::ofstream(index) << "{\"metadata\": {}, \"weight_map\": " << text << "}";
+  };
+  const auto refused = [&] { return message_of([&] { load_diffusers_weights(temp.path()); }); };
+  write_index("{" + map + "}");
+  nn::save_safetensors(temp.path() / "part0.safetensors", parts[0]);
+  CHECK(refused().find("part1.safetensors: no such file; ") != std::string::npos);
+  nn::save_safetensors(temp.path() / "part1.safetensors", parts[1]);
+  const nn::SafeTensors got = load_diffusers_weights(temp.path());
+  REQUIRE(got.tensors.size() == plain.tensors.size());
+  for (const auto& [name, tensor] : plain.tensors) {
+    CHECK(got.at(name).to_vector<float>() == tensor.to_vector<float>());
+  }
+  write_index("{" + map + ", \"more\": \"part1.safetensors\"}");
+  CHECK(refused().ends_with("more must be in part1.safetensors; it is not"));
+  write_index("{\"a\": \"../part0.safetensors\"}");
+  CHECK(refused().find("must be a file beside the index") != std::string::npos);
+  write_index("3");
+  CHECK(refused().find("weight_map must be an object") != std::string::npos);
+  // A folder that was saved in shards and again as one file: nobody knows which is meant.
+  write_index("{" + map + "}");
+  nn::save_safetensors(temp.path() / (stem + ".safetensors"), plain.tensors);
+  CHECK(refused().ends_with("remove the one that is out of date"));
+}
+
+TEST_CASE("diffusers: sample_size as height and width") {
+  const std::string config = cifar10_config;
+  std::string square = config;
+  square.replace(square.find("\"sample_size\": 32"), 17, "\"sample_size\": [32, 32]");
+  CHECK(unet_of_diffusers(square, "f") == unet_of_diffusers(config, "f"));
+  CHECK(refusal(config, "\"sample_size\": 32", "\"sample_size\": [32, 16]") ==
+        "config.json: sample_size must be one number, or two that are equal; got [32,16]");
 }
 
 TEST_CASE("model card: JSON nested without end is an error, not the end of the stack") {
