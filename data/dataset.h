@@ -27,7 +27,9 @@ struct Dataset {
   Tensor labels;  ///< i64 [N] in [0, number of classes), or undefined
   std::string name;
   std::vector<std::string> class_names;  ///< by label; empty without labels
-  std::vector<std::string> skipped;      ///< files left out and why (image folders)
+  std::vector<std::string> skipped;      ///< images left out and why (image folders)
+  std::string left_out =
+      {};  ///< "40 images beside the folders of the classes; 3 files of other kinds"
 
   std::int64_t count() const { return images.size(0); }
   /// The same set with its images on `device`, where batch.h finds them; labels stay on the CPU.
@@ -54,9 +56,10 @@ struct ImageFolderOptions {
 
 /// Reads every `.png` below `folder`, sorted by path. With subfolders that hold PNGs, each direct
 /// subfolder is a class (sorted by name, its own subfolders included) and PNGs beside them are
-/// skipped; otherwise there are no labels. Hidden files, files of other kinds and links to folders
-/// are ignored. Each image is converted as in read_png, then fit_square. Throws IoError,
-/// FormatError (no usable image; with `strict` the first that is not), ValueError.
+/// skipped; otherwise there are no labels. Links are followed, but not back to a folder above.
+/// Hidden files are ignored, files of other kinds counted in `left_out`. Each image is converted as
+/// in read_png, then fit_square. Throws IoError, FormatError (no usable image; with `strict` the
+/// first that is not), ValueError.
 Dataset load_image_folder(const std::filesystem::path& folder,
                           const ImageFolderOptions& options = {});
 

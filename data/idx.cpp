@@ -109,7 +109,11 @@ std::filesystem::path find_file(const std::filesystem::path& folder, const std::
   for (const char* format :
        {"{}-idx{}-ubyte", "{}-idx{}-ubyte.gz", "{}.idx{}-ubyte", "{}.idx{}-ubyte.gz"}) {
     const auto path = folder / fmt::format(fmt::runtime(format), stem, rank);
-    if (std::filesystem::exists(path, ignored)) return path;
+    if (std::filesystem::is_regular_file(path, ignored)) return path;
+    // Kaggle unpacks each file into a folder of its name.
+    if (std::filesystem::is_regular_file(path / path.filename(), ignored)) {
+      return path / path.filename();
+    }
   }
   const char* remedy = dataset == "fashion-mnist"
                            ? "apt-get install dataset-fashion-mnist puts it into "

@@ -12,35 +12,48 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Listing {
-  std::vector<fs::path> images;  // relative to the folder, sorted
-  std::int64_t others = 0;       // visible files that are no PNGs
+  std::vector<fs::path> images;                // relative to the folder, sorted
+  std::map<std::string, std::int64_t> others;  // visible files that are no PNGs, by extension
+  std::int64_t loops = 0;                      // links to a folder above themselves
 };
 
-bool is_png_name(const fs::path& path) {
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension == ".png";
+  return extension;
 }
 
-/// Links to folders are not entered, so a loop of links ends here.
+// Adds what is in root / relative. `above` are the real paths of the folders on the way there.
+void list_folder(const fs::path& root, const fs::path& relative, std::vector<fs::path>& above,
+                 Listing& listing) {
+  const fs::path real = fs::canonical(relative.empty() ? root : root / relative);
+  if (std::find(above.begin(), above.end(), real) != above.end()) {
+    ++listing.loops;
+    return;
+  }
+  above.push_back(real);
+  for (const fs::directory_entry& entry :
+       fs::directory_iterator(relative.empty() ? root : root / relative)) {
+    const fs::path name = entry.path().filename();
+    std::error_code ignored;
+    if (name.string().starts_with('.')) continue;
+    if (entry.is_directory(ignored)) {
+      list_folder(root, relative / name, above, listing);
+    } else if (lower_extension(name) == ".png") {
+      listing.images.push_back(relative / name);
+    } else {
+      ++listing.others[lower_extension(name)];
+    }
+  }
+  above.pop_back();
+}
+
 Listing list_images(const fs::path& folder) {
   Listing listing;
   try {
-    for (fs::recursive_directory_iterator entry(folder), end; entry != end; ++entry) {
-      std::error_code ignored;
-      const fs::path& path = entry->path();
-      const bool folder_link = entry->is_symlink() && entry->is_directory(ignored);
-      if (path.filename().string().starts_with('.')) {
-        entry.disable_recursion_pending();
-      } else if (entry->is_directory(ignored) || folder_link) {
-        continue;
-      } else if (is_png_name(path)) {
-        listing.images.push_back(path.lexically_relative(folder));
-      } else {
-        ++listing.others;
-      }
-    }
+    std::vector<fs::path> above;
+    list_folder(folder, "", above, listing);
   } catch (const fs::filesystem_error& error) {
     fail<IoError>("{}: cannot be listed: {}",
                   error.path1().empty() ? folder.string() : error.path1().string(),
@@ -50,6 +63,18 @@ Listing list_images(const fs::path& folder) {
     return a.generic_string() < b.generic_string();
   });
   return listing;
+}
+
+// "30 files of other kinds (30 .jpg)"; empty when there are none.
+std::string other_kinds(const Listing& listing) {
+  std::int64_t files = 0;
+  std::string kinds;
+  for (const auto& [extension, count] : listing.others) {
+    files += count;
+    kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", count,
+                         extension.empty() ? "without an extension" : extension);
+  }
+  return files == 0 ? "" : fmt::format("{} files of other kinds ({})", files, kinds);
 }
 
 bool in_subfolder(const fs::path& relative) { return relative.has_parent_path(); }
@@ -107,10 +132,12 @@ Dataset load_image_folder(const fs::path& folder, const ImageFolderOptions& opti
   Dataset dataset;
   dataset.name = "folder";
   if (listing.images.empty()) {
-    fail<IoError>("{}: no .png files here ({} files of other kinds; ito reads PNG only)",
-                  folder.string(), listing.others);
+    const std::string others = other_kinds(listing);
+    fail<IoError>("{}: no .png files here ({}; ito reads PNG only)", folder.string(),
+                  others.empty() ? "0 files of other kinds" : others);
   }
   label_by_folder(listing, folder, strict, dataset);
+  const std::size_t beside = dataset.skipped.size();
   const auto count = static_cast<std::int64_t>(listing.images.size());
   dataset.images = Tensor::empty({count, size, size, channels}, DType::u8);
   std::uint8_t* images = dataset.images.mutable_data<std::uint8_t>();
@@ -133,6 +160,16 @@ Dataset load_image_folder(const fs::path& folder, const ImageFolderOptions& opti
     if (strict && !problem.empty()) fail<FormatError>("{}", problem);
   }
   keep_readable(dataset, problems);
+  const std::size_t unreadable = dataset.skipped.size() - beside;
+  const std::pair<std::size_t, std::string> parts[] = {
+      {beside, fmt::format("{} images beside the folders of the classes", beside)},
+      {unreadable, fmt::format("{} images that cannot be read", unreadable)},
+      {listing.others.size(), other_kinds(listing)},
+      {static_cast<std::size_t>(listing.loops),
+       fmt::format("{} links to a folder above themselves", listing.loops)}};
+  for (const auto& [files, text] : parts) {
+    if (files > 0) dataset.left_out += (dataset.left_out.empty() ? "" : "; ") + text;
+  }
   if (dataset.count() == 0) {
     fail<FormatError>("{}: none of the {} .png files can be read; the first: {}", folder.string(),
                       count, problems.front());

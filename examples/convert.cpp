@@ -47,6 +47,13 @@ void describe_network(const ConvertOptions& o, UNet& network, const ModelCard& c
   app::print(stderr, "{}: {} parameters, {} x {}, {} schedule with T = {}, predicts {}\n", o.out,
              nn::parameter_count(network), card.network.image_size, card.network.image_size,
              card.schedule, card.timesteps, name_of(card.parametrization.prediction));
+  const SamplingDefaults& s = card.sampling;
+  if (s == SamplingDefaults{}) return;
+  app::print(stderr, "  sampled by default with {}, {} spacing, variance {}\n",
+             s.threshold > 0.0 ? fmt::format("thresholding at {}", s.threshold)
+             : s.clip > 0.0    ? fmt::format("clipping to {}", s.clip)
+                               : "no clipping",
+             s.spacing, s.variance);
 }
 
 void to_diffusers(const ConvertOptions& o) {

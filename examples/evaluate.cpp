@@ -152,7 +152,7 @@ data::Dataset real_images(const Options& o, const std::string& dataset, data::Sp
 
 Tensor draw(const Options& o, const Model& model, const app::SamplerPlan& plan, Device device) {
   const NoiseSchedule schedule = model.schedule();
-  const std::int64_t classes = model.card.network.num_classes;
+  const std::int64_t classes = model.classes();
   app::Progress progress(o.count * plan.steps, 0, 0, o.quiet);
   std::vector<Tensor> images;
   for (std::int64_t first = 0; first < o.count; first += o.batch) {
@@ -203,7 +203,7 @@ void write(const Options& o, const Model& model, const Samples& samples) {
 }
 
 Samples drawn_samples(const Options& o, const Model& model, Device device) {
-  const std::int64_t classes = model.card.network.num_classes;
+  const std::int64_t classes = model.classes();
   if (classes == 0 && o.guidance != 1.0) {
     app::stop(app::ExitCode::usage, "--guidance needs a model that knows classes; {} knows none",
               o.checkpoint);

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "data/describe.h"
+#include "diffusion/models/diffusers_format.h"
 #include "diffusion/training/metrics.h"
 #include "examples/app/command_line.h"
 #include "examples/app/exit_codes.h"
@@ -78,6 +79,32 @@ void inspect_checkpoint(const nn::Checkpoint& checkpoint) {
   app::print(stdout, "{}", checkpoint.state_json);
 }
 
+// A folder of diffusers: what it would be as a model of ito, or why it cannot be one.
+void inspect_diffusers(const fs::path& path) {
+  app::print(stdout, "{}: a model in diffusers' format\n", path.string());
+  try {
+    const DiffusersModel model = load_diffusers(path);
+    const ModelCard& card = model.card;
+    app::print(stdout,
+               "  UNet2DModel, {} tensors, {} x {} x {}, {} schedule with T = {}, predicts {}\n"
+               "  convert --to ito makes it a file of ito\n",
+               model.tensors.size(), card.network.image_size, card.network.image_size,
+               card.network.in_channels, card.schedule, card.timesteps,
+               name_of(card.parametrization.prediction));
+    for (const std::string& notice : model.notices) app::print(stdout, "  note: {}\n", notice);
+  } catch (const Error& e) {
+    app::print(stdout, "  cannot be converted: {}\n", e.what());
+  }
+}
+
+bool is_diffusers(const fs::path& path) {
+  if (fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json"))
+    return true;
+  if (!fs::exists(path / "config.json")) return false;
+  const std::string config = app::read_text((path / "config.json").string());
+  return config.find("\"_class_name\"") != std::string::npos;
+}
+
 void inspect_run(const fs::path& path) {
   app::print(stdout, "{}: a training run\n{}", path.string(),
              app::read_text((path / "config.json").string()));
@@ -104,7 +131,9 @@ app::ExitCode run(const std::string& name, bool all) {
   }
   if (fs::is_directory(path)) {
     app::with_exit_code(app::ExitCode::checkpoint, [&] {
-      if (fs::exists(path / "config.json")) {
+      if (is_diffusers(path)) {
+        inspect_diffusers(path);
+      } else if (fs::exists(path / "config.json")) {
         inspect_run(path);
       } else {
         inspect_checkpoint(nn::load_checkpoint(path));

@@ -144,7 +144,7 @@ struct Job {
   LoadedClassifier classifier;  // without a network unless --classifier was given
 
   std::int64_t classes() const {
-    return classifier.network ? classifier.card.network.classes : model.card.network.num_classes;
+    return classifier.network ? classifier.card.network.classes : model.classes();
   }
   const std::vector<std::string>& class_names() const {
     return classifier.network ? classifier.card.class_names : model.card.class_names;

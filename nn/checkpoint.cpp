@@ -131,7 +131,8 @@ void write_directory(const Path& directory, std::int64_t step, const CheckpointC
 void point_latest(const Path& root, const std::string& name, Files& files) {
   const Path temporary = root / fmt::format("latest.tmp-{}", ::getpid());
   files.remove(temporary);
-  files.symlink(name, temporary);
+  // Without links the newest good checkpoint is found by its number.
+  if (!files.symlink(name, temporary)) return;
   files.rename(temporary, root / "latest");
   files.sync_directory(root);
 }
@@ -238,6 +239,8 @@ Checkpoint load_checkpoint(const Path& path) {
   if (std::filesystem::exists(path / manifest_name, error)) return open_directory(path);
   for (const Path& root : {path, path / "checkpoints"}) {
     if (const auto step = latest_step(root)) return open_directory(root / directory_name(*step));
+    if (!std::filesystem::is_directory(root, error)) continue;
+    if (auto latest = find_latest_checkpoint(root); latest.checkpoint) return *latest.checkpoint;
   }
   fail<FormatError>("{}: no checkpoint here: neither {} nor latest", path.string(), manifest_name);
 }

@@ -74,8 +74,10 @@ void Files::rename(const Path& from, const Path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail_io(("rename to " + to.string()).c_str(), from);
 }
 
-void Files::symlink(const Path& target, const Path& path) {
-  if (::symlink(target.c_str(), path.c_str()) != 0) fail_io("create the link", path);
+bool Files::symlink(const Path& target, const Path& path) {
+  if (::symlink(target.c_str(), path.c_str()) == 0) return true;
+  if (errno == EPERM || errno == ENOTSUP || errno == ENOSYS) return false;
+  fail_io("create the link", path);
 }
 
 void Files::remove(const Path& path) {

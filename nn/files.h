@@ -32,7 +32,8 @@ class Files {
   /// Returns when the entries of a directory are on the disk.
   virtual void sync_directory(const std::filesystem::path& path);
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to);
-  virtual void symlink(const std::filesystem::path& target, const std::filesystem::path& path);
+  /// Returns false where the file system has no links.
+  virtual bool symlink(const std::filesystem::path& target, const std::filesystem::path& path);
   /// A file or a directory with all it holds; nothing happens when there is none.
   virtual void remove(const std::filesystem::path& path);
   /// Bytes that may still be written below `path`.

@@ -2,7 +2,7 @@
 // autograd/ops/, and functions without parameters (silu, dropout, avg_pool) are used as they are.
 //
 //   Rng init(seed, Purpose::init);
-//   nn::Conv2d conv(3, 64, 3, {.padding = Padding::all(1)}, init);
+//   nn::Conv2d conv(3, 64, 3, {.padding = 1}, init);
 //   nn::GroupNorm norm(32, 64);
 //   Tensor h = norm.silu(conv(x));             // x [N, H, W, 3], h [N, H, W, 64]
 //

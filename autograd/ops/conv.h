@@ -2,7 +2,7 @@
 // images.
 //
 //   const Tensor weight = Tensor::zeros({64, 3, 3, 3});      // [O, kh, kw, I]
-//   const Tensor y = conv2d(x, weight, {}, {.stride = 2, .padding = Padding::all(1)});
+//   const Tensor y = conv2d(x, weight, {}, {.stride = 2, .padding = 1});
 //   // x [N, 32, 32, 3], y [N, 16, 16, 64]
 //
 // conv2d and its two gradients are a closed family: each one's gradients are the other two, so all
@@ -13,10 +13,15 @@
 
 namespace ito {
 
-/// Rows and columns of zeros around the image.
+/// Rows and columns of zeros around the image: none, as many on all sides, or each side by itself.
 struct Padding {
   int top = 0, bottom = 0, left = 0, right = 0;
-  static constexpr Padding all(int n) { return {n, n, n, n}; }
+
+  constexpr Padding() = default;
+  constexpr Padding(int all) : Padding(all, all, all, all) {}
+  constexpr Padding(int above, int below, int before, int after)
+      : top(above), bottom(below), left(before), right(after) {}
+  static constexpr Padding below_and_right(int n) { return {0, n, 0, n}; }
   friend bool operator==(const Padding&, const Padding&) = default;
 };
 

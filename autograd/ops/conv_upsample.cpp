@@ -131,13 +131,11 @@ Tensor upsample_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias
         op, padding.top, padding.bottom, padding.left, padding.right);
   }
   if (bias.defined()) expect_shape(op, "bias", bias, {k[0]});
-  if (x.device().is_cpu() && factor == 2 && kh == 3 && kw == 3 && padding == Padding::all(1)) {
+  if (x.device().is_cpu() && factor == 2 && kh == 3 && kw == 3 && padding == Padding(1)) {
     return doubled(x, weight, bias);
   }
-  const Padding turned{.top = kh - 1 - padding.top,
-                       .bottom = kh - 1 - padding.bottom,
-                       .left = kw - 1 - padding.left,
-                       .right = kw - 1 - padding.right};
+  const Padding turned(kh - 1 - padding.top, kh - 1 - padding.bottom, kw - 1 - padding.left,
+                       kw - 1 - padding.right);
   return conv2d_input_grad(x, fold_upsampling(weight, factor), {s[0], rows, columns, k[0]},
                            {.stride = factor, .padding = turned}, bias);
 }

@@ -2,8 +2,8 @@
 // output pixel sums 2 x 2 taps of the small image instead of 3 x 3 of the large one, because taps
 // that fall on the same pixel share it. The weights are summed beforehand.
 //
-//   const Tensor y = upsample_conv2d(x, weight, bias, 2, Padding::all(1));
-//   // = conv2d(upsample_nearest(x, 2), weight, bias, {.padding = Padding::all(1)})
+//   const Tensor y = upsample_conv2d(x, weight, bias, 2, Padding(1));
+//   // = conv2d(upsample_nearest(x, 2), weight, bias, {.padding = 1})
 #pragma once
 
 #include "autograd/ops/conv.h"

@@ -10,7 +10,7 @@ namespace {
 
 // Resolution halved, as the U-Net does it: zeros below and to the right.
 nn::Conv2d halving(std::int64_t in, std::int64_t out, Rng& init) {
-  const Padding below_and_right{.top = 0, .bottom = 1, .left = 0, .right = 1};
+  const Padding below_and_right = Padding::below_and_right(1);
   return nn::Conv2d(in, out, 3, {.stride = 2, .padding = below_and_right}, init);
 }
 

@@ -100,6 +100,14 @@ DiffusersModel load_diffusers(const fs::path& folder) {
     model.card.dataset = written->dataset;
     model.card.class_names = written->class_names;
   }
+  if (model.card.network.num_classes > 0) {
+    model.card.null_class = written && written->null_class;
+    if (!model.card.null_class) {
+      model.notices.push_back(fmt::format(
+          "{}: {} classes, none of which is taken for \"any\": all can be drawn, without guidance",
+          config.string(), model.card.network.num_classes + 1));
+    }
+  }
   // Of PIPELINE/unet the scheduler is beside it.
   const fs::path scheduler = first_existing({folder / "scheduler" / "scheduler_config.json",
                                              folder / "scheduler_config.json",
@@ -112,7 +120,9 @@ DiffusersModel load_diffusers(const fs::path& folder) {
                     folder.string()));
   } else {
     const std::string text = read_text(scheduler);
-    model.notices = read_diffusers_scheduler(text, scheduler.string(), model.card);
+    for (std::string& notice : read_diffusers_scheduler(text, scheduler.string(), model.card)) {
+      model.notices.push_back(std::move(notice));
+    }
     // A configuration that is as ito wrote it says no more of sampling than ito's own model.
     if (written && text == diffusers_scheduler_config(*written)) {
       model.card.sampling = written->sampling;

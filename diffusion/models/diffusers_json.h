@@ -1,6 +1,6 @@
 // Reading the JSON of diffusers. Private to the library, as config_json.h.
 //
-//   const diffusers_json::Json json = diffusers_json::parse_object("{\"groups\": 8}", "config.json");
+//   const auto json = diffusers_json::parse_object("{\"groups\": 8}", "config.json");
 //   const auto groups = diffusers_json::value<std::int64_t>(json, "groups", 32, "config.json");
 #pragma once
 

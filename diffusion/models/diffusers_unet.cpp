@@ -175,6 +175,12 @@ UNetConfig unet_of_diffusers(const std::string& text, const std::string& file) {
   }
   c.num_classes =
       std::max<std::int64_t>(value<std::int64_t>(json, "num_class_embeds", 0, file) - 1, 0);
+  if (c.out_channels != c.in_channels && c.out_channels != 2 * c.in_channels) {
+    fail<FormatError>(
+        "{}: out_channels must be in_channels, or twice that with a learned variance; got {} and "
+        "{}: a network with further inputs, such as a map of classes, has no counterpart",
+        file, c.out_channels, c.in_channels);
+  }
   try {
     c.validate();
   } catch (const ValueError& e) {

@@ -1,5 +1,7 @@
 #include "diffusion/models/diffusers_weights.h"
 
+#include <fmt/ranges.h>
+
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>

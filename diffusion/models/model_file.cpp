@@ -117,6 +117,7 @@ std::string ModelCard::to_json() const {
                {"dataset", dataset},
                {"class_names", class_names}};
   if (!betas.empty()) json["betas"] = betas;
+  if (!null_class) json["null_class"] = false;
   if (sampling != SamplingDefaults{}) {
     json["sampling"] = {{"clip", sampling.clip},
                         {"threshold", sampling.threshold},
@@ -160,6 +161,7 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
       fail<ValueError>("sigma_data must be above 0; got {}", p.sigma_data);
     }
     p.expect_usable(card.noise_schedule());
+    card.null_class = j.value("null_class", true);
     card.sampling = sampling_of(j.value("sampling", Json::object()));
     card.class_names = j.value("class_names", std::vector<std::string>{});
   } catch (const nlohmann::json::exception& e) {
@@ -168,6 +170,11 @@ ModelCard ModelCard::from_json(const std::string& text, const std::string& file)
     fail<FormatError>("{}: its configuration cannot be used: {}", file, e.what());
   }
   return card;
+}
+
+std::int64_t Model::classes() const {
+  const std::int64_t classes = card.network.num_classes;
+  return classes > 0 && !card.null_class ? classes + 1 : classes;
 }
 
 Shape Model::image_shape(std::int64_t n) const {
@@ -185,6 +192,18 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
                                                   const Condition& c) {
     return (*self)(x, time, c);
   };
+  if (classes > 0 && !card.null_class) {
+    if (!condition.labels.defined()) {
+      fail<ValueError>("{}: this network knows {} classes and no images of any: name a class",
+                       source, Model::classes());
+    }
+    if (guidance_scale != 1.0) {
+      fail<ValueError>(
+          "{}: guidance compares with images of any class, which this network was not trained on",
+          source);
+    }
+    return card.parametrization.denoiser(net, condition);
+  }
   if (!condition.labels.defined()) {
     if (guidance_scale != 1.0) {
       fail<ValueError>("{}: guidance needs labels to go towards; got none", source);

@@ -47,6 +47,9 @@ struct ModelCard {
   std::string dataset;
   std::vector<std::string> class_names;  ///< of the data set by label, or none
   SamplingDefaults sampling = {};
+  /// Whether the last row of the network's table of classes stands for any class. The tables of
+  /// others may be of classes alone: all can be drawn, but there is no guidance.
+  bool null_class = true;
 
   /// Throws ValueError where schedule, timesteps and betas do not go together.
   NoiseSchedule noise_schedule() const;
@@ -69,15 +72,18 @@ struct Model {
 
   NoiseSchedule schedule() const { return card.noise_schedule(); }
   bool learns_variance() const { return card.network.out_channels > card.network.in_channels; }
+  /// Classes that can be asked for.
+  std::int64_t classes() const;
   /// Of n images: [n, H, W, C].
   Shape image_shape(std::int64_t n) const;
 
   /// For any of a network's classes. All of these keep the network alive.
   Denoiser denoiser() const { return denoiser(Condition{}); }
-  /// Throws ValueError for labels when the network knows none.
+  /// Throws ValueError for labels when the network knows none, and for none when it knows only
+  /// classes.
   Denoiser denoiser(const Condition& condition) const;
   /// With classifier-free guidance towards the condition's labels (guidance.h). Throws ValueError
-  /// for a scale other than 1 without labels.
+  /// for a scale other than 1 without labels or without a null class.
   Denoiser denoiser(const Condition& condition, double guidance_scale) const;
 };
 

@@ -19,7 +19,7 @@ namespace {
 constexpr double zero_init = 0.0;  // scale of the initial weights where a block ends
 
 nn::Conv2d conv3x3(std::int64_t in, std::int64_t out, Rng& init, double scale = 1.0) {
-  return nn::Conv2d(in, out, 3, {.padding = Padding::all(1)}, init, scale);
+  return nn::Conv2d(in, out, 3, {.padding = 1}, init, scale);
 }
 
 nn::GroupNorm norm(std::int64_t channels, const UNetConfig& c) {
@@ -36,8 +36,8 @@ nn::AttentionBlock attention_block(std::int64_t channels, const UNetConfig& c, R
 // Resolution halved with one row and column of zeros below and to the right, as TensorFlow's SAME
 // does, or with zeros all around.
 nn::Conv2d halving(std::int64_t channels, const UNetConfig& c, Rng& init) {
-  const Padding below_and_right{.top = 0, .bottom = 1, .left = 0, .right = 1};
-  const Padding padding = c.symmetric_padding ? Padding::all(1) : below_and_right;
+  const Padding below_and_right = Padding::below_and_right(1);
+  const Padding padding = c.symmetric_padding ? Padding(1) : below_and_right;
   return nn::Conv2d(channels, channels, 3, {.stride = 2, .padding = padding}, init);
 }
 

@@ -69,8 +69,20 @@ RunDescription describe(const TrainOptions& o, const data::Dataset& dataset, con
                                       images.size(1), images.size(2), images.size(3))},
                  {"process", fmt::format("{} schedule, T = {}, predicts {}", o.schedule,
                                          o.timesteps, name_of(o.predict))}};
-  for (const std::string& skipped : dataset.skipped)
-    about.remarks.push_back("left out  " + skipped);
+  if (!dataset.left_out.empty()) about.remarks.push_back("left out  " + dataset.left_out);
+  constexpr std::size_t shown = 3;
+  for (std::size_t i = 0; i < std::min(shown, dataset.skipped.size()); ++i) {
+    about.remarks.push_back((i == 0 ? "such as   " : "          ") + dataset.skipped[i]);
+  }
+  // DDPM's levels end near noise for many timesteps only.
+  const double left = card.noise_schedule().levels().back().alpha;
+  if (left > 0.1) {
+    about.remarks.push_back(fmt::format(
+        "note      at the last timestep {:.0f} % of the signal are left (alpha {:.2f}), but "
+        "samplers start from noise alone; --schedule linear-rescaled or cosine, or more "
+        "--timesteps",
+        100 * left * left, left));
+  }
   about.rows = [&] { return rows_of_run(o, dataset); };
   about.data_bytes = images.bytes();
   const auto seed = static_cast<std::uint64_t>(o.seed);

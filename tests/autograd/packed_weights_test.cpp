@@ -39,14 +39,14 @@ struct Layers {
     const std::int64_t half = x.size(3) / 2;
     const Shape half_shape = x.shape().with(-1, half);
     const Tensor first = noise(half_shape, 5, x.dtype()), second = noise(half_shape, 6, x.dtype());
-    return {conv2d(x, conv, {}, {.padding = Padding::all(1)}),
-            conv2d(x, conv, {}, {.stride = 2, .padding = Padding::all(1)}),
-            conv2d_input_grad(noise({2, 5, 5, 40}, 7, x.dtype()), conv, {2, 5, 5, 20},
-                              {.padding = Padding::all(1)}),
-            conv2d_concat(first, second, joined, {}),
-            upsample_conv2d(x, up, {}, 2, Padding::all(1)),
-            upsample_conv2d(x, up, {}, 3, Padding::all(1)),
-            ito::linear(x, linear, {})};
+    return {
+        conv2d(x, conv, {}, {.padding = 1}),
+        conv2d(x, conv, {}, {.stride = 2, .padding = 1}),
+        conv2d_input_grad(noise({2, 5, 5, 40}, 7, x.dtype()), conv, {2, 5, 5, 20}, {.padding = 1}),
+        conv2d_concat(first, second, joined, {}),
+        upsample_conv2d(x, up, {}, 2, Padding(1)),
+        upsample_conv2d(x, up, {}, 3, Padding(1)),
+        ito::linear(x, linear, {})};
   }
 };
 
@@ -138,8 +138,8 @@ TEST_CASE("nothing is kept of tensors that are no parameters, which may share an
   for (std::uint64_t seed = 10; seed < 14; ++seed) {
     const Tensor weight = noise({40, 3, 3, 20}, seed);
     CHECK(packed_weights_of(weight, 1) == nullptr);
-    const Tensor y = conv2d(x, weight, {}, {.padding = Padding::all(1)});
-    const Tensor sum = conv2d_weight_grad(x, y, weight.shape(), {.padding = Padding::all(1)});
+    const Tensor y = conv2d(x, weight, {}, {.padding = 1});
+    const Tensor sum = conv2d_weight_grad(x, y, weight.shape(), {.padding = 1});
     double product = 0.0, squares = 0.0;  // <dw, w> = <y, y>, so y is of this weight
     const auto a = sum.to_vector<float>(), w = weight.to_vector<float>(), v = y.to_vector<float>();
     for (std::size_t i = 0; i < a.size(); ++i) product += static_cast<double>(a[i]) * w[i];

@@ -163,6 +163,13 @@ TEST_CASE("load_idx_dataset: images, labels and names, plain or gzip, either sty
   CHECK(set.labels.to_vector<std::int64_t>() == std::vector<std::int64_t>{9, 0, 3});
   CHECK(set.class_names[9] == "Ankle boot");
   CHECK(load_idx_dataset(folder.path(), Split::train, "letters").class_names.empty());
+  // As Kaggle unpacks it: each file in a folder of its name.
+  support::TemporaryFolder kaggle;
+  write_bytes(kaggle / "train-images-idx3-ubyte/train-images-idx3-ubyte", images_3x2x4);
+  write_bytes(kaggle / "train-labels-idx1-ubyte/train-labels-idx1-ubyte",
+              idx_file(label_magic, {3}, {9, 0, 3}));
+  CHECK(load_idx_dataset(kaggle.path()).labels.to_vector<std::int64_t>() ==
+        std::vector<std::int64_t>{9, 0, 3});
   CHECK_REFUSED(
       load_idx_dataset(folder.path(), Split::test, "mnist"), IoError,
       "no file t10k-images-idx3-ubyte or t10k-images-idx3-ubyte.gz; scripts/get_data.sh mnist");

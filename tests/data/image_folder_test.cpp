@@ -79,6 +79,11 @@ TEST_CASE("load_image_folder: subfolders are classes, files beside them are left
   write_bytes(folder / "stray.png", flat(5));
   CHECK(load_image_folder(folder.path(), {4, 1, false}).skipped.size() == 1);
   CHECK(load_image_folder(folder.path(), {4, 1, false}).count() == 4);
+  write_bytes(folder / "cat/a.jpg", {1});
+  write_bytes(folder / "LICENSE", {1});
+  CHECK(load_image_folder(folder.path(), {4, 1, false}).left_out ==
+        "1 images beside the folders of the classes; 3 files of other kinds (1 without an "
+        "extension, 1 .jpg, 1 .txt)");
   CHECK_REFUSED(load_image_folder(folder.path(), {4, 1, true}), FormatError,
                 "stray.png: stands beside the folders of the classes");
 }
@@ -121,7 +126,20 @@ TEST_CASE("load_image_folder: links to files are followed, loops of folders are 
   write_bytes(folder / "in/1.png", flat(1));
   std::filesystem::create_directory_symlink(folder.path(), folder / "in/loop");
   std::filesystem::create_symlink(folder / "in/1.png", folder / "in/2.png");
-  CHECK(load_image_folder(folder.path(), {4, 1, true}).count() == 2);
+  const Dataset set = load_image_folder(folder.path(), {4, 1, true});
+  CHECK(set.count() == 2);
+  CHECK(set.left_out == "1 links to a folder above themselves");
+}
+
+TEST_CASE("load_image_folder: a class may be a link to a folder elsewhere") {
+  TemporaryFolder folder, elsewhere;
+  write_bytes(folder / "dog/1.png", flat(20));
+  write_bytes(elsewhere / "1.png", flat(10));
+  std::filesystem::create_directory_symlink(elsewhere.path(), folder / "cat");
+  const Dataset set = load_image_folder(folder.path(), {4, 1, true});
+  CHECK(set.class_names == std::vector<std::string>{"cat", "dog"});
+  CHECK(first_bytes(set) == std::vector<int>{10, 20});
+  CHECK(set.left_out.empty());
 }
 
 TEST_CASE("load_image_folder: empty, missing and impossible requests are refused") {
@@ -130,7 +148,7 @@ TEST_CASE("load_image_folder: empty, missing and impossible requests are refused
                 "no .png files here (0 files of other kinds");
   write_bytes(folder / "photo.jpg", {1});
   CHECK_REFUSED(load_image_folder(folder.path()), IoError,
-                "no .png files here (1 files of other kinds; ito reads PNG only)");
+                "no .png files here (1 files of other kinds (1 .jpg); ito reads PNG only)");
   CHECK_REFUSED(load_image_folder(folder / "none"), IoError,
                 "none: cannot be listed: No such file");
   CHECK_REFUSED(load_image_folder(folder / "photo.jpg"), IoError,

@@ -60,9 +60,9 @@ class FaultyFiles : public UnsyncedFiles {
     call("rename", b);
     Files::rename(a, b);
   }
-  void symlink(const Path& a, const Path& b) override {
+  bool symlink(const Path& a, const Path& b) override {
     call("symlink", b);
-    Files::symlink(a, b);
+    return Files::symlink(a, b);
   }
   void remove(const Path& p) override {
     if (std::filesystem::exists(std::filesystem::symlink_status(p))) call("remove", p);
@@ -129,6 +129,19 @@ int at_every_call(bool replace, Body body) {
 }
 
 }  // namespace
+
+TEST_CASE("save_checkpoint: without links in the file system the newest is found by its number") {
+  struct NoLinks : UnsyncedFiles {
+    bool symlink(const Path&, const Path&) override { return false; }
+  } files;
+  const test::TempDirectory dir;
+  for (int step = 1; step <= 2; ++step) {
+    nn::save_checkpoint(dir / "ck", step, contents(step), {.files = &files});
+  }
+  CHECK(!std::filesystem::exists(std::filesystem::symlink_status(dir / "ck/latest")));
+  CHECK(nn::find_latest_checkpoint(dir / "ck").checkpoint->step() == 2);
+  CHECK(nn::load_checkpoint(dir / "ck").step() == 2);
+}
 
 TEST_CASE("save_checkpoint: everything is on the disk before the rename, and latest comes last") {
   const test::TempDirectory dir;

@@ -24,9 +24,10 @@ TEST_CASE(
     "Conv2d: keeps the size with padding 1, halves it with stride 2; zero scale gives zeros") {
   Rng init = seeded();
   const Tensor x = Tensor::full({1, 6, 6, 2}, 1.0);
-  CHECK(nn::Conv2d(2, 5, 3, {.padding = Padding::all(1)}, init)(x).shape() == Shape{1, 6, 6, 5});
-  CHECK(nn::Conv2d(2, 5, 3, {.stride = 2, .padding = {.bottom = 1, .right = 1}}, init)(x).shape() ==
-        Shape{1, 3, 3, 5});
+  CHECK(nn::Conv2d(2, 5, 3, {.padding = 1}, init)(x).shape() == Shape{1, 6, 6, 5});
+  CHECK(
+      nn::Conv2d(2, 5, 3, {.stride = 2, .padding = Padding::below_and_right(1)}, init)(x).shape() ==
+      Shape{1, 3, 3, 5});
   for (const float v : nn::Conv2d(2, 5, 1, {}, init, 0.0)(x).to_vector<float>()) CHECK(v == 0.0f);
 }
 

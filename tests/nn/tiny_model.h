@@ -21,7 +21,7 @@ struct TinyBlock {
   std::optional<nn::Conv2d> shortcut;
 
   TinyBlock(std::int64_t in, std::int64_t out, Rng& init)
-      : norm(2, in), conv(in, out, 3, {.padding = Padding::all(1)}, init) {
+      : norm(2, in), conv(in, out, 3, {.padding = 1}, init) {
     if (in != out) shortcut = nn::Conv2d(in, out, 1, {}, init);
   }
   Tensor operator()(const Tensor& x) const {

@@ -147,8 +147,8 @@ void add_family(Rows& rows, const Geometry& g, bool wide) {
 }
 
 void add_geometries(Rows& rows) {
-  const Padding one = Padding::all(1), uneven{.top = 0, .bottom = 1, .left = 2, .right = 0};
-  const Padding down{.top = 0, .bottom = 1, .left = 0, .right = 1};
+  const Padding one = Padding(1), uneven(0, 1, 2, 0);
+  const Padding down = Padding::below_and_right(1);
   const std::vector<Geometry> small = {
       {"3x3", {1, one}, 0, {{{1, 3, 4, 1}, {2, 3, 3, 1}}, {{2, 2, 3, 2}, {1, 3, 3, 2}}}},
       {"3x3, stride 2", {2, down}, 0, {{{1, 4, 4, 2}, {2, 3, 3, 2}}, {{2, 2, 2, 1}, {3, 3, 3, 1}}}},
@@ -156,7 +156,7 @@ void add_geometries(Rows& rows) {
       {"2x2, stride 3", {3, one}, 0, {{{2, 3, 6, 1}, {2, 2, 2, 1}}}},
       {"1x1", {}, 0, {{{2, 2, 3, 3}, {2, 1, 1, 3}}, {{1, 1, 1, 1}, {1, 1, 1, 1}}}},
       {"1x1, stride 2", {2, {}}, 0, {{{1, 3, 3, 2}, {2, 1, 1, 2}}}},
-      {"5x5 on 3x3", {1, Padding::all(2)}, 0, {{{1, 3, 3, 1}, {1, 5, 5, 1}}}},
+      {"5x5 on 3x3", {1, Padding(2)}, 0, {{{1, 3, 3, 1}, {1, 5, 5, 1}}}},
       {"4x1, padding beyond the kernel", {1, {4, 0, 1, 1}}, 0, {{{1, 2, 2, 1}, {1, 4, 1, 1}}}},
       {"no images", {1, one}, 0, {{{0, 3, 3, 2}, {2, 3, 3, 2}}}}};
   for (const Geometry& g : small) add_family(rows, g, false);
@@ -209,7 +209,7 @@ void add_training_shapes(Rows& rows) {
 }
 
 void add_sums(Rows& rows) {
-  const Conv2dOptions c{1, Padding::all(1)};
+  const Conv2dOptions c{1, Padding(1)};
   for (const bool per_image : {false, true}) {
     const auto addend = [=](const Shape& y) { return per_image ? Shape{y[0], 1, 1, y[3]} : y; };
     rows.push_back({
@@ -255,9 +255,9 @@ Array conv2d_concat_of(const Arrays& in, const Conv2dOptions& c) {
 }
 
 void add_conv_of_two(Rows& rows) {
-  const Conv2dOptions same{1, Padding::all(1)};
+  const Conv2dOptions same{1, Padding(1)};
   const std::vector<std::pair<std::string, Conv2dOptions>> kinds = {
-      {"3x3", same}, {"3x3, stride 2", {2, {.top = 0, .bottom = 1, .left = 0, .right = 1}}}};
+      {"3x3", same}, {"3x3, stride 2", {2, Padding::below_and_right(1)}}};
   for (const auto& [name, options] : kinds) {
     const auto c = options;
     rows.push_back({

@@ -37,7 +37,7 @@ double error_of(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor&
 }  // namespace
 
 TEST_CASE("conv2d: of empty images and of no channels y is the bias, by every algorithm") {
-  const Padding one = Padding::all(1), two = Padding::all(2);
+  const Padding one = Padding(1), two = Padding(2);
   const Layer layers[] = {{{2, 3, 0, 64}, {64, 3, 3, 64}, {1, two}},
                           {{2, 0, 3, 64}, {64, 3, 3, 64}, {1, two}},
                           {{2, 3, 0, 32}, {3, 3, 3, 32}, {1, two}},
@@ -78,6 +78,6 @@ TEST_CASE("upsample_conv2d: of no images and of no channels y is the bias") {
     const Tensor x = parameter(Tensor::full(l.x, 1.0, DType::f32));
     const Tensor w = parameter(Tensor::full(l.weight, 1.0, DType::f32));
     const Tensor b = parameter(Tensor::full({l.weight[0]}, 3.0, DType::f32));
-    CHECK(error_of(upsample_conv2d(x, w, b, 2, Padding::all(1)), x, w, b) == 0.0);
+    CHECK(error_of(upsample_conv2d(x, w, b, 2, Padding(1)), x, w, b) == 0.0);
   }
 }

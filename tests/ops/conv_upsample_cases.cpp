@@ -92,7 +92,7 @@ void add_conv_upsample_cases(Rows& rows) {
     Padding padding;
     std::vector<std::vector<Shape>> shapes;  // x, weight, bias
   };
-  const Padding one = Padding::all(1);
+  const Padding one = Padding(1);
   const std::vector<Geometry> geometries = {
       {"3x3", 2, one, {{{2, 2, 3, 2}, {3, 3, 3, 2}, {3}}, {{1, 1, 1, 1}, {1, 3, 3, 1}, {1}}}},
       {"3x3, no padding", 2, {}, {{{1, 2, 3, 2}, {2, 3, 3, 2}, {2}}}},

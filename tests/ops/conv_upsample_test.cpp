@@ -23,7 +23,7 @@ struct DoublingLayer {
 // y, and from dy the gradients to x, weight and bias.
 std::vector<Tensor> passes(bool fused, const Tensor& x, const Tensor& w, const Tensor& b,
                            const Tensor& dy) {
-  const Padding one = Padding::all(1);
+  const Padding one = Padding(1);
   const Tensor y = fused ? upsample_conv2d(x, w, b, 2, one)
                          : conv2d(upsample_nearest(x, 2), w, b, {.padding = one});
   std::vector<Tensor> all = grad(y, std::vector<Tensor>{x, w, b}, {}, dy);

@@ -97,6 +97,12 @@ grep -q '"lr": 0.001,' "$odd/config.json" || fail "numbers depend on the locale"
 "$train" "${tiny[@]}" --quiet=false --steps 3 --out "$work/gone" 2> >(true)
 "$bin/train_mnist" --help | head -1 >/dev/null
 "$bin/inspect" "$work/gone" | head -1 >/dev/null
+# A schedule that ends far from noise is said, one that does not is not.
+note=$(LC_ALL=C "$train" "${tiny[@]}" --quiet=false --timesteps 50 --steps 1 --out "$work/short" 2>&1)
+[[ $note == *"of the signal are left"* ]] || fail "no word on T = 50: $note"
+note=$("$train" "${tiny[@]}" --quiet=false --timesteps 1000 --steps 1 --out "$work/long" 2>&1)
+[[ $note != *"of the signal are left"* ]] || fail "a word on T = 1000: $note"
+
 # Standard output that cannot be written is an error, and said.
 full() {
   local got=0

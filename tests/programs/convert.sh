@@ -60,9 +60,23 @@ sed -i 's/"DDPMScheduler"/"DPMSolverMultistepScheduler", "lambda_min_clipped": -
   "$work/trailing/scheduler_config.json"
 "$bin/convert" --to ito --checkpoint "$work/trailing" --out "$work/u.safetensors" 2>"$work/text"
 grep -q "not used by ito's: solver_order 3" "$work/text" || fail "$(cat "$work/text")"
+"$bin/convert" --to ito --checkpoint "$work/pipeline/unet" --out "$work/u.safetensors" --quiet
 sed -i 's/"DPMSolverMultistepScheduler"/"EDMEulerScheduler"/' "$work/trailing/scheduler_config.json"
 expect 6 "_class_name EDMEulerScheduler" \
   "$bin/convert" --to ito --checkpoint "$work/trailing" --out "$work/never"
+
+# A table of classes without one for any: all can be drawn. Another number of inputs is refused.
+draw --checkpoint "$work/u.safetensors" --class 3 --out "$work/t.png" ||
+  fail "the last class cannot be drawn"
+expect 2 "from 0 to 3" draw --checkpoint "$work/u.safetensors" --class 4 --out "$work/t.png"
+cp -r "$fixtures/hub" "$work/inputs"
+sed -i 's/"in_channels": 3/"in_channels": 5/' "$work/inputs/config.json"
+expect 6 "out_channels must be in_channels" \
+  "$bin/convert" --to ito --checkpoint "$work/inputs" --out "$work/never"
+"$bin/inspect" "$fixtures/hub" >"$work/text"
+grep -q "a model in diffusers' format" "$work/text" || fail "inspect: $(cat "$work/text")"
+grep -q 'linear schedule with T = 1000, predicts epsilon' "$work/text" || fail "$(cat "$work/text")"
+"$bin/inspect" "$work/inputs" | grep -q 'cannot be converted: .*out_channels' || fail "inspect of inputs"
 
 # A weight that is not finite is found when the model is read.
 mkdir "$work/nan"

@@ -86,8 +86,7 @@ TEST_CASE("diffusers: its networks give in ito what they gave there") {
              },
              [](UNet& u) {
                Padding& p = u.down_blocks[0].downsampler->options.padding;
-               p = p.top == 0 ? Padding::all(1)
-                              : Padding{.top = 0, .bottom = 1, .left = 0, .right = 1};
+               p = p.top == 0 ? Padding(1) : Padding::below_and_right(1);
              },
              [](UNet& u) {
                nn::AttentionBlock& a = u.mid_block.attentions[0];
@@ -120,9 +119,15 @@ TEST_CASE("diffusers: what its files say of the network and the process") {
 TEST_CASE("load_model: guidance needs labels, and labels a network that knows classes") {
   const Model of_classes = load_model(fixtures + "adagn"), hub = load_model(fixtures + "hub");
   const Condition labels{Tensor::zeros({1}, DType::i64)};
-  CHECK_NOTHROW(of_classes.denoiser(labels, 2.0));
+  // Its table has four rows, and nothing says that one of them stands for any class.
+  CHECK(of_classes.classes() == 4);
+  CHECK_NOTHROW(of_classes.denoiser(labels));
+  CHECK_THROWS_WITH_AS(of_classes.denoiser(labels, 2.0), doctest::Contains("not trained on"),
+                       ValueError);
+  CHECK_THROWS_WITH_AS(of_classes.denoiser(), doctest::Contains("4 classes and no images of any"),
+                       ValueError);
   CHECK_NOTHROW(hub.denoiser({}, 1.0));
-  CHECK_THROWS_WITH_AS(of_classes.denoiser({}, 2.0), doctest::Contains("guidance needs labels"),
+  CHECK_THROWS_WITH_AS(hub.denoiser({}, 2.0), doctest::Contains("guidance needs labels"),
                        ValueError);
   CHECK_THROWS_WITH_AS(hub.denoiser(labels), doctest::Contains("trained without classes"),
                        ValueError);
