@@ -4,6 +4,7 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "tensor/check.h"
+#include "tensor/math.h"
 
 namespace ito::data {
 
@@ -25,7 +26,7 @@ Tensor image_grid(const Tensor& images, std::int64_t columns, const GridOptions&
   }
   columns = std::min(columns, n);
   const Tensor bytes = images.dtype() == DType::u8 ? images.to(Device::cpu()) : to_bytes(images);
-  const std::int64_t rows = (n + columns - 1) / columns;
+  const std::int64_t rows = ceil_div(n, columns);
   Tensor grid = Tensor::full(
       {rows * (height + padding) + padding, columns * (width + padding) + padding, channels},
       background, DType::u8);
