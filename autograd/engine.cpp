@@ -76,7 +76,7 @@ std::vector<Tensor> pull_back(Node& node, const Tensor& dy, const std::vector<bo
   Tensor y;
   if (node.y) y = create_graph ? with_history(*node.y, node) : *node.y;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (wanted[i]) result[i] = (*node.edges[i].rule)(y, dy);
+    if (wanted[i]) result[i] = (*node.edges[i].vjp)(y, dy);
   }
   return result;
 }
@@ -89,8 +89,8 @@ void check_usable(const Node& node) {
 }
 
 void check_unchanged(const Node& node) {
-  for (const Seen& seen : node.seen) {
-    if (seen.changed()) {
+  for (const SavedVersion& saved : node.saved) {
+    if (saved.changed()) {
       fail<GradError>("{}: an input or the output was changed after the forward pass", node.op);
     }
   }
@@ -104,7 +104,7 @@ struct Paths {
 
 Paths paths_to(Node* root, const std::unordered_set<Node*>& targets) {
   Paths paths;
-  walk(
+  traverse(
       root,
       [&](Node* node) {
         check_usable(*node);
@@ -148,7 +148,7 @@ void accumulate(Tensor& sum_so_far, Tensor dx) {
 }
 
 // Adds to a parameter's gradient, in place when it has one: flat buffers stay where they are. A
-// first one that a rule may have handed to several inputs is copied.
+// first one that a vjp may have handed to several inputs is copied.
 void accumulate_grad(Tensor& slot, Tensor g) {
   if (!slot.defined()) {
     slot = g.is_unique() ? std::move(g) : g.clone();
@@ -223,7 +223,7 @@ class BackwardPass {
       receive(edge.from, sum_to_shape(node.op, std::move(dx[i]), edge.shape));
     }
     if (!options_.retain_graph && !options_.create_graph) {
-      node.dismantle();
+      node.release();
       node.freed = true;
     }
   }
@@ -257,24 +257,24 @@ Tensor seed_of(const Tensor& loss, const Tensor& seed) {
 
 Tensor record(const char* op, Tensor y, std::vector<InputVjp> inputs) {
   if (!grad_enabled()) return y;
-  std::vector<Seen> seen;
+  std::vector<SavedVersion> saved;
   for (const InputVjp& i : inputs) {
-    if (i.input.defined()) seen.push_back(Seen(i.input));
+    if (i.input.defined()) saved.push_back(SavedVersion(i.input));
   }
   std::erase_if(inputs, [](const InputVjp& i) { return !wants_record(i.input); });
   if (inputs.empty()) return y;
   auto node = std::make_shared<Node>();
   node->op = op;
   bool needs_y = false;
-  for (auto& [input, rule] : inputs) {
-    needs_y = needs_y || rule.needs_y();
-    node->edges.push_back({input.node(), input.shape(), std::move(rule)});
+  for (auto& [input, vjp] : inputs) {
+    needs_y = needs_y || vjp.needs_y();
+    node->edges.push_back({input.node(), input.shape(), std::move(vjp)});
   }
   if (needs_y) {
     node->y = y.view();
-    seen.push_back(Seen(y));
+    saved.push_back(SavedVersion(y));
   }
-  node->seen = std::move(seen);
+  node->saved = std::move(saved);
   return attach(std::move(y), std::move(node));
 }
 
@@ -283,14 +283,14 @@ Tensor record_fused(const char* op, Tensor y, const std::vector<Tensor>& inputs,
   if (!grad_enabled()) return y;
   auto node = std::make_shared<Node>();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].defined()) node->seen.push_back(Seen(inputs[i]));
+    if (inputs[i].defined()) node->saved.push_back(SavedVersion(inputs[i]));
     if (!wants_record(inputs[i])) continue;
     node->edges.push_back({inputs[i].node(), inputs[i].shape(), {}});
     node->edge_input.push_back(i);
   }
   if (node->edges.empty()) return y;
   node->op = op;
-  node->seen.push_back(Seen(y));
+  node->saved.push_back(SavedVersion(y));
   node->inputs = inputs;
   node->reference = std::move(reference);
   node->pullback = std::move(pullback);
@@ -329,8 +329,7 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& inputs, 
   std::vector<Tensor> result;
   for (const Tensor& x : inputs) {
     const auto at = found.find(x.node().get());
-    result.push_back(at != found.end() ? at->second
-                                       : Tensor::zeros(x.shape(), x.dtype(), x.device()));
+    result.push_back(at != found.end() ? at->second : zeros_like(x));
   }
   return result;
 }
@@ -343,7 +342,7 @@ void backward(const Tensor& loss, GradOptions options, const Tensor& seed) {
   }
   Tensor dy = seed_of(loss, seed);
   std::unordered_set<Node*> parameters;
-  walk(
+  traverse(
       loss.node().get(),
       [&](Node* node) {
         check_usable(*node);

@@ -1,7 +1,8 @@
 // Reverse-mode automatic differentiation.
 //
-// An op computes its result and records, beside each input, the formula of that input's gradient.
-// Formulas are written in ordinary ops, so plain ops can be differentiated any number of times:
+// An op computes its result and records, beside each input, the vector-Jacobian product (vjp) that
+// turns dy, the gradient of its output, into the gradient of that input. A vjp is written in
+// ordinary ops, so plain ops can be differentiated any number of times:
 //
 //   Tensor mul(const Tensor& a, const Tensor& b) {
 //     return record("mul", product(a, b), {{a, [b](const Tensor& dy) { return dy * b; }},
@@ -16,10 +17,9 @@
 //   const auto [g] = grad<1>(sum(square(w)), {w});   // functional; a GradOptions with create_graph
 //                                                    // to differentiate g again
 //
-// Rules of the engine: an op has one output. A formula that needs the output takes `(y, dy)` and
-// gets it as an argument, never by capture (a capture would be a cycle); one that takes `(dy)` does
-// not keep the output alive. A formula returns a gradient of the broadcast shape; the engine sums
-// it back to the input's shape.
+// An op has one output. A vjp that needs the output takes `(y, dy)` and gets it as an argument,
+// never by capture (a capture would be a cycle); one that takes `(dy)` does not keep the output
+// alive. A vjp returns a gradient of the broadcast shape; the engine sums it to the input's shape.
 #pragma once
 
 #include <array>
@@ -32,7 +32,7 @@
 
 namespace ito {
 
-/// The formula of one input's gradient: `(dy) -> dx` or `(y, dy) -> dx`.
+/// The vector-Jacobian product of one input: `(dy) -> dx` or `(y, dy) -> dx`.
 class VjpRule {
  public:
   template <class F>
@@ -54,19 +54,19 @@ class VjpRule {
 
 struct InputVjp {
   Tensor input;
-  VjpRule rule;
+  VjpRule vjp;
 };
 
 /// Marks `y` as computed by `op` from the inputs and returns it. Does nothing when recording is off
 /// or no input needs a gradient. Inputs that are undefined or need no gradient are dropped with
-/// their rule.
+/// their vjp.
 Tensor record(const char* op, Tensor y, std::vector<InputVjp> inputs);
 
 /// For ops whose gradients come out of one kernel.
 ///   reference  the same function composed of plain ops, of the same inputs: the documentation, the
 ///              test oracle and the second derivative.
-///   pullback   dy -> one gradient per input (undefined where `needed[i]` is false). Runs
-///              kernels; is not itself differentiated.
+///   pullback   the vjp of all inputs at once: dy -> one gradient per input (undefined where
+///              `needed[i]` is false). Runs kernels; is not itself differentiated.
 using Reference = std::function<Tensor(const std::vector<Tensor>& inputs)>;
 using Pullback =
     std::function<std::vector<Tensor>(const Tensor& dy, const std::vector<bool>& needed)>;

@@ -17,14 +17,14 @@ Node::Node() : layer(profile::current_layer()), id(counter++) { ++node_count; }
 
 Node::~Node() {
   --node_count;
-  dismantle();
+  release();
 }
 
 std::uint64_t Node::next_id() { return counter; }
 
 // Chains of nodes are freed by a loop, not by recursion: a node that is destroyed while another is
 // being dismantled only hands over its members.
-void Node::dismantle() {
+void Node::release() {
   struct Remains {
     std::vector<Edge> edges;
     std::vector<Tensor> inputs;
@@ -34,7 +34,7 @@ void Node::dismantle() {
   thread_local std::vector<Remains>* pending = nullptr;
   Remains mine{std::exchange(edges, {}), std::exchange(inputs, {}),
                std::exchange(reference, nullptr), std::exchange(pullback, nullptr)};
-  seen.clear();
+  saved.clear();
   y.reset();
   if (pending != nullptr) {
     pending->push_back(std::move(mine));

@@ -1,4 +1,4 @@
-// Internal to autograd/: what one recorded operation holds, and how to walk over them. Users
+// Internal to autograd/: what one recorded operation holds, and their traversal. Users
 // include autograd/engine.h.
 #pragma once
 
@@ -14,12 +14,12 @@
 namespace ito {
 
 /// A tensor's storage as it was during the forward pass.
-struct Seen {
+struct SavedVersion {
   std::weak_ptr<Storage> storage;
   std::uint64_t version;
 
-  explicit Seen(const Tensor& t) : storage(t.storage()), version(t.storage()->version) {}
-  /// Whether it was written to since. Storage that is gone cannot have been kept by a rule.
+  explicit SavedVersion(const Tensor& t) : storage(t.storage()), version(t.storage()->version) {}
+  /// Whether it was written to since. Storage that is gone cannot have been kept by a vjp.
   bool changed() const {
     const auto s = storage.lock();
     return s && s->version != version;
@@ -31,16 +31,16 @@ struct Node : std::enable_shared_from_this<Node> {
   struct Edge {
     std::shared_ptr<Node> from;  // how the input was made
     Shape shape;
-    std::optional<VjpRule> rule;  // none for fused ops
+    std::optional<VjpRule> vjp;  // none for fused ops
   };
 
   const char* op = nullptr;
   const char* layer;  // what a profile calls the layer that made it, or null
   std::uint64_t id;   // grows from inputs to outputs: a topological order
   std::vector<Edge> edges;
-  std::vector<Seen> seen;  // every input, with gradient or not, and y: what rules may have kept
+  std::vector<SavedVersion> saved;  // of y and every input, with gradient or not: what vjps keep
   bool freed = false;
-  std::optional<Tensor> y;  // the output, without history, when a rule wants it
+  std::optional<Tensor> y;  // the output, without history, when a vjp takes it
   // Fused ops:
   std::vector<Tensor> inputs;
   std::vector<std::size_t> edge_input;  // edge i belongs to inputs[edge_input[i]]
@@ -56,16 +56,16 @@ struct Node : std::enable_shared_from_this<Node> {
 
   bool is_parameter() const { return op == nullptr; }
   /// Frees what the node holds.
-  void dismantle();
+  void release();
   /// The id that the next node will get.
   static std::uint64_t next_id();
 };
 
-/// Calls `enter(node)` when the walk from `root` towards the inputs reaches a node, and
+/// Calls `enter(node)` when the traversal from `root` towards the inputs reaches a node, and
 /// `leave(node)` after everything behind it; each node once. Does not go behind a node in
 /// `visited`. A loop, because graphs may be deeper than the stack.
 template <class Enter, class Leave>
-void walk(Node* root, Enter enter, Leave leave, std::unordered_set<Node*> visited = {}) {
+void traverse(Node* root, Enter enter, Leave leave, std::unordered_set<Node*> visited = {}) {
   std::vector<std::pair<Node*, bool>> stack{{root, false}};
   while (!stack.empty()) {
     const auto [node, expanded] = stack.back();

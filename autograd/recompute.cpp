@@ -20,7 +20,7 @@ Tensor closed_call(const Reference& f, const std::vector<Tensor>& inputs) {
                       node->is_parameter() ? "parameter" : "tensor with history");
     }
   };
-  walk(
+  traverse(
       y.node().get(), enter, [](Node*) {}, known);
   return y;
 }

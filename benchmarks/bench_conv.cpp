@@ -93,7 +93,7 @@ Times measure(const ConvShape& s, int rounds) {
 }
 
 std::string name_of(const ConvShape& s) {
-  if (upsamples(s)) return fmt::format("{}x{} 3x3 doubling {} > {}", s.h, s.w, s.out, s.in);
+  if (upsamples(s)) return fmt::format("{}x{} 3x3 upsample2x {} > {}", s.h, s.w, s.out, s.in);
   return fmt::format("{}x{} {}x{}{} {} > {}", s.p, s.q, s.kh, s.kw,
                      s.stride == 2 ? " stride 2" : "", s.in, s.out);
 }

@@ -43,7 +43,7 @@ class Stopwatch {
   explicit Stopwatch(bool smoke)
       : flush_(
             Tensor::empty({smoke ? 1 << 10 : std::int64_t{256} << 20}, DType::u8, Device::cuda())),
-        most_(smoke ? 1 : 100) {
+        max_runs_(smoke ? 1 : 100) {
     cuda::check(cudaEventCreate(&begin_), "cudaEventCreate");
     cuda::check(cudaEventCreate(&end_), "cudaEventCreate");
   }
@@ -76,11 +76,11 @@ class Stopwatch {
   /// takes longer than that.
   Result repeated(const bench::Call& call, double budget) {
     const bool slow = once(call, 0) > budget;
-    if (!slow && most_ > 1) once(call, 1);
+    if (!slow && max_runs_ > 1) once(call, 1);
     std::vector<double> times;
     double total = 0.0;
-    const int least = slow ? 1 : std::min(3, most_);
-    for (int i = 0; i < most_ && (i < least || total < budget); ++i) {
+    const int least = slow ? 1 : std::min(3, max_runs_);
+    for (int i = 0; i < max_runs_ && (i < least || total < budget); ++i) {
       times.push_back(once(call, i));
       total += times.back() + 1e-4;  // the cache is filled, too
     }
@@ -90,7 +90,7 @@ class Stopwatch {
 
  private:
   Tensor flush_;
-  int most_;
+  int max_runs_;
   cudaEvent_t begin_, end_;
 };
 

@@ -99,7 +99,7 @@ struct Pass {
     KernelCase c = base;
     c.rung = name;
     c.prepare =
-        rotating<Args>(make, run, [](const Args& a) { return cuda::conv::tiles_take(a.shape); });
+        rotating<Args>(make, run, [](const Args& a) { return cuda::conv::can_use_tiles(a.shape); });
     cases.push_back(std::move(c));
   }
   void ladder(const Product& same, const Selection& selection,

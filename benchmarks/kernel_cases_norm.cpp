@@ -91,32 +91,32 @@ template <class Args>
 void add_norm_ladder(std::vector<KernelCase>& cases, const KernelCase& base, bool ladder,
                      std::function<Args(Buffers&)> make, void (*best)(const Args&)) {
   namespace rungs = cuda::norm;
-  using Takes = std::function<bool(const Args&)>;
+  using CanUse = std::function<bool(const Args&)>;
   add<Args>(cases, base, "best", make, best);
   if (!ladder) return;
   add<Args>(cases, base, "naive", make, [](const Args& a) { rungs::naive(a); });
   add<Args>(
       cases, base, "streaming", make, [](const Args& a) { rungs::streaming(a); },
-      Takes([](const Args& a) { return rungs::streaming_takes(a); }));
+      CanUse([](const Args& a) { return rungs::can_use_streaming(a); }));
   add<Args>(
       cases, base, "slab", make, [](const Args& a) { rungs::slab(a); },
-      Takes([](const Args& a) { return rungs::slab_takes(a); }));
+      CanUse([](const Args& a) { return rungs::can_use_slab(a); }));
 }
 
 template <class Args>
 void add_attention_ladder(std::vector<KernelCase>& cases, const KernelCase& base,
                           std::function<Args(Buffers&)> make, void (*best)(const Args&)) {
   namespace rungs = cuda::attention;
-  using Takes = std::function<bool(const Args&)>;
+  using CanUse = std::function<bool(const Args&)>;
   add<Args>(cases, base, "best", make, best);
   add<Args>(cases, base, "naive", make, [](const Args& a) { rungs::naive(a); });
   add<Args>(
       cases, base, "tiled", make, [](const Args& a) { rungs::tiled(a); },
-      Takes([](const Args& a) { return rungs::tiled_takes(a); }));
+      CanUse([](const Args& a) { return rungs::can_use_tiled(a); }));
   if (base.dtype == DType::bf16) {
     add<Args>(
         cases, base, "tensor_core", make, [](const Args& a) { rungs::tensor_core(a); },
-        Takes([](const Args& a) { return rungs::tensor_core_takes(a); }));
+        CanUse([](const Args& a) { return rungs::can_use_tensor_core(a); }));
   }
 }
 

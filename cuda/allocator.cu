@@ -6,6 +6,7 @@
 #include "cuda/emulate/pieces.h"
 #include "cuda/runtime.h"
 #include "tensor/error.h"
+#include "tensor/math.h"
 
 namespace ito::cuda {
 namespace {
@@ -13,10 +14,10 @@ namespace {
 // Size classes: an eighth of a power of two apart, so at most 1/8 of a block is unused; at least
 // 512 bytes, what cudaMalloc rounds to.
 std::size_t size_class(std::size_t bytes) {
-  if (bytes <= 4096) return (bytes + 511) / 512 * 512;
+  if (bytes <= 4096) return round_up(bytes, 512);
   std::size_t step = 512;
   while (step * 16 <= bytes) step *= 2;
-  return (bytes + step - 1) / step * step;
+  return round_up(bytes, step);
 }
 
 // The number of a size class, below 416 for every size that fits an address.
@@ -59,7 +60,7 @@ void Allocator::put(Block* block) noexcept {
 
 // Where a block goes that nobody uses any more. What a graph's work frees while it is recorded, the
 // recording may use: it is the graph's from now on (and cudaFree would spoil the recording).
-void Allocator::settle(Block* block) noexcept {
+void Allocator::recycle(Block* block) noexcept {
   const bool common = block->owner == &cache_;
   if (active_ != nullptr && capturing() && (common || block->owner == active_)) {
     block->owner = active_;
@@ -153,7 +154,7 @@ void Allocator::release(void* address, std::size_t bytes) noexcept {
   if (found == blocks_.end()) return;
   usage_.current -= bytes;
   emulate::piece_freed(address, bytes, stream());
-  settle(&found->second);
+  recycle(&found->second);
 }
 
 MemoryUsage Allocator::usage() const {
@@ -210,7 +211,7 @@ void Allocator::hand_over(Pool* pool, bool everything) noexcept {
       *link = block->next;
       usage_.cached -= block->size;
       block->owner = &cache_;
-      settle(block);
+      recycle(block);
     }
   }
 }

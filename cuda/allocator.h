@@ -68,7 +68,7 @@ class Allocator {
   };
   Block* take(Pool& pool, std::size_t size);
   void put(Block* block) noexcept;
-  void settle(Block* block) noexcept;
+  void recycle(Block* block) noexcept;
   Block* from_system(std::size_t size, std::size_t asked);
   void free_cache() noexcept;
   void free_block(Block* block) noexcept;

@@ -7,8 +7,8 @@ namespace {
 
 template <class Args>
 void best(const Args& args) {
-  if (cuda::attention::tensor_core_takes(args)) return cuda::attention::tensor_core(args);
-  if (cuda::attention::tiled_takes(args)) return cuda::attention::tiled(args);
+  if (cuda::attention::can_use_tensor_core(args)) return cuda::attention::tensor_core(args);
+  if (cuda::attention::can_use_tiled(args)) return cuda::attention::tiled(args);
   cuda::attention::naive(args);
 }
 

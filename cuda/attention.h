@@ -25,14 +25,14 @@ void naive(const Gradient&);
 /// Blocks of k and v in shared memory, online softmax, f32 arithmetic. f32 and bf16.
 void tiled(const Forward&);
 void tiled(const Gradient&);
-bool tiled_takes(const Forward&);
-bool tiled_takes(const Gradient&);
+bool can_use_tiled(const Forward&);
+bool can_use_tiled(const Gradient&);
 
 /// The same blocks through mma.sync, ldmatrix and cp.async. bf16.
 void tensor_core(const Forward&);
 void tensor_core(const Gradient&);
-bool tensor_core_takes(const Forward&);
-bool tensor_core_takes(const Gradient&);
+bool can_use_tensor_core(const Forward&);
+bool can_use_tensor_core(const Gradient&);
 
 /// dy_dot_y[row] = sum over d of dy y, for the rows [n, heads, l]: what the softmax's gradient
 /// subtracts. One warp per row.

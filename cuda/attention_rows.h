@@ -4,10 +4,11 @@
 #include "cuda/element.h"
 #include "cuda/reduce.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/index.h"
 
 namespace ito::cuda::attention {
 
-using Index = std::int64_t;
+using kernel::Index;
 using Shape = kernel::AttentionShape;
 
 inline constexpr float log2_e = 1.4426950408889634f;

@@ -12,6 +12,7 @@
 // dv).
 #include "cuda/attention.h"
 #include "cuda/attention_rows.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::attention {
 namespace {
@@ -127,8 +128,8 @@ struct Inputs {
 struct Block {
   Index nh, first;
   __device__ Block(Index length, int size)
-      : nh(blockIdx.x / ((length + size - 1) / size)),
-        first(blockIdx.x % ((length + size - 1) / size) * size) {}
+      : nh(blockIdx.x / ceil_div(length, size)),
+        first(blockIdx.x % ceil_div(length, size) * size) {}
 };
 
 /// Online softmax of one tile: scores become probabilities relative to `top`, the largest so far.
@@ -285,7 +286,7 @@ bool fits(Index d, int size, bool is_gradient) {
 }
 
 unsigned blocks(const Shape& a, Index length, int size) {
-  return static_cast<unsigned>(a.n * a.heads * ((length + size - 1) / size));
+  return static_cast<unsigned>(a.n * a.heads * ceil_div(length, size));
 }
 
 /// f with d64 = d / 64, rounded up, as a constant.
@@ -338,8 +339,8 @@ void run(const Gradient& args) {
 
 }  // namespace
 
-bool tiled_takes(const Forward& args) { return fits(args.shape.d, 32, false); }
-bool tiled_takes(const Gradient& args) { return fits(args.shape.d, 16, true); }
+bool can_use_tiled(const Forward& args) { return fits(args.shape.d, 32, false); }
+bool can_use_tiled(const Gradient& args) { return fits(args.shape.d, 16, true); }
 
 void tiled(const Forward& args) {
   with_element("attention", args.dtype, [&]<class T>(T) { run<T, 32>(args); });

@@ -6,7 +6,7 @@ namespace {
 
 template <class Args>
 void best(const Args& args) {
-  if (!tiles_take(args.shape)) {
+  if (!can_use_tiles(args.shape)) {
     naive(args);
   } else if (args.dtype == DType::bf16) {
     tensor_core(args);

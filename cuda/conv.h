@@ -27,7 +27,7 @@ struct Partition {
 
 /// Whether the tiled and tensor-core rungs can take this shape: kernels up to 15 x 15 and arrays of
 /// fewer than 2^30 pixels.
-bool tiles_take(const kernel::ConvShape&);
+bool can_use_tiles(const kernel::ConvShape&);
 
 /// f32 multiplications (the true ones: no TF32), f32 or bf16 in memory.
 void tiled(const kernel::Conv2d::Args&, Partition = {});

@@ -8,12 +8,13 @@
 #include "cuda/conv.h"
 #include "cuda/element.h"
 #include "cuda/launch.h"
+#include "tensor/kernels/index.h"
 
 namespace ito::cuda::conv {
 namespace {
 
 using kernel::ConvShape;
-using Index = std::int64_t;
+using kernel::Index;
 
 /// The four coordinates of element i of an array [., b, c, d].
 struct Position {

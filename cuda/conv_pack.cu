@@ -6,12 +6,14 @@
 
 #include "cuda/conv_pack.h"
 #include "tensor/error.h"
+#include "tensor/kernels/index.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::conv {
 namespace {
 
 using kernel::ConvShape;
-using Index = std::int64_t;
+using kernel::Index;
 
 constexpr int threads = 256;
 
@@ -39,14 +41,10 @@ __global__ void pad_channels(const bf16* x, int channels, const bf16* x2, int ch
   }
 }
 
-/// Of the rows (or columns) r of a kernel, those with r % stride = a.
-__host__ __device__ int taps_of(int a, int size, int stride) {
-  return a < size ? (size - 1 - a) / stride + 1 : 0;
-}
-/// ... and those with r % stride < a.
-__host__ __device__ int taps_before(int a, int size, int stride) {
+/// Of the rows (or columns) r of a kernel, the number of those with r % stride < phase.
+__device__ int taps_before(int phase, int size, int stride) {
   int count = 0;
-  for (int b = 0; b < a; ++b) count += taps_of(b, size, stride);
+  for (int a = 0; a < phase; ++a) count += kernel::taps_of_phase(a, size, stride);
   return count;
 }
 
@@ -58,7 +56,7 @@ template <class T>
 __global__ void pack_flipped_kernel(const T* weight, T* packed, int out, int kh, int kw, int in,
                                     int stride, int channels) {
   ITO_SHARED(T, tile, [side][side + 1]);
-  const int tiles_in = (in + side - 1) / side;
+  const int tiles_in = ceil_div(in, side);
   const int o0 = static_cast<int>(blockIdx.x) / tiles_in * side;
   const int i0 = static_cast<int>(blockIdx.x) % tiles_in * side;
   const int r = static_cast<int>(blockIdx.y) / kw, s = static_cast<int>(blockIdx.y) % kw;
@@ -70,7 +68,8 @@ __global__ void pack_flipped_kernel(const T* weight, T* packed, int out, int kh,
   }
   __syncthreads();
   const int a = r % stride, b = s % stride;
-  const int rows = taps_of(a, kh, stride), columns = taps_of(b, kw, stride);
+  const int rows = kernel::taps_of_phase(a, kh, stride);
+  const int columns = kernel::taps_of_phase(b, kw, stride);
   const Index before =
       Index{taps_before(a, kh, stride)} * kw + Index{rows} * taps_before(b, kw, stride);
   const int tap = (rows - 1 - r / stride) * columns + columns - 1 - s / stride;
@@ -83,7 +82,7 @@ __global__ void pack_flipped_kernel(const T* weight, T* packed, int out, int kh,
 
 template <class T, int N>
 __global__ void add_splits_kernel(Correlation c, int splits, bool vectors) {
-  const int per_row = (c.out + N - 1) / N;
+  const int per_row = ceil_div(c.out, N);
   const Index step = Index{c.pixels} * c.out;
   for (Index i : grid_stride(Index{c.pixels} * per_row)) {
     const int m = static_cast<int>(i / per_row);
@@ -137,12 +136,12 @@ int narrow(Index i) { return static_cast<int>(i); }
 
 }  // namespace
 
-bool tiles_take(const ConvShape& s) {
-  constexpr Index most = Index{1} << 30;
+bool can_use_tiles(const ConvShape& s) {
+  constexpr Index limit = Index{1} << 30;
   const Index channels = std::max(s.in, s.out) + 8;
   return s.n * s.h * s.w * s.in > 0 && s.n * s.p * s.q * s.out > 0 && s.kh <= 15 && s.kw <= 15 &&
-         s.kh * s.kw > 0 && s.n * s.h * s.w < most && s.n * s.p * s.q < most &&
-         s.kh * s.kw * channels < most && s.h + s.kh + s.top < most / 2 && s.stride < 1 << 16;
+         s.kh * s.kw > 0 && s.n * s.h * s.w < limit && s.n * s.p * s.q < limit &&
+         s.kh * s.kw * channels < limit && s.h + s.kh + s.top < limit / 2 && s.stride < 1 << 16;
 }
 
 PaddedChannels::PaddedChannels(const void* data, Index rows, Index channels, const void* data2,
@@ -172,7 +171,7 @@ Correlation forward_problem(const kernel::Conv2d::Args& a) {
   c.weight = a.weight;
   c.images = narrow(s.n), c.pixels = narrow(s.n * s.p * s.q), c.p = narrow(s.p), c.q = narrow(s.q),
   c.out = narrow(s.out);
-  c.per_image = FastDivmod(s.p * s.q), c.per_row = FastDivmod(s.q);
+  c.per_image = FastDivmod32(s.p * s.q), c.per_row = FastDivmod32(s.q);
   c.y = a.y, c.bias = a.bias, c.addend = a.addend, c.addend_per_image = a.addend_per_image;
   c.pixel_step = s.out, c.row_step = s.q * s.out, c.image_step = s.p * s.q * s.out;
   return c;
@@ -181,35 +180,29 @@ Correlation forward_problem(const kernel::Conv2d::Args& a) {
 std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args& args,
                                              const void* dy, const void* packed, int channels) {
   const ConvShape& s = args.shape;
-  const int stride = narrow(s.stride), kh = narrow(s.kh), kw = narrow(s.kw);
   const Index size = size_of(args.dtype);
   std::vector<Correlation> problems;
-  Index taken = 0;  // taps of the classes before
-  for (int a = 0; a < stride; ++a) {
-    for (int b = 0; b < stride; ++b) {
-      // h + top = a (mod stride): tap r = a + stride j meets the row (h + top - a) / stride - j.
-      const auto first = [&](Index residue, Index pad) {
-        return ((residue - pad) % stride + stride) % stride;
-      };
-      const Index h0 = first(a, s.top), w0 = first(b, s.left);
-      const int rows = taps_of(a, kh, stride), columns = taps_of(b, kw, stride);
+  Index taken = 0;  // taps of the phases before
+  for (Index a = 0; a < s.stride; ++a) {
+    const auto rows = kernel::input_grad_phase(a, s.h, s.kh, s.top, s.stride);
+    for (Index b = 0; b < s.stride; ++b) {
+      const auto columns = kernel::input_grad_phase(b, s.w, s.kw, s.left, s.stride);
       Correlation c;
       c.x[0] = {dy, channels};
       c.h = narrow(s.p), c.w = narrow(s.q), c.in = channels;
-      c.kh = rows * columns == 0 ? 0 : rows, c.kw = std::max(columns, 1);
-      c.top = rows - 1 - narrow((h0 + s.top - a) / stride);
-      c.left = columns - 1 - narrow((w0 + s.left - b) / stride);
+      c.kh = narrow(columns.taps == 0 ? 0 : rows.taps);
+      c.kw = narrow(std::max<Index>(columns.taps, 1));
+      c.top = narrow(rows.pad), c.left = narrow(columns.pad);
       c.weight = static_cast<const char*>(packed) + taken * s.in * channels * size;
-      taken += Index{rows} * columns;
-      c.p = h0 < s.h ? narrow((s.h - h0 - 1) / stride + 1) : 0;
-      c.q = w0 < s.w ? narrow((s.w - w0 - 1) / stride + 1) : 0;
+      taken += rows.taps * columns.taps;
+      c.p = narrow(rows.count), c.q = narrow(columns.count);
       c.images = narrow(s.n), c.pixels = narrow(s.n) * c.p * c.q, c.out = narrow(s.in);
       if (c.pixels == 0) continue;
-      c.per_image = FastDivmod(Index{c.p} * c.q), c.per_row = FastDivmod(c.q);
-      c.y = static_cast<char*>(args.dx) + (h0 * s.w + w0) * s.in * size;
+      c.per_image = FastDivmod32(Index{c.p} * c.q), c.per_row = FastDivmod32(c.q);
+      c.y = static_cast<char*>(args.dx) + (rows.first * s.w + columns.first) * s.in * size;
       c.bias = args.bias;
-      c.image_step = s.h * s.w * s.in, c.row_step = stride * s.w * s.in;
-      c.pixel_step = stride * s.in;
+      c.image_step = s.h * s.w * s.in, c.row_step = s.stride * s.w * s.in;
+      c.pixel_step = s.stride * s.in;
       problems.push_back(c);
     }
   }
@@ -218,7 +211,7 @@ std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args
 
 template <class T>
 void pack_flipped(const T* weight, const ConvShape& s, int channels, T* packed) {
-  const Index tiles = (channels + side - 1) / side * ((s.in + side - 1) / side);
+  const Index tiles = ceil_div(channels, side) * ceil_div(s.in, side);
   launch(pack_flipped_kernel<T>,
          dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(s.kh * s.kw)), dim3(side, lines),
          0, weight, packed, narrow(s.out), narrow(s.kh), narrow(s.kw), narrow(s.in),
@@ -231,7 +224,7 @@ template <class T>
 void add_splits(const Correlation& c, int splits) {
   const Index vectors = Index{c.pixels} * ((c.out + 3) / 4);
   launch(add_splits_kernel<T, 4>, blocks_for(vectors, threads), threads, 0, c, splits,
-         takes_vectors<T>(c, 4));
+         can_use_vectors<T>(c, 4));
 }
 template void add_splits<float>(const Correlation&, int);
 template void add_splits<bf16>(const Correlation&, int);
@@ -257,25 +250,25 @@ template void add_weight_splits(const float*, int, const ConvShape&, int, bf16*)
 // more by a kernel of its own. A ranking of choices, no forecast: the constants are counted, not
 // measured.
 Partition choose_partition(const Product& product, std::span<const Partition> tiles,
-                           const Partition& wanted) {
+                           const Partition& requested) {
   constexpr double load_weight = 32.0, latency_blocks = 3.0, alone = 0.4;
   constexpr double reduction_latency = 2.0, bytes_per_microsecond = 4e6;
   const Index multiprocessors = properties().multiprocessors;
-  const Index blocks = (product.k + product.block_k - 1) / product.block_k;
+  const Index blocks = ceil_div(product.k, product.block_k);
   Partition best;
   double best_cost = 0.0;
   for (const Partition& tile : tiles) {
-    if (wanted.m != 0 && (wanted.m != tile.m || wanted.n != tile.n)) continue;
-    const Index count = ((product.m + tile.m - 1) / tile.m) * ((product.n + tile.n - 1) / tile.n);
-    const Index most =
+    if (requested.m != 0 && (requested.m != tile.m || requested.n != tile.n)) continue;
+    const Index count = ceil_div(product.m, tile.m) * ceil_div(product.n, tile.n);
+    const Index max_splits =
         std::clamp<Index>(6 * multiprocessors / count, 1, std::max<Index>(1, blocks / 4));
-    const Index low = wanted.splits != 0 ? wanted.splits : 1;
-    const Index high = wanted.splits != 0 ? wanted.splits : most;
+    const Index low = requested.splits != 0 ? requested.splits : 1;
+    const Index high = requested.splits != 0 ? requested.splits : max_splits;
     const double block_cost =
         2.0 * product.block_k * (tile.m * tile.n + load_weight * (tile.m + tile.n)) / product.rate;
     for (Index splits = low; splits <= high; ++splits) {
-      const Index rounds = (count * splits + multiprocessors - 1) / multiprocessors;
-      const Index depth = (blocks + splits - 1) / splits;
+      const Index rounds = ceil_div(count * splits, multiprocessors);
+      const Index depth = ceil_div(blocks, splits);
       const double time = static_cast<double>(rounds) + (rounds % 2 == 1 ? alone : 0.0);
       double cost = time * (static_cast<double>(depth) + latency_blocks) * block_cost;
       if (splits > 1) {
@@ -289,8 +282,8 @@ Partition choose_partition(const Product& product, std::span<const Partition> ti
     }
   }
   if (best.m == 0) {
-    throw ValueError("conv2d: no kernel has tiles of " + std::to_string(wanted.m) + " x " +
-                     std::to_string(wanted.n));
+    throw ValueError("conv2d: no kernel has tiles of " + std::to_string(requested.m) + " x " +
+                     std::to_string(requested.n));
   }
   return best;
 }

@@ -28,15 +28,13 @@ class PaddedChannels {
 /// The forward pass as a correlation of x [n, h, w, in] with weight [out, kh, kw, in].
 Correlation forward_problem(const kernel::Conv2d::Args&);
 
-/// The input gradient at stride s: the pixels (h, w) of dx with (h + top) % s = a and
-/// (w + left) % s = b meet the taps r = a, a + s, ... and columns b, b + s, ... only, and are a
-/// correlation of dy at stride 1 with those taps in reverse order. One problem for each class
-/// (a, b) that has pixels, on weights [in, taps, out] in one array made by `pack_flipped`.
+/// The input gradient at stride s, as correlations of dy at stride 1 (see kernel::InputGradPhase):
+/// one problem for each pair of phases (a, b) of rows and columns that has pixels, on weights [in, taps, out] in one array made by `pack_flipped`.
 /// `channels`: of a pixel of dy, out or more.
 std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args&, const void* dy,
                                              const void* packed, int channels);
 
-/// packed: for each class (a, b) in turn [in, taps of a, taps of b, channels], channels beyond out
+/// packed: for each pair of phases (a, b) in turn [in, taps of a, taps of b, channels], channels beyond out
 /// zero. in kh kw channels elements in all.
 template <class T>
 void pack_flipped(const T* weight, const kernel::ConvShape& shape, int channels, T* packed);
@@ -53,7 +51,7 @@ void add_weight_splits(const float* partial, int splits, const kernel::ConvShape
 
 /// Whether store_result may store N elements of T at once.
 template <class T>
-bool takes_vectors(const Correlation& c, int n) {
+bool can_use_vectors(const Correlation& c, int n) {
   const auto aligned = [n](const void* p) {
     return reinterpret_cast<std::uintptr_t>(p) % (static_cast<std::size_t>(n) * sizeof(T)) == 0;
   };
@@ -72,9 +70,9 @@ struct Product {
 constexpr double tensor_core_rate = 790e6 / 132, f32_rate = 60e6 / 132;
 
 /// The cheapest of `tiles` and of the numbers of splits, by a model that is explained in
-/// conv_pack.cu; where `wanted` is not zero, as it says. A function of the shape and the device
-/// only. Throws ValueError when the wanted tile is not among `tiles`.
+/// conv_pack.cu; where `requested` is not zero, as it says. A function of the shape and the device
+/// only. Throws ValueError when the requested tile is not among `tiles`.
 Partition choose_partition(const Product& product, std::span<const Partition> tiles,
-                           const Partition& wanted);
+                           const Partition& requested);
 
 }  // namespace ito::cuda::conv

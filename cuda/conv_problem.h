@@ -10,26 +10,10 @@
 #pragma once
 
 #include "cuda/element.h"
+#include "cuda/fast_divmod.h"
 #include "cuda/launch.h"
 
 namespace ito::cuda::conv {
-
-/// Division of numbers below 2^31 by a constant, as a multiplication (Granlund and Montgomery,
-/// "Division by invariant integers using multiplication", 1994): with 2^s >= d > 2^(s-1) and
-/// m = ceil(2^(31+s) / d), n / d = n m / 2^(31+s) rounded down.
-struct FastDivmod {
-  unsigned divisor = 1, multiplier = 1u << 31, shift = 0;
-
-  FastDivmod() = default;
-  explicit FastDivmod(std::int64_t d) : divisor(static_cast<unsigned>(d)) {
-    while ((std::int64_t{1} << shift) < d) ++shift;
-    multiplier =
-        static_cast<unsigned>(((std::uint64_t{1} << (31 + shift)) + divisor - 1) / divisor);
-  }
-  __device__ unsigned quotient(unsigned n) const {
-    return static_cast<unsigned>((std::uint64_t{2 * n} * multiplier) >> 32) >> shift;
-  }
-};
 
 /// Images [n, h, w, channels]: one of the two sources that a convolution reads side by side.
 struct Source {
@@ -45,7 +29,7 @@ struct Correlation {
   const void* weight = nullptr;  ///< [out, kh, kw, in]
 
   int images = 0, pixels = 0, p = 0, q = 0, out = 0;  ///< pixels = images p q
-  FastDivmod per_image, per_row;                      ///< p q and q
+  FastDivmod32 per_image, per_row;                    ///< p q and q
 
   void* y = nullptr;  ///< pixel (n, p, q) begins at n image_step + p row_step + q pixel_step
   std::int64_t image_step = 0, row_step = 0, pixel_step = 0;
@@ -147,7 +131,7 @@ struct Column {
 };
 
 /// Adds bias and addend to y[m, o .. o + N - 1], rounds and stores. `vectors`: N divides `out` and
-/// everything is aligned for Vec<T, N> (see takes_vectors).
+/// everything is aligned for Vec<T, N> (see can_use_vectors).
 template <class T, int N>
 __device__ void store_result(const Correlation& c, int m, int o, float (&sum)[N], bool vectors) {
   const int n = static_cast<int>(c.per_image.quotient(static_cast<unsigned>(m)));

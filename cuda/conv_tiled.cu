@@ -7,6 +7,7 @@
 
 #include "cuda/conv_pack.h"
 #include "cuda/conv_tiled.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::conv {
 namespace {
@@ -66,7 +67,7 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   float* shared = reinterpret_cast<float*>(vectors_of_stages);
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
-  const int begin = split * blocks, all = (c.depth() + Tile::k - 1) / Tile::k;
+  const int begin = split * blocks, all = ceil_div(c.depth(), Tile::k);
   Fetch<T, Tile> fetch(c, first_m, first_n, begin * Tile::k);
   float sums[Tile::rows][Tile::columns] = {};
   multiply<Tile>(fetch, min(all - begin, blocks), shared, sums);
@@ -83,13 +84,13 @@ __global__ void __launch_bounds__(Tile::threads, 2)
 
 template <class T, class Tile>
 void run(const Correlation& c, int splits) {
-  const int tiles_m = (c.pixels + Tile::m - 1) / Tile::m;
-  const int tiles_n = (c.out + Tile::n - 1) / Tile::n;
-  const int all = (c.depth() + Tile::k - 1) / Tile::k;
+  const int tiles_m = ceil_div(c.pixels, Tile::m);
+  const int tiles_n = ceil_div(c.out, Tile::n);
+  const int all = ceil_div(c.depth(), Tile::k);
   const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
                   static_cast<unsigned>(splits));
-  launch(correlate_tiled<T, Tile>, grid, Tile::threads, 0, c, tiles_n, (all + splits - 1) / splits,
-         takes_vectors<T>(c, 4));
+  launch(correlate_tiled<T, Tile>, grid, Tile::threads, 0, c, tiles_n, ceil_div(all, splits),
+         can_use_vectors<T>(c, 4));
 }
 
 using Large = Registers<128, 128>;
@@ -98,10 +99,10 @@ constexpr std::array partitions = {Partition{Large::m, Large::n, 0},
                                    Partition{Small::m, Small::n, 0}};
 
 template <class T>
-void run(Correlation c, const Partition& wanted) {
+void run(Correlation c, const Partition& requested) {
   c.slab = 4 * Large::k;
   const Partition partition =
-      choose_partition({c.pixels, c.out, c.depth(), Large::k, f32_rate}, partitions, wanted);
+      choose_partition({c.pixels, c.out, c.depth(), Large::k, f32_rate}, partitions, requested);
   std::optional<Scratch<float>> partial;
   if (partition.splits > 1) {
     partial.emplace(std::int64_t{partition.splits} * c.pixels * c.out);
@@ -115,19 +116,19 @@ void run(Correlation c, const Partition& wanted) {
 
 std::span<const Partition> tiled_partitions() { return partitions; }
 
-void tiled(const kernel::Conv2d::Args& a, Partition wanted) {
+void tiled(const kernel::Conv2d::Args& a, Partition requested) {
   with_element(kernel::Conv2d::name, a.dtype,
-               [&]<class T>(T) { run<T>(forward_problem(a), wanted); });
+               [&]<class T>(T) { run<T>(forward_problem(a), requested); });
 }
 
-void tiled(const kernel::Conv2dInputGrad::Args& a, Partition wanted) {
+void tiled(const kernel::Conv2dInputGrad::Args& a, Partition requested) {
   with_element(kernel::Conv2dInputGrad::name, a.dtype, [&]<class T>(T) {
     const kernel::ConvShape& s = a.shape;
     const int channels = static_cast<int>(s.out);
     Scratch<T> packed(s.in * s.kh * s.kw * s.out);
     pack_flipped(static_cast<const T*>(a.weight), s, channels, packed.data());
     for (const Correlation& c : input_grad_problems(a, a.dy, packed.data(), channels)) {
-      run<T>(c, wanted);
+      run<T>(c, requested);
     }
   });
 }

@@ -4,13 +4,13 @@
 #include "cuda/element.h"
 #include "cuda/launch.h"
 #include "tensor/kernels/conv_upsample.h"
+#include "tensor/kernels/index.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
 
 using namespace ito::cuda;
-using Index = std::int64_t;
-
 constexpr int side = 32, lines = 8;
 
 /// to[b, r', s', a] = sum over e, d of from[a, e + rows - 1 - r', d + columns - 1 - s', b], zero
@@ -20,7 +20,7 @@ template <class T>
 __global__ void fold(const T* from, T* to, int size_a, int rows, int columns, int size_b,
                      int to_rows, int to_columns, int last_row, int last_column, int factor) {
   ITO_SHARED(float, tile, [side][side + 1]);
-  const int tiles_b = (size_b + side - 1) / side;
+  const int tiles_b = ceil_div(size_b, side);
   const int a0 = static_cast<int>(blockIdx.x) / tiles_b * side;
   const int b0 = static_cast<int>(blockIdx.x) % tiles_b * side;
   const int r = static_cast<int>(blockIdx.y) / to_columns;
@@ -52,7 +52,7 @@ __global__ void fold(const T* from, T* to, int size_a, int rows, int columns, in
 int narrow(Index i) { return static_cast<int>(i); }
 
 dim3 grid(Index size_a, Index size_b, Index taps) {
-  const Index tiles = (size_a + side - 1) / side * ((size_b + side - 1) / side);
+  const Index tiles = ceil_div(size_a, side) * ceil_div(size_b, side);
   return {static_cast<unsigned>(tiles), static_cast<unsigned>(taps)};
 }
 

@@ -12,9 +12,10 @@
 #include <array>
 #include <string>
 
-#include "cuda/conv_mma.h"
 #include "cuda/conv_pack.h"
+#include "cuda/conv_tensor_core.h"
 #include "cuda/conv_tiled.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::conv {
 namespace {
@@ -85,7 +86,7 @@ class Descent {
 template <class Tile, int width>
 struct Chunk {
   static constexpr int chunks = width / 8, pass = Tile::threads / chunks;
-  static constexpr int rows = (Tile::k + pass - 1) / pass;
+  static constexpr int rows = ceil_div(Tile::k, pass);
   static_assert(pass % 8 == 0 && (Tile::k % pass == 0 || rows == 1));
   static constexpr bool partly = Tile::k % pass != 0;  // then only some threads have a row
   int row = static_cast<int>(threadIdx.x) / chunks;
@@ -166,7 +167,7 @@ __global__ void __launch_bounds__(Tile::threads)
   ITO_DYNAMIC_SHARED(bf16, ring);
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
-  const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  const int begin = split * blocks, all = ceil_div(p.c.pixels, Tile::k);
   GradientLoader<Tile> gradient(p, first_m, begin * Tile::k);
   ImageLoader<Tile> image(p, first_n, begin * Tile::k);
   Both<Tile> loader{gradient, image};
@@ -266,7 +267,7 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   float* shared = reinterpret_cast<float*>(vectors_of_stages);
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
-  const int begin = split * blocks, all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  const int begin = split * blocks, all = ceil_div(p.c.pixels, Tile::k);
   GradientFetch<T, Tile> gradient(p, first_m, begin * Tile::k);
   ImageFetch<T, Tile> image(p, first_n, begin * Tile::k);
   BothFetch<T, Tile> loader{gradient, image};
@@ -286,12 +287,12 @@ __global__ void __launch_bounds__(Tile::threads, 2)
 template <class Tile>
 void run_kernel(void (*kernel)(WeightProduct, int, int), const WeightProduct& p, int splits,
                 std::size_t shared) {
-  const int tiles_m = (p.c.out + Tile::m - 1) / Tile::m;
-  const int tiles_n = (p.c.depth() + Tile::n - 1) / Tile::n;
-  const int all = (p.c.pixels + Tile::k - 1) / Tile::k;
+  const int tiles_m = ceil_div(p.c.out, Tile::m);
+  const int tiles_n = ceil_div(p.c.depth(), Tile::n);
+  const int all = ceil_div(p.c.pixels, Tile::k);
   const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
                   static_cast<unsigned>(splits));
-  launch(kernel, grid, Tile::threads, shared, p, tiles_n, (all + splits - 1) / splits);
+  launch(kernel, grid, Tile::threads, shared, p, tiles_n, ceil_div(all, splits));
 }
 
 template <class Tile>
@@ -332,10 +333,10 @@ constexpr auto tensor_core_list = partitions_of(tensor_core_variants);
 
 template <class T, std::size_t n>
 void run(WeightProduct p, const std::array<Variant, n>& variants, int k, double rate,
-         const Partition& wanted, const Conv2dWeightGrad::Args& a) {
+         const Partition& requested, const Conv2dWeightGrad::Args& a) {
   const auto partitions = partitions_of(variants);
   const Partition partition =
-      choose_partition({p.c.out, p.c.depth(), p.c.pixels, k, rate}, partitions, wanted);
+      choose_partition({p.c.out, p.c.depth(), p.c.pixels, k, rate}, partitions, requested);
   Scratch<float> partial(std::int64_t{partition.splits} * p.c.out * p.c.depth());
   p.partial = partial.data();
   p.images = k / (p.c.p * p.c.q), p.rows = k % (p.c.p * p.c.q) / p.c.q, p.columns = k % p.c.q;
@@ -356,15 +357,15 @@ Correlation forward_of(const Conv2dWeightGrad::Args& a, const void* x, int chann
 
 std::span<const Partition> tensor_core_weight_grad_partitions() { return tensor_core_list; }
 
-void tiled(const Conv2dWeightGrad::Args& a, Partition wanted) {
+void tiled(const Conv2dWeightGrad::Args& a, Partition requested) {
   with_element(Conv2dWeightGrad::name, a.dtype, [&]<class T>(T) {
     const WeightProduct p{forward_of(a, a.x, static_cast<int>(a.shape.in)), a.dy,
                           static_cast<int>(a.shape.out), nullptr};
-    run<T>(p, tiled_variants<T>, Large::k, f32_rate, wanted, a);
+    run<T>(p, tiled_variants<T>, Large::k, f32_rate, requested, a);
   });
 }
 
-void tensor_core(const Conv2dWeightGrad::Args& a, Partition wanted) {
+void tensor_core(const Conv2dWeightGrad::Args& a, Partition requested) {
   if (a.dtype != DType::bf16) {
     throw DTypeError(std::string("conv2d_weight_grad: the tensor-core kernels compute in bf16; "
                                  "got ") +
@@ -373,7 +374,7 @@ void tensor_core(const Conv2dWeightGrad::Args& a, Partition wanted) {
   const kernel::ConvShape& s = a.shape;
   const PaddedChannels x(a.x, s.n * s.h * s.w, s.in), dy(a.dy, s.n * s.p * s.q, s.out);
   const WeightProduct p{forward_of(a, x.data(), x.channels()), dy.data(), dy.channels(), nullptr};
-  run<bf16>(p, tensor_core_variants, block_k, tensor_core_rate, wanted, a);
+  run<bf16>(p, tensor_core_variants, block_k, tensor_core_rate, requested, a);
 }
 
 }  // namespace ito::cuda::conv

@@ -9,6 +9,7 @@
 // further axis about ten integer instructions per vector.
 #include "cuda/index.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -61,7 +62,7 @@ __device__ Vec<T, V> repeated(T value) {
 template <int V, class T, int inputs, class F>
 __global__ void elementwise(Pointers<T, inputs> x, T* y, Space<inputs> space, Flags<inputs> dense,
                             std::int64_t n, F f) {
-  for (std::int64_t i : grid_stride((n + V - 1) / V)) {
+  for (std::int64_t i : grid_stride(ceil_div(n, V))) {
     std::int64_t at[inputs];
     space.offsets(i, at);
     if ((i + 1) * V > n) {
@@ -88,7 +89,7 @@ __global__ void elementwise(Pointers<T, inputs> x, T* y, Space<inputs> space, Fl
 // Whether vectors of V elements of T cover the index space: each input is dense or repeated along
 // the last axis, and starts each row at a multiple of V.
 template <int V, class T, int inputs>
-bool takes_vectors(const Pointers<T, inputs>& x, const T* y, const Broadcast& index) {
+bool can_use_vectors(const Pointers<T, inputs>& x, const T* y, const Broadcast& index) {
   const int last = index.rank - 1;
   if (!all_aligned(y) || (last > 0 && index.size[last] % V != 0)) return false;
   for (int j = 0; j < inputs; ++j) {
@@ -108,11 +109,11 @@ void run(const Pointers<T, inputs>& x, T* y, const Broadcast& index, std::int64_
   space.rank = index.rank;
   for (int d = 0; d < index.rank; ++d) {
     const bool last = d == index.rank - 1;
-    space.size[d] = FastDivmod(last ? (index.size[d] + V - 1) / V : index.size[d]);
+    space.size[d] = FastDivmod(last ? ceil_div(index.size[d], V) : index.size[d]);
     for (int j = 0; j < inputs; ++j) space.step[j][d] = index.step[j][d] * (last ? V : 1);
   }
   for (int j = 0; j < inputs; ++j) dense.at[j] = index.step[j][index.rank - 1] != 0;
-  const std::int64_t vectors = (n + V - 1) / V;
+  const std::int64_t vectors = ceil_div(n, V);
   cuda::launch(elementwise<V, T, inputs, F>, blocks_for(vectors, threads), threads, 0, x, y, space,
                dense, n, f);
 }
@@ -125,7 +126,7 @@ void over(const char* name, const void* const (&from)[inputs], void* to, const B
     Pointers<T, inputs> x;
     for (int j = 0; j < inputs; ++j) x.at[j] = static_cast<const T*>(from[j]);
     T* y = static_cast<T*>(to);
-    if (takes_vectors<in_16_bytes<T>>(x, y, index)) {
+    if (can_use_vectors<in_16_bytes<T>>(x, y, index)) {
       run<in_16_bytes<T>>(x, y, index, n, f);
     } else {
       run<1>(x, y, index, n, f);

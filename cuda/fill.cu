@@ -5,6 +5,7 @@
 
 #include "cuda/index.h"
 #include "tensor/kernels/fill.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -18,7 +19,7 @@ template <int V, class U>
 __global__ void fill(U* y, std::int64_t n, U value) {
   Vec<U, V> pattern;
   for (int k = 0; k < V; ++k) pattern[k] = value;
-  for (std::int64_t i : grid_stride((n + V - 1) / V)) {
+  for (std::int64_t i : grid_stride(ceil_div(n, V))) {
     if ((i + 1) * V <= n) {
       store(y + i * V, pattern);
     } else {
@@ -33,7 +34,7 @@ void fill_bits(void* to, std::int64_t n, U value) {
   U* y = static_cast<U*>(to);
   constexpr int V = in_16_bytes<U>;
   if (all_aligned(to)) {
-    cuda::launch(fill<V, U>, blocks_for((n + V - 1) / V, threads), threads, 0, y, n, value);
+    cuda::launch(fill<V, U>, blocks_for(ceil_div(n, V), threads), threads, 0, y, n, value);
   } else {
     cuda::launch(fill<1, U>, blocks_for(n, threads), threads, 0, y, n, value);
   }
@@ -55,7 +56,7 @@ __host__ __device__ To cast(From x) {
 
 template <int V, class To, class From>
 __global__ void convert_all(const From* x, To* y, std::int64_t n) {
-  for (std::int64_t i : grid_stride((n + V - 1) / V)) {
+  for (std::int64_t i : grid_stride(ceil_div(n, V))) {
     if ((i + 1) * V <= n) {
       const Vec<From, V> from = load<V>(x + i * V);
       Vec<To, V> to;
@@ -93,8 +94,8 @@ void Cast::cuda(const Args& a) {
       To* y = static_cast<To*>(a.y);
       constexpr int V = std::min(in_16_bytes<From>, in_16_bytes<To>);
       if (all_aligned(x, y)) {
-        cuda::launch(convert_all<V, To, From>, blocks_for((a.n + V - 1) / V, threads), threads, 0,
-                     x, y, a.n);
+        cuda::launch(convert_all<V, To, From>, blocks_for(ceil_div(a.n, V), threads), threads, 0, x,
+                     y, a.n);
       } else {
         cuda::launch(convert_all<1, To, From>, blocks_for(a.n, threads), threads, 0, x, y, a.n);
       }

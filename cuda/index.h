@@ -5,35 +5,10 @@
 #include <cstdint>
 
 #include "cuda/element.h"
+#include "cuda/fast_divmod.h"
 #include "cuda/launch.h"
 
 namespace ito::cuda {
-
-__extension__ using uint128 = unsigned __int128;
-
-/// Division by a number that the kernel learns at its launch, as a multiplication by its
-/// reciprocal (Granlund & Montgomery 1994, "Division by invariant integers using multiplication",
-/// fig. 4.1, N = 64): about ten integer instructions, where a 64-bit division takes about a
-/// hundred.
-struct FastDivmod {
-  std::int64_t divisor = 1;
-  std::uint64_t reciprocal = 1;
-  int shift = 0;
-
-  FastDivmod() = default;
-  /// divisor >= 1
-  explicit FastDivmod(std::int64_t d) : divisor(d) {
-    while ((uint128{1} << shift) < static_cast<uint128>(d)) ++shift;
-    const uint128 above = (uint128{1} << shift) - static_cast<uint128>(d);
-    reciprocal = static_cast<std::uint64_t>((above << 64) / static_cast<uint128>(d) + 1);
-  }
-  /// n / divisor, n >= 0
-  ITO_HOST_DEVICE std::int64_t quotient(std::int64_t n) const {
-    const auto u = static_cast<std::uint64_t>(n);
-    const auto high = static_cast<std::uint64_t>((uint128{reciprocal} * u) >> 64);
-    return static_cast<std::int64_t>((high + u) >> shift);
-  }
-};
 
 /// `inputs` arrays read over one index space of `rank` axes: element i of the space is element
 /// sum of k_d step[j][d] of array j, where k are the coordinates of i in row-major order.

@@ -17,6 +17,7 @@
 #include <source_location>
 
 #include "cuda/runtime.h"
+#include "tensor/math.h"
 
 #if defined(__CUDACC__)
 #define ITO_SHARED(T, name, ...) __shared__ T name __VA_ARGS__
@@ -61,9 +62,9 @@ void launch(void (*kernel)(P...), const LaunchGrid& grid, dim3 block, std::size_
         grid.where);
 }
 
-/// Blocks of `block` threads for n elements, at most `most`: kernels loop with grid_stride.
-inline unsigned blocks_for(std::int64_t n, std::int64_t block, std::int64_t most = 1 << 16) {
-  return static_cast<unsigned>(std::min((n + block - 1) / block, most));
+/// Blocks of `block` threads for n elements, at most `max_blocks`: kernels loop with grid_stride.
+inline unsigned blocks_for(std::int64_t n, std::int64_t block, std::int64_t max_blocks = 1 << 16) {
+  return static_cast<unsigned>(std::min(ceil_div(n, block), max_blocks));
 }
 
 /// `for (std::int64_t i : grid_stride(n))`: this thread's share of 0 .. n-1, neighbours side by

@@ -14,6 +14,7 @@
 
 #include "cuda/index.h"
 #include "tensor/kernels/layout.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -111,8 +112,8 @@ void transpose(const CopyIndex& index, const U* x, U* y, std::int64_t n) {
   const int last = index.rank - 1, other = last - 1;
   Tiles tiles{
       index.size[other], index.size[last], index.x_step[last], index.y_step[other], {}, {}, 0};
-  tiles.down = FastDivmod((tiles.rows + tile - 1) / tile);
-  tiles.across = FastDivmod((tiles.columns + tile - 1) / tile);
+  tiles.down = FastDivmod(ceil_div(tiles.rows, tile));
+  tiles.across = FastDivmod(ceil_div(tiles.columns, tile));
   tiles.count = n / (tiles.rows * tiles.columns) * tiles.down.divisor * tiles.across.divisor;
   cuda::launch(copy_tiles<U>, blocks_for(tiles.count, 1), threads, 0, x, y, space_of(index, other),
                tiles);

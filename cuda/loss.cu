@@ -6,6 +6,7 @@
 #include "cuda/index.h"
 #include "cuda/reduce.h"
 #include "tensor/kernels/loss.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -20,7 +21,7 @@ template <int V, class T>
 __global__ void squared_distance(const T* a, const T* b, float* partial, std::int64_t n) {
   ITO_SHARED(float, scratch, [threads / 32]);
   float total = 0.0f;
-  for (std::int64_t i : grid_stride((n + V - 1) / V)) {
+  for (std::int64_t i : grid_stride(ceil_div(n, V))) {
     if ((i + 1) * V <= n) {
       const Vec<T, V> va = load<V>(a + i * V), vb = load<V>(b + i * V);
       for (int k = 0; k < V; ++k) {
@@ -51,7 +52,7 @@ __global__ void mean_of_partials(const float* partial, T* y, int count, float fa
 template <int V, class T>
 __global__ void mse_grad(const T* a, const T* b, const T* dy, T* da, std::int64_t n, float factor) {
   const float scale = to_float(*dy) * factor;
-  for (std::int64_t i : grid_stride((n + V - 1) / V)) {
+  for (std::int64_t i : grid_stride(ceil_div(n, V))) {
     if ((i + 1) * V <= n) {
       const Vec<T, V> va = load<V>(a + i * V), vb = load<V>(b + i * V);
       Vec<T, V> result;

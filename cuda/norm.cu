@@ -7,8 +7,8 @@ namespace {
 
 template <class Args>
 void best(const Args& args) {
-  if (cuda::norm::slab_takes(args)) return cuda::norm::slab(args);
-  if (cuda::norm::streaming_takes(args)) return cuda::norm::streaming(args);
+  if (cuda::norm::can_use_slab(args)) return cuda::norm::slab(args);
+  if (cuda::norm::can_use_streaming(args)) return cuda::norm::streaming(args);
   cuda::norm::naive(args);
 }
 

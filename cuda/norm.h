@@ -27,14 +27,14 @@ void naive(const Gradient&);
 /// x is read again from global memory (or the L2 cache) in each pass.
 void streaming(const Forward&);
 void streaming(const Gradient&);
-bool streaming_takes(const Forward&);
-bool streaming_takes(const Gradient&);
+bool can_use_streaming(const Forward&);
+bool can_use_streaming(const Gradient&);
 
 /// As streaming, with the slab kept in shared memory: one read and one write.
 void slab(const Forward&);
 void slab(const Gradient&);
-bool slab_takes(const Forward&);
-bool slab_takes(const Gradient&);
+bool can_use_slab(const Forward&);
+bool can_use_slab(const Gradient&);
 
 /// dbias and dweight: `partial`'s shares of the images, added in order.
 void add_images(const Gradient&);

@@ -4,11 +4,12 @@
 
 #include "cuda/element.h"
 #include "cuda/reduce.h"
+#include "tensor/kernels/index.h"
 #include "tensor/kernels/norm.h"
 
 namespace ito::cuda::norm {
 
-using Index = std::int64_t;
+using kernel::Index;
 using Shape = kernel::GroupNormShape;
 
 /// [n, positions, channels] in one or two arrays: `a` has the first channels, `b` the last

@@ -5,6 +5,7 @@
 // is read belongs to other blocks' groups. Any shape fits: the rung that checks the others.
 #include "cuda/norm.h"
 #include "cuda/norm_arrays.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::norm {
 namespace {
@@ -124,7 +125,7 @@ template <class T>
 __global__ void add(const float* partial, T* dbias, T* dweight, Index n, Index channels) {
   ITO_SHARED(float, share, [parts][32]);
   const int lane = static_cast<int>(threadIdx.x % 32), part = static_cast<int>(threadIdx.x / 32);
-  const Index j = Index{blockIdx.x} * 32 + lane, run = (n + parts - 1) / parts;
+  const Index j = Index{blockIdx.x} * 32 + lane, run = ceil_div(n, parts);
   float sum = 0.0f;
   if (j < 2 * channels) {
     const Index end = std::min(n, (part + 1) * run);

@@ -142,11 +142,11 @@ void run(const Forward& a) {
 
 }  // namespace
 
-bool streaming_takes(const Forward& a) {
+bool can_use_streaming(const Forward& a) {
   return with_tiling<false>(a, [](const Tiling& tiling, int) { return tiling.width != 0; });
 }
 
-bool slab_takes(const Forward& a) {
+bool can_use_slab(const Forward& a) {
   return with_tiling<true>(a, [](const Tiling& tiling, int vector) {
     return tiling.width != 0 &&
            shared_bytes(tiling, vector, true) <= properties().shared_memory_per_block;

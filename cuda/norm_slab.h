@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "cuda/norm_arrays.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::norm {
 
@@ -44,8 +45,7 @@ inline Tiling tiling_for(const Shape& s, int vector, int element, int arrays) {
   if (columns > max_threads) return {};
   return {static_cast<int>(width),
           static_cast<int>(std::min<Index>(max_threads, (vectors + 31) / 32 * 32)),
-          (s.channels + width - 1) / width,
-          static_cast<std::size_t>(width * element * s.positions)};
+          ceil_div(s.channels, width), static_cast<std::size_t>(width * element * s.positions)};
 }
 
 /// Vectors of 16 bytes need arrays and channel counts that are multiples of them.

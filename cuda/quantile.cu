@@ -40,7 +40,7 @@ __device__ std::int64_t count(const T* x, std::int64_t n, std::int64_t* scratch,
 template <class T>
 __global__ void order_statistics(const T* x, T* lower, T* upper, std::int64_t n, std::int64_t k) {
   ITO_SHARED(std::int64_t, counts, [threads / 32]);
-  ITO_SHARED(unsigned, least, [threads / 32]);
+  ITO_SHARED(unsigned, minima, [threads / 32]);
   constexpr bool is_bf16 = sizeof(T) == 2;
   const std::int64_t r = blockIdx.x;
   x += r * n;
@@ -53,14 +53,14 @@ __global__ void order_statistics(const T* x, T* lower, T* upper, std::int64_t n,
   }
   if (is_bf16 && !(found & sign)) found |= 0xffffu;  // keys of negative numbers end in ones
 
-  // The next one: the same again when it occurs often enough, else the least key above.
+  // The next one: the same again when it occurs often enough, else the minima key above.
   const std::int64_t up_to = count(x, n, counts, [=](float v) { return key_of(v) <= found; });
   unsigned above = ~0u;
   for (std::int64_t i = threadIdx.x; i < n; i += threads) {
     const unsigned key = key_of(to_float(x[i]));
     if (key > found) above = Smaller{}(above, key);
   }
-  above = block_reduce(above, least, Smaller{});
+  above = block_reduce(above, minima, Smaller{});
   const std::int64_t nans = count(x, n, counts, [](float v) { return v != v; });
   if (threadIdx.x != 0) return;
   const float nan = __uint_as_float(0x7fc00000u);

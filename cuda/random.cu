@@ -6,6 +6,7 @@
 #include "cuda/index.h"
 #include "tensor/kernels/random.h"
 #include "tensor/kernels/random_values.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -59,7 +60,7 @@ __global__ void fill_integer(Random::Args a, FastDivmod per_sample) {
 template <class T, class Y>
 void launch_real(const Random::Args& a) {
   constexpr int width = random_width<T>;
-  const std::int64_t blocks = (a.per_sample + width - 1) / width;
+  const std::int64_t blocks = ceil_div(a.per_sample, width);
   const bool whole = a.per_sample % width == 0 && cuda::is_aligned<cuda::Vec<Y, width>>(a.y);
   cuda::launch(whole ? fill_real<T, Y, true> : fill_real<T, Y, false>,
                cuda::blocks_for(a.samples * blocks, 256), 256, 0, a, FastDivmod(blocks));

@@ -20,6 +20,7 @@
 #include "cuda/index.h"
 #include "cuda/reduce.h"
 #include "tensor/kernels/reduce.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -134,15 +135,15 @@ __global__ void reduce_tall(const T* x, U* y, Strips s) {
   store(y + (op * s.inner + column) * V, result);
 }
 
-// Pieces of `reduced` so that `blocks` of them fill a device, but of at least `least` each.
-std::int64_t pieces_of(std::int64_t reduced, std::int64_t blocks, std::int64_t least) {
-  const std::int64_t wanted = (enough_blocks + blocks - 1) / blocks;
-  return std::max<std::int64_t>(1, std::min(wanted, reduced / least));
+// Pieces of `reduced` so that `blocks` of them fill a device, but of at least `min_length` each.
+std::int64_t pieces_of(std::int64_t reduced, std::int64_t blocks, std::int64_t min_length) {
+  const std::int64_t target = ceil_div(enough_blocks, blocks);
+  return std::max<std::int64_t>(1, std::min(target, reduced / min_length));
 }
 
 template <class R, int V, class T, class U>
 void rows(const T* x, U* y, std::int64_t outer, std::int64_t n) {
-  const std::int64_t vectors = (n + V - 1) / V;
+  const std::int64_t vectors = ceil_div(n, V);
   if (vectors <= 256 && outer > 1) {
     const int lanes = static_cast<int>(
         std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(vectors, 1, 32))));
@@ -151,7 +152,7 @@ void rows(const T* x, U* y, std::int64_t outer, std::int64_t n) {
     return;
   }
   const std::int64_t pieces = pieces_of(n, outer, threads * 4 * V);
-  const std::int64_t length = ((n + pieces - 1) / pieces + V - 1) / V * V;
+  const std::int64_t length = round_up(ceil_div(n, pieces), V);
   const auto blocks = static_cast<unsigned>(outer * pieces);
   if (pieces == 1) {
     cuda::launch(reduce_pieces<R, V, T, U>, blocks, threads, 0, x, y, n, length, FastDivmod(1));
@@ -170,10 +171,10 @@ void tall(const T* x, U* y, std::int64_t outer, std::int64_t reduced, std::int64
   s.width = static_cast<int>(
       std::bit_ceil(static_cast<std::uint64_t>(std::min<std::int64_t>(inner, 32))));
   // The second launch has no pieces: narrow strips, down to the 32 bytes of a sector.
-  while (!in_pieces && s.width * V > 8 && outer * ((inner + s.width - 1) / s.width) < 128) {
+  while (!in_pieces && s.width * V > 8 && outer * ceil_div(inner, s.width) < 128) {
     s.width /= 2;
   }
-  s.strips = FastDivmod((inner + s.width - 1) / s.width);
+  s.strips = FastDivmod(ceil_div(inner, s.width));
   const std::int64_t blocks = outer * s.strips.divisor;
   const std::int64_t pieces = in_pieces ? pieces_of(reduced, blocks, 4 * threads / s.width) : 1;
   if (pieces == 1) {
@@ -181,7 +182,7 @@ void tall(const T* x, U* y, std::int64_t outer, std::int64_t reduced, std::int64
     return;
   }
   s.pieces = FastDivmod(pieces);
-  s.length = (reduced + pieces - 1) / pieces;
+  s.length = ceil_div(reduced, pieces);
   Scratch<float> partial(outer * pieces * inner * V);
   cuda::launch(reduce_tall<R, V, T, float>, static_cast<unsigned>(blocks * pieces), threads, 0, x,
                partial.data(), s);

@@ -12,6 +12,7 @@
 #include "cuda/reduce.h"
 #include "tensor/kernels/math.h"
 #include "tensor/kernels/softmax.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 namespace {
@@ -136,7 +137,7 @@ __global__ void softmax_grad_long(const T* y, const T* dy, T* dx, std::int64_t n
 // the row does not fit.
 template <int V, class F>
 void with_vectors(std::int64_t n, F f) {
-  const std::int64_t vectors = (n + 32 * V - 1) / (32 * V);
+  const std::int64_t vectors = ceil_div(n, 32 * V);
   if (vectors == 1) return f(std::integral_constant<int, 1>{});
   if (vectors == 2) return f(std::integral_constant<int, 2>{});
   if (vectors <= 4) return f(std::integral_constant<int, 4>{});

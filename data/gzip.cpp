@@ -119,8 +119,8 @@ const std::string& DecodedReader::name() const { return state_->source.name(); }
 std::uint64_t DecodedReader::size_limit() const {
   const std::uint64_t size = state_->source.size();
   if (!state_->gzip) return size;
-  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-  return size > most / largest_expansion ? most : size * largest_expansion;
+  constexpr auto max = std::numeric_limits<std::uint64_t>::max();
+  return size > max / largest_expansion ? max : size * largest_expansion;
 }
 
 }  // namespace ito::data

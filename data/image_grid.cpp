@@ -4,6 +4,7 @@
 #include "data/batch.h"
 #include "data/png.h"
 #include "tensor/check.h"
+#include "tensor/math.h"
 
 namespace ito::data {
 
@@ -21,7 +22,7 @@ std::pair<std::int64_t, std::int64_t> grid_size(std::int64_t n, std::int64_t hei
                                                 std::int64_t width, std::int64_t columns,
                                                 const GridOptions& options) {
   columns = columns_of(n, columns);
-  const std::int64_t rows = (n + columns - 1) / columns;
+  const std::int64_t rows = ceil_div(n, columns);
   return {rows * (height + options.padding) + options.padding,
           columns * (width + options.padding) + options.padding};
 }

@@ -5,13 +5,14 @@
 #include "tensor/check.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/launch.h"
+#include "tensor/math.h"
 
 namespace ito::nn {
 namespace {
 
 constexpr std::int64_t alignment = 16;  // elements: a cache line of f32, any vector load
 
-std::int64_t align(std::int64_t n) { return (n + alignment - 1) / alignment * alignment; }
+std::int64_t align(std::int64_t n) { return round_up(n, alignment); }
 
 void check(const std::vector<NamedTensor>& parameters) {
   if (parameters.empty()) fail<ValueError>("FlatParameters: there are no parameters");

@@ -7,12 +7,12 @@
 #include <cstdint>
 #include <iterator>
 
+#include "tensor/math.h"
+
 namespace ito::memory {
 namespace {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
-
-std::size_t round_up(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
 
 std::size_t machine_memory() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);

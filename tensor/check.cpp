@@ -16,24 +16,25 @@ void expect_defined(const char* op, const char* name, const Tensor& t) {
   if (!t.defined()) fail<Error>("{}: {} must be given; got an undefined tensor", op, name);
 }
 
-void expect_shape(const char* op, const char* name, const Tensor& t, const Shape& wanted) {
+void expect_shape(const char* op, const char* name, const Tensor& t, const Shape& expected) {
   expect_defined(op, name, t);
-  if (t.shape() != wanted) {
-    fail<ShapeError>("{}: {} must be {}; got {}", op, name, wanted.str(), describe({{name, t}}));
+  if (t.shape() != expected) {
+    fail<ShapeError>("{}: {} must be {}; got {}", op, name, expected.str(), describe({{name, t}}));
   }
 }
 
-void expect_rank(const char* op, const char* name, const Tensor& t, int wanted) {
+void expect_rank(const char* op, const char* name, const Tensor& t, int expected) {
   expect_defined(op, name, t);
-  if (t.rank() != wanted) {
-    fail<ShapeError>("{}: {} must have rank {}; got {}", op, name, wanted, describe({{name, t}}));
+  if (t.rank() != expected) {
+    fail<ShapeError>("{}: {} must have rank {}; got {}", op, name, expected, describe({{name, t}}));
   }
 }
 
-void expect_dtype(const char* op, const char* name, const Tensor& t, DType wanted) {
+void expect_dtype(const char* op, const char* name, const Tensor& t, DType expected) {
   expect_defined(op, name, t);
-  if (t.dtype() != wanted) {
-    fail<DTypeError>("{}: {} must be {}; got {}", op, name, name_of(wanted), describe({{name, t}}));
+  if (t.dtype() != expected) {
+    fail<DTypeError>("{}: {} must be {}; got {}", op, name, name_of(expected),
+                     describe({{name, t}}));
   }
 }
 

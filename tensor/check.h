@@ -21,9 +21,9 @@ struct Named {
 std::string describe(std::initializer_list<Named> tensors);
 
 void expect_defined(const char* op, const char* name, const Tensor& t);
-void expect_shape(const char* op, const char* name, const Tensor& t, const Shape& wanted);
-void expect_rank(const char* op, const char* name, const Tensor& t, int wanted);
-void expect_dtype(const char* op, const char* name, const Tensor& t, DType wanted);
+void expect_shape(const char* op, const char* name, const Tensor& t, const Shape& expected);
+void expect_rank(const char* op, const char* name, const Tensor& t, int expected);
+void expect_dtype(const char* op, const char* name, const Tensor& t, DType expected);
 void expect_floating(const char* op, const char* name, const Tensor& t);
 /// All defined, with one floating dtype, on one device. Undefined tensors are skipped: they stand
 /// for optional arguments.

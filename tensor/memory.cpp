@@ -11,6 +11,7 @@
 #include "tensor/build.h"
 #include "tensor/error.h"
 #include "tensor/kernels/device_runtime.h"
+#include "tensor/math.h"
 
 namespace ito::memory {
 namespace {
@@ -47,9 +48,9 @@ bool in_arena(std::size_t bytes) { return cache_enabled && bytes >= large; }
 
 // Size classes: an eighth of a power of two apart, so at most 1/8 of a block is unused.
 std::size_t size_class(std::size_t bytes) {
-  if (bytes <= 512) return (bytes + alignment - 1) / alignment * alignment;
+  if (bytes <= 512) return round_up(bytes, alignment);
   const std::size_t step = std::bit_floor(bytes) / 8;
-  return (bytes + step - 1) / step * step;
+  return round_up(bytes, step);
 }
 
 void free_cached(Pool& p) {

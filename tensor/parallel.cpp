@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/math.h"
 
 namespace ito {
 namespace {
@@ -189,7 +190,7 @@ double share_of_threads(double seconds, const PoolTimes& before) {
 void detail::parallel_chunks(std::int64_t n, std::int64_t grain, ChunkFn fn, const void* context) {
   if (n <= 0) return;
   grain = std::max<std::int64_t>(grain, 1);
-  const std::int64_t chunks = (n + grain - 1) / grain;
+  const std::int64_t chunks = ceil_div(n, grain);
   if (chunks == 1 || inside_parallel) {
     for (std::int64_t c = 0; c < chunks; ++c) {
       fn(context, c * grain, std::min(n, (c + 1) * grain));

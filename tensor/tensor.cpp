@@ -67,9 +67,9 @@ void* Tensor::mutable_raw() {
   return const_cast<void*>(raw());
 }
 
-void Tensor::expect_dtype(DType wanted) const {
-  if (dtype() != wanted) {
-    fail<DTypeError>("tensor: read as {}; got {}", name_of(wanted), str());
+void Tensor::expect_dtype(DType expected) const {
+  if (dtype() != expected) {
+    fail<DTypeError>("tensor: read as {}; got {}", name_of(expected), str());
   }
 }
 
@@ -144,5 +144,8 @@ std::string Tensor::str() const {
   if (!defined()) return "undefined";
   return fmt::format("{}{} on {}", name_of(dtype()), shape().str(), device().str());
 }
+
+Tensor empty_like(const Tensor& x) { return Tensor::empty(x.shape(), x.dtype(), x.device()); }
+Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype(), x.device()); }
 
 }  // namespace ito

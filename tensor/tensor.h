@@ -153,4 +153,8 @@ class Tensor {
   std::shared_ptr<Impl> impl_;
 };
 
+/// A tensor of the shape, dtype and device of x: unset, or zeros.
+Tensor empty_like(const Tensor& x);
+Tensor zeros_like(const Tensor& x);
+
 }  // namespace ito

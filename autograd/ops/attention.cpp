@@ -77,7 +77,7 @@ kernel::AttentionShape check(const Tensor& q, const Tensor& k, const Tensor& v, 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, const Tensor& mask) {
   const auto shape = check(q, k, v, heads, mask);
   const void* mask_data = mask.defined() ? mask.raw() : nullptr;
-  Tensor y = Tensor::empty(q.shape(), q.dtype(), q.device());
+  Tensor y = empty_like(q);
   Tensor lse = Tensor::empty({shape.n, shape.heads, shape.l}, statistics_of(q.dtype()), q.device());
   launch<kernel::Attention>(q.device(), {q.raw(), k.raw(), v.raw(), mask_data, y.mutable_raw(),
                                          lse.mutable_raw(), shape, q.dtype()});
@@ -87,9 +87,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int heads, c
         return reference(in[0], in[1], in[2], heads, mask);
       },
       [=, result = y.view()](const Tensor& dy, const std::vector<bool>&) {
-        Tensor dq = Tensor::empty(q.shape(), q.dtype(), q.device());
-        Tensor dk = Tensor::empty(k.shape(), q.dtype(), q.device());
-        Tensor dv = Tensor::empty(v.shape(), q.dtype(), q.device());
+        Tensor dq = empty_like(q);
+        Tensor dk = empty_like(k);
+        Tensor dv = empty_like(v);
         launch<kernel::AttentionGrad>(
             q.device(), {q.raw(), k.raw(), v.raw(), mask.defined() ? mask.raw() : nullptr,
                          result.raw(), lse.raw(), dy.raw(), dq.mutable_raw(), dk.mutable_raw(),

@@ -62,11 +62,11 @@ Tensor concat_weight_grad(const Tensor& x, const Tensor& x2, const Tensor& dy, c
   constexpr const char* op = "conv2d_weight_grad";
   const Shape &a = x.shape(), &b = x2.shape();
   const std::int64_t middle = a[3], end = shape[3];
-  const Shape first{shape[0], shape[1], shape[2], middle};
-  const Shape second{shape[0], shape[1], shape[2], end - middle};
+  const Shape x_shape{shape[0], shape[1], shape[2], middle};
+  const Shape x2_shape{shape[0], shape[1], shape[2], end - middle};
   if (x.device().is_cuda()) {
-    return concat(
-        {conv2d_weight_grad(x, dy, first, options), conv2d_weight_grad(x2, dy, second, options)});
+    return concat({conv2d_weight_grad(x, dy, x_shape, options),
+                   conv2d_weight_grad(x2, dy, x2_shape, options)});
   }
   const auto s = conv_shape(op, {a[0], a[1], a[2], end}, shape, options);
   expect_dy(op, dy, s);

@@ -16,11 +16,11 @@ void expect_factor(const char* op, int factor) {
 }
 
 // Factor 2, 3x3, one zero around. As with conv2d, each of the three is a gradient of the others.
-Tensor doubled(const Tensor& x, const Tensor& weight, const Tensor& bias);
-Tensor doubled_input_grad(const Tensor& dy, const Tensor& weight);
-Tensor doubled_weight_grad(const Tensor& x, const Tensor& dy);
+Tensor upsample2x_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor upsample2x_conv2d_input_grad(const Tensor& dy, const Tensor& weight);
+Tensor upsample2x_conv2d_weight_grad(const Tensor& x, const Tensor& dy);
 
-Tensor doubled(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor upsample2x_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const Shape& s = x.shape();
   Tensor y = Tensor::empty({s[0], 2 * s[1], 2 * s[2], weight.size(0)}, x.dtype(), x.device());
   launch<kernel::UpsampleConv2d>(x.device(), {x.raw(),
@@ -30,13 +30,14 @@ Tensor doubled(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                                               {s[0], s[1], s[2], s[3], weight.size(0)},
                                               x.dtype(),
                                               packed_weights_of(weight, s[0] * s[1] * s[2])});
-  return record("upsample_conv2d", y,
-                {{x, [weight](const Tensor& dy) { return doubled_input_grad(dy, weight); }},
-                 {weight, [x](const Tensor& dy) { return doubled_weight_grad(x, dy); }},
-                 {bias, [](const Tensor& dy) { return dy; }}});
+  return record(
+      "upsample_conv2d", y,
+      {{x, [weight](const Tensor& dy) { return upsample2x_conv2d_input_grad(dy, weight); }},
+       {weight, [x](const Tensor& dy) { return upsample2x_conv2d_weight_grad(x, dy); }},
+       {bias, [](const Tensor& dy) { return dy; }}});
 }
 
-Tensor doubled_input_grad(const Tensor& dy, const Tensor& weight) {
+Tensor upsample2x_conv2d_input_grad(const Tensor& dy, const Tensor& weight) {
   const Shape& s = dy.shape();
   const Shape shape{s[0], s[1] / 2, s[2] / 2, weight.size(3)};
   Tensor dx = Tensor::empty(shape, dy.dtype(), dy.device());
@@ -46,20 +47,21 @@ Tensor doubled_input_grad(const Tensor& dy, const Tensor& weight) {
                                            dx.mutable_raw(),
                                            {shape[0], shape[1], shape[2], shape[3], s[3]},
                                            dy.dtype()});
-  return record("upsample_conv2d_input_grad", dx,
-                {{dy, [weight](const Tensor& ddx) { return doubled(ddx, weight, {}); }},
-                 {weight, [dy](const Tensor& ddx) { return doubled_weight_grad(ddx, dy); }}});
+  return record(
+      "upsample_conv2d_input_grad", dx,
+      {{dy, [weight](const Tensor& ddx) { return upsample2x_conv2d(ddx, weight, {}); }},
+       {weight, [dy](const Tensor& ddx) { return upsample2x_conv2d_weight_grad(ddx, dy); }}});
 }
 
-Tensor doubled_weight_grad(const Tensor& x, const Tensor& dy) {
+Tensor upsample2x_conv2d_weight_grad(const Tensor& x, const Tensor& dy) {
   const Shape& s = x.shape();
   Tensor dw = Tensor::empty({dy.size(3), 3, 3, s[3]}, x.dtype(), x.device());
   launch<kernel::UpsampleConv2dWeightGrad>(
       x.device(),
       {x.raw(), dy.raw(), dw.mutable_raw(), {s[0], s[1], s[2], s[3], dy.size(3)}, x.dtype()});
   return record("upsample_conv2d_weight_grad", dw,
-                {{x, [dy](const Tensor& ddw) { return doubled_input_grad(dy, ddw); }},
-                 {dy, [x](const Tensor& ddw) { return doubled(x, ddw, {}); }}});
+                {{x, [dy](const Tensor& ddw) { return upsample2x_conv2d_input_grad(dy, ddw); }},
+                 {dy, [x](const Tensor& ddw) { return upsample2x_conv2d(x, ddw, {}); }}});
 }
 
 }  // namespace
@@ -132,7 +134,7 @@ Tensor upsample_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias
   }
   if (bias.defined()) expect_shape(op, "bias", bias, {k[0]});
   if (x.device().is_cpu() && factor == 2 && kh == 3 && kw == 3 && padding == Padding(1)) {
-    return doubled(x, weight, bias);
+    return upsample2x_conv2d(x, weight, bias);
   }
   const Padding turned(kh - 1 - padding.top, kh - 1 - padding.bottom, kw - 1 - padding.left,
                        kw - 1 - padding.right);

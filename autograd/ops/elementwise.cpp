@@ -15,7 +15,7 @@ namespace {
 template <class F>
 Tensor unary(const Tensor& x, F f = {}) {
   expect_floating(F::name, "x", x);
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  Tensor y = empty_like(x);
   launch<kernel::Unary<F>>(x.device(), {x.raw(), y.mutable_raw(), x.numel(), x.dtype(), f});
   return y;
 }

@@ -23,7 +23,7 @@ Tensor mse(const Tensor& a, const Tensor& b) {
   return record_fused(
       "mse", y, {a, b}, [](const std::vector<Tensor>& in) { return mean(square(in[0] - in[1])); },
       [a, b](const Tensor& dy, const std::vector<bool>& needed) {
-        Tensor da = Tensor::empty(a.shape(), a.dtype(), a.device());
+        Tensor da = empty_like(a);
         launch<kernel::MseGrad>(
             a.device(), {a.raw(), b.raw(), dy.raw(), da.mutable_raw(), a.numel(), a.dtype()});
         return std::vector<Tensor>{da, needed[1] ? -da : Tensor()};

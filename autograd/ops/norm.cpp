@@ -36,8 +36,8 @@ kernel::GroupNormShape check(const char* op, const Tensor& x, const Tensor& x2, 
     expect_rank(op, "x2", x2, x.rank());
     expect_shape(op, "x2", x2, x.shape().with(-1, x2.size(-1)));
   }
-  const std::int64_t n = x.size(0), second = x2.defined() ? x2.size(-1) : 0,
-                     c = x.size(-1) + second;
+  const std::int64_t n = x.size(0), x2_channels = x2.defined() ? x2.size(-1) : 0,
+                     c = x.size(-1) + x2_channels;
   expect_shape(op, "weight", weight, {c});
   expect_shape(op, "bias", bias, {c});
   if (groups < 1 || c % groups != 0) {
@@ -47,16 +47,15 @@ kernel::GroupNormShape check(const char* op, const Tensor& x, const Tensor& x2, 
   }
   if (!(eps >= 0.0)) fail<ValueError>("{}: eps must be >= 0; got {}", op, eps);
   const std::int64_t rows = n * x.size(-1) == 0 ? 0 : x.numel() / (n * x.size(-1));
-  return {n, rows, c, groups, second};
+  return {n, rows, c, groups, x2_channels};
 }
 
 // Gradients of x, (x2,) weight and bias.
 std::vector<Tensor> gradients(const Tensor& x, const Tensor& x2, const Tensor& weight,
                               const Tensor& bias, const Tensor& statistics, const Tensor& dy,
                               const kernel::GroupNormShape& shape, bool with_silu) {
-  const auto like = [](const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); };
-  Tensor dx = like(x), dx2 = x2.defined() ? like(x2) : Tensor{}, dweight = like(weight),
-         dbias = like(bias);
+  Tensor dx = empty_like(x), dx2 = x2.defined() ? empty_like(x2) : Tensor{},
+         dweight = empty_like(weight), dbias = empty_like(bias);
   Tensor partial = Tensor::empty({shape.n, 2, shape.channels}, statistics.dtype(), x.device());
   launch<kernel::GroupNormGrad>(
       x.device(),

@@ -23,12 +23,12 @@ Tensor reference(const Tensor& x) {
 
 Tensor last_axis(const Tensor& x) {
   const std::int64_t n = x.size(-1), rows = n == 0 ? 0 : x.numel() / n;
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  Tensor y = empty_like(x);
   launch<kernel::Softmax>(x.device(), {x.raw(), y.mutable_raw(), rows, n, x.dtype()});
   return record_fused(
       "softmax", y, {x}, [](const std::vector<Tensor>& in) { return reference(in[0]); },
       [y = y.view(), rows, n](const Tensor& dy, const std::vector<bool>&) {
-        Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
+        Tensor dx = empty_like(y);
         launch<kernel::SoftmaxGrad>(y.device(),
                                     {y.raw(), dy.raw(), dx.mutable_raw(), rows, n, y.dtype()});
         return std::vector<Tensor>{dx};

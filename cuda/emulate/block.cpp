@@ -12,6 +12,7 @@
 #include "cuda/emulate/sanitizer.h"
 #include "cuda/emulate/settings.h"
 #include "cuda/emulate/shared.h"
+#include "tensor/math.h"
 
 // threadIdx and friends, as kernels see them (device.h).
 uint3 ito_emulate_thread_index_storage asm("ito_emulate_thread_index");
@@ -28,11 +29,11 @@ struct Thread {
   Fiber* fiber = nullptr;  // null until it starts
   State state = State::not_started;
   uint3 index{};
-  Meeting* meeting = nullptr;  // in_warp
+  Rendezvous* call = nullptr;  // in_warp
   Where where;                 // at_barrier, in_warp
 };
 
-// An address for ThreadSanitizer's release and acquire. Consecutive meetings use different ones:
+// An address for ThreadSanitizer's release and acquire. Consecutive calls use different ones:
 // with one, a thread that leaves late would be ordered after what others did since.
 struct SyncPoint {
   unsigned mask = 0;
@@ -43,7 +44,7 @@ struct SyncPoint {
 struct Warp {
   std::uint32_t ready = 0;    // lanes that can go on, started or not
   std::uint32_t alive = 0;    // lanes that have not finished
-  std::uint32_t waiting = 0;  // lanes in a meeting
+  std::uint32_t waiting = 0;  // lanes in a rendezvous
   SyncPoint points[4];        // one per mask in use
 };
 
@@ -136,7 +137,7 @@ const char* describe(const Thread& t) {
   for (const Group& g : groups) {
     const Thread& t = block.thread[g.first];
     std::fprintf(stderr, "  %u threads (first %u): %s", g.count, g.first, describe(t));
-    if (t.state == State::in_warp) std::fprintf(stderr, " (mask %08x)", t.meeting->mask);
+    if (t.state == State::in_warp) std::fprintf(stderr, " (mask %08x)", t.call->mask);
     if (t.state != State::finished)
       std::fprintf(stderr, ", %s:%u", t.where.file_name(), static_cast<unsigned>(t.where.line()));
     std::fputc('\n', stderr);
@@ -163,7 +164,7 @@ Fiber& take_fiber(unsigned index) {
   return f;
 }
 
-void become(unsigned index) {
+void switch_to(unsigned index) {
   Thread& t = block.thread[index];
   block.current = index;
   ito_emulate_thread_index_storage = t.index;
@@ -171,13 +172,13 @@ void become(unsigned index) {
 }
 
 // Leaves the current thread, which waits or has finished, for `next`.
-void go_on(Fiber& from, bool last, unsigned next) {
+void yield(Fiber& from, bool last, unsigned next) {
   if (next == max_threads) {
     if (block.finished < block.threads) report_divergence();
     return switch_fiber(from, host_fiber(), last);
   }
   const bool self = !last && next == block.current;
-  become(next);
+  switch_to(next);
   if (self) return;
   Thread& t = block.thread[next];
   if (!t.fiber) t.fiber = &take_fiber(next);
@@ -196,7 +197,7 @@ void run_thread() {
 }
 
 // Other lanes may have been waiting for this one, which has returned instead.
-void settle_warp(unsigned warp);
+void resolve_warp(unsigned warp);
 
 void thread_main() {
   arrived_on_fresh_stack();
@@ -205,17 +206,17 @@ void thread_main() {
   for (;;) {
     run_thread();
     if (block.warp[block.current / warp_lanes].waiting != 0)
-      settle_warp(block.current / warp_lanes);
+      resolve_warp(block.current / warp_lanes);
     next = pick();
     if (thread_sanitizer()) break;
     if (next == max_threads || block.thread[next].fiber) break;
-    become(next);  // on this same stack
+    switch_to(next);  // on this same stack
     block.thread[next].fiber = &self;
   }
   if (!thread_sanitizer()) block.spare.push_back(&self);
   // `next` stands on a stack of its own, or none can go on: this one is free, not to be taken
   // again.
-  go_on(self, true, next);
+  yield(self, true, next);
 }
 
 SyncPoint& sync_point(Warp& w, unsigned mask) {
@@ -226,64 +227,64 @@ SyncPoint& sync_point(Warp& w, unsigned mask) {
   return w.points[0];
 }
 
-bool whole_warp_only(Together kind) { return kind == Together::ldmatrix || kind == Together::mma; }
+bool whole_warp_only(WarpOp kind) { return kind == WarpOp::ldmatrix || kind == WarpOp::mma; }
 
-// Ends the meeting that lane `first` waits in, if everybody is here.
-void settle_meeting(unsigned warp, int first) {
+// Completes the rendezvous that lane `first` waits in, if all its lanes have arrived.
+void resolve(unsigned warp, int first) {
   Warp& w = block.warp[warp];
   Thread* const threads = block.thread + warp * warp_lanes;
-  const Meeting& meeting = *threads[first].meeting;
-  const std::uint32_t lanes = meeting.mask & w.alive;
+  const Rendezvous& call = *threads[first].call;
+  const std::uint32_t lanes = call.mask & w.alive;
   if ((w.waiting & lanes) != lanes) return;
-  Meeting* meetings[warp_lanes];
+  Rendezvous* calls[warp_lanes];
   for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
-    meetings[lane] = threads[lane].meeting;
-    if (meetings[lane]->mask != meeting.mask || meetings[lane]->kind != meeting.kind) return;
+    calls[lane] = threads[lane].call;
+    if (calls[lane]->mask != call.mask || calls[lane]->kind != call.kind) return;
   }
-  complete(meetings, lanes);
-  if (meeting.kind == Together::sync) ++sync_point(w, meeting.mask).count;
+  complete(calls, lanes);
+  if (call.kind == WarpOp::sync) ++sync_point(w, call.mask).count;
   for (std::uint32_t rest = lanes; rest != 0; rest &= rest - 1)
     threads[std::countr_zero(rest)].state = State::ready;
   w.waiting &= ~lanes;
   w.ready |= lanes;
 }
 
-void settle_warp(unsigned warp) {
+void resolve_warp(unsigned warp) {
   for (int lane = 0; lane < static_cast<int>(warp_lanes); ++lane)
-    if (block.warp[warp].waiting >> lane & 1) settle_meeting(warp, lane);
+    if (block.warp[warp].waiting >> lane & 1) resolve(warp, lane);
 }
 
 }  // namespace
 
-void meet(Meeting& meeting, const Where& where) {
+void rendezvous(Rendezvous& call, const Where& where) {
   Thread& t = block.thread[block.current];
   const unsigned warp = block.current / warp_lanes, lane = block.current % warp_lanes;
   Warp& w = block.warp[warp];
-  if ((meeting.mask >> lane & 1) == 0) {
+  if ((call.mask >> lane & 1) == 0) {
     broken_rule("%s:%u: lane %u is not in the mask %08x that it waits with", where.file_name(),
-                static_cast<unsigned>(where.line()), lane, meeting.mask);
+                static_cast<unsigned>(where.line()), lane, call.mask);
   }
-  if (whole_warp_only(meeting.kind) && w.alive != ~0u) {
+  if (whole_warp_only(call.kind) && w.alive != ~0u) {
     broken_rule("%s:%u: all 32 lanes of a warp must come to ldmatrix and mma; here are %08x",
                 where.file_name(), static_cast<unsigned>(where.line()), w.alive);
   }
   char* point = nullptr;
-  if (meeting.kind == Together::sync) {
-    SyncPoint& p = sync_point(w, meeting.mask);
+  if (call.kind == WarpOp::sync) {
+    SyncPoint& p = sync_point(w, call.mask);
     point = &p.address[p.count % 2];
     release(point);
   }
-  t.meeting = &meeting;
+  t.call = &call;
   t.where = where;
   t.state = State::in_warp;
   w.waiting |= 1u << lane;
-  settle_meeting(warp, static_cast<int>(lane));
-  go_on(*t.fiber, false, pick());
+  resolve(warp, static_cast<int>(lane));
+  yield(*t.fiber, false, pick());
   if (point) acquire(point);
 }
 
-unsigned meet_block(bool predicate, const Where& where) {
+unsigned block_barrier(bool predicate, const Where& where) {
   Thread& t = block.thread[block.current];
   const unsigned parity = block.barriers % 2;
   char* const point = &block.barrier_point[block.serial % 2][parity];
@@ -303,7 +304,7 @@ unsigned meet_block(bool predicate, const Where& where) {
     for (unsigned i = 0; i < block.threads; ++i) block.thread[i].state = State::ready;
     for (unsigned w = 0; w < block.warps; ++w) block.warp[w].ready = block.warp[w].alive;
   }
-  go_on(*t.fiber, false, pick());
+  yield(*t.fiber, false, pick());
   acquire(point);
   return block.result[parity];
 }
@@ -354,7 +355,7 @@ void start_block(std::uint64_t linear, const Grid& grid) {
 void run_block(std::uint64_t linear, const Grid& grid) {
   start_block(linear, grid);
   const unsigned first = pick();
-  become(first);
+  switch_to(first);
   Thread& t = block.thread[first];
   t.fiber = &take_fiber(first);
   switch_fiber(host_fiber(), *t.fiber, false);
@@ -365,7 +366,7 @@ void run_block(std::uint64_t linear, const Grid& grid) {
 void run_grid(const Grid& grid) {
   const dim3 g = grid.grid, b = grid.block;
   block.threads = b.x * b.y * b.z;
-  block.warps = (block.threads + warp_lanes - 1) / warp_lanes;
+  block.warps = ceil_div(block.threads, warp_lanes);
   block.body = grid.thread;
   ito_emulate_block_size_storage = b;
   ito_emulate_grid_size_storage = g;

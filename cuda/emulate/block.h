@@ -22,7 +22,7 @@ struct Grid {
 // Runs all blocks of a grid, one after another, in the order that set_order asks for.
 void run_grid(const Grid& grid);
 
-// warp.cpp: the common work of the lanes in `lanes`; meetings[lane] of all of them are here.
-void complete(Meeting* const (&meetings)[warp_lanes], unsigned lanes);
+// warp.cpp: the common work of the lanes in `lanes`; calls[lane] of all of them are here.
+void complete(Rendezvous* const (&calls)[warp_lanes], unsigned lanes);
 
 }  // namespace ito::emulate

@@ -34,10 +34,10 @@ using Where = std::source_location;
 void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, const char* name);
 void* dynamic_shared_array();
 
-// What the warps' threads do together. All threads of `mask` must come to the same kind.
-enum class Together { sync, shuffle, vote, ldmatrix, mma };
-struct Meeting {
-  Together kind;
+// An instruction of a warp, as one lane calls it. All lanes of `mask` must call the same one.
+enum class WarpOp { sync, shuffle, vote, ldmatrix, mma };
+struct Rendezvous {
+  WarpOp kind;
   unsigned mask;
   int source = 0;           // shuffle: the lane whose value this lane gets
   unsigned size = 0;        // shuffle, ldmatrix: bytes at `value`
@@ -46,10 +46,10 @@ struct Meeting {
   const void* a = nullptr;  // mma: fragments
   const void* b = nullptr;
 };
-// Waits until all threads of the mask are here, then does the common work.
-void meet(Meeting& meeting, const Where& where);
+// Waits until all lanes of the mask have called, then computes the results of all of them.
+void rendezvous(Rendezvous& call, const Where& where);
 // The barrier of a block. Returns for how many threads `predicate` held.
-unsigned meet_block(bool predicate, const Where& where);
+unsigned block_barrier(bool predicate, const Where& where);
 // A thread's place in its warp.
 int lane_id();
 
@@ -57,8 +57,8 @@ template <class T>
 T shuffle(unsigned mask, T value, int source, const Where& where) {
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8),
                 "shuffles move values of 4 or 8 bytes");
-  Meeting m{Together::shuffle, mask, source, sizeof(T), &value};
-  meet(m, where);
+  Rendezvous m{WarpOp::shuffle, mask, source, sizeof(T), &value};
+  rendezvous(m, where);
   return value;
 }
 
@@ -77,25 +77,25 @@ void fence();
   T* const name = static_cast<T*>(::ito::emulate::dynamic_shared_array())
 
 inline void __syncthreads(const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  ito::emulate::meet_block(false, where);
+  ito::emulate::block_barrier(false, where);
 }
 inline int __syncthreads_count(int predicate,
                                const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  return static_cast<int>(ito::emulate::meet_block(predicate != 0, where));
+  return static_cast<int>(ito::emulate::block_barrier(predicate != 0, where));
 }
 inline int __syncthreads_or(int predicate,
                             const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  return ito::emulate::meet_block(predicate != 0, where) != 0;
+  return ito::emulate::block_barrier(predicate != 0, where) != 0;
 }
 inline int __syncthreads_and(int predicate,
                              const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  return ito::emulate::meet_block(predicate == 0, where) == 0;
+  return ito::emulate::block_barrier(predicate == 0, where) == 0;
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu,
                        const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  ito::emulate::Meeting m{ito::emulate::Together::sync, mask};
-  ito::emulate::meet(m, where);
+  ito::emulate::Rendezvous m{ito::emulate::WarpOp::sync, mask};
+  ito::emulate::rendezvous(m, where);
 }
 
 // Lanes of segments of `width`: a source outside the segment gives the lane its own value.
@@ -129,9 +129,9 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
 
 inline unsigned __ballot_sync(unsigned mask, int predicate,
                               const ito::emulate::Where& where = ito::emulate::Where::current()) {
-  ito::emulate::Meeting m{ito::emulate::Together::vote, mask};
+  ito::emulate::Rendezvous m{ito::emulate::WarpOp::vote, mask};
   m.word = predicate != 0;
-  ito::emulate::meet(m, where);
+  ito::emulate::rendezvous(m, where);
   return m.word;
 }
 inline int __any_sync(unsigned mask, int predicate,

@@ -16,6 +16,7 @@
 #include "cuda/emulate/sanitizer.h"
 #include "cuda/emulate/settings.h"
 #include "cuda/emulate/stream.h"
+#include "tensor/math.h"
 
 namespace ito::emulate {
 namespace {
@@ -60,7 +61,7 @@ void report_leaks() {
                 left.blocks);
 }
 
-std::size_t padded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+std::size_t padded(std::size_t bytes) { return round_up(bytes, alignment); }
 
 // The block that p .. p + bytes lies in; null if there is none.
 Block* find(const void* p, std::size_t bytes, char** start = nullptr) {

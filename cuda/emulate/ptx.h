@@ -61,8 +61,8 @@ void cp_async_wait() {
 inline void ldmatrix(std::uint32_t (&r)[4], const void* row, bool transposed, const Where& where) {
   emulate::check_shared_16(row, "ldmatrix", where);
   emulate::Words data = *static_cast<const emulate::Words*>(row);
-  emulate::Meeting m{emulate::Together::ldmatrix, ~0u, transposed, sizeof(data), &data};
-  emulate::meet(m, where);
+  emulate::Rendezvous m{emulate::WarpOp::ldmatrix, ~0u, transposed, sizeof(data), &data};
+  emulate::rendezvous(m, where);
   for (int i = 0; i < 4; ++i) r[i] = data.at[i];
 }
 inline void ldmatrix_x4(std::uint32_t (&r)[4], const void* row,
@@ -77,10 +77,10 @@ inline void ldmatrix_x4_trans(std::uint32_t (&r)[4], const void* row,
 inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                          std::uint32_t b1, const Where& where = Where::current()) {
   const std::uint32_t b[2] = {b0, b1};
-  emulate::Meeting m{emulate::Together::mma, ~0u, 0, 0, d};
+  emulate::Rendezvous m{emulate::WarpOp::mma, ~0u, 0, 0, d};
   m.a = a;
   m.b = b;
-  emulate::meet(m, where);
+  emulate::rendezvous(m, where);
 }
 
 }  // namespace ito::cuda::ptx

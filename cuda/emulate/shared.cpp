@@ -7,6 +7,7 @@
 #include "cuda/emulate/ptx.h"
 #include "cuda/emulate/sanitizer.h"
 #include "cuda/emulate/settings.h"
+#include "tensor/math.h"
 
 namespace ito::emulate {
 namespace {
@@ -43,7 +44,7 @@ __attribute__((optimize("no-tree-loop-distribute-patterns"))) void fill_with_nan
 }
 
 char* carve(std::size_t bytes, std::size_t alignment) {
-  const std::size_t start = (shared.end + gap + alignment - 1) / alignment * alignment;
+  const std::size_t start = round_up(shared.end + gap, alignment);
   if (start + bytes > capacity) broken_rule("shared memory of a block: over %zu bytes", capacity);
   char* const gap_before = shared.begin + shared.end;
   shared.end = (start + bytes + 7) / 8 * 8;
@@ -105,7 +106,7 @@ bool in_shared_memory(const void* p, std::size_t bytes) {
 void* shared_array(const void* key, std::size_t bytes, std::size_t alignment, const char* name) {
   for (int i = 0; i < shared.arrays; ++i)
     if (shared.array[i].key == key) return shared.array[i].data;
-  shared.static_bytes = (shared.static_bytes + alignment - 1) / alignment * alignment + bytes;
+  shared.static_bytes = round_up(shared.static_bytes, alignment) + bytes;
   if (shared.static_bytes > static_limit) {
     broken_rule("shared array %s: the static arrays of a kernel may take %zu bytes; these take %zu",
                 name, static_limit, shared.static_bytes);

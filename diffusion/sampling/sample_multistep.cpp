@@ -60,7 +60,7 @@ Tensor sample_dpmpp_2m(const Denoiser& model, const Tensor& x_T, std::span<const
                        const SamplingOptions& options) {
   SamplingLoop loop("sample_dpmpp_2m", model, x_T, levels, Rng(0), options);
   const TwoStep two_step(loop);
-  Tensor before = Tensor::zeros(x_T.shape(), x_T.dtype(), x_T.device());
+  Tensor before = zeros_like(x_T);
   return loop.run([&](const Tensor& x) {
     const Tensor x0 = loop.denoise(x).x0;
     const Tensor next = two_step(x, x0, before);
@@ -75,7 +75,7 @@ Tensor sample_unipc(const Denoiser& model, const Tensor& x_T, std::span<const Le
   const TwoStep two_step(loop);
   const Tensor newest = loop.number([](const SamplingStep& s) { return correction(s).newest; });
   const Tensor oldest = loop.number([](const SamplingStep& s) { return correction(s).oldest; });
-  Tensor before = Tensor::zeros(x_T.shape(), x_T.dtype(), x_T.device());
+  Tensor before = zeros_like(x_T);
   Tensor two_before = before.clone();
   return loop.run([&](const Tensor& x) {
     const Tensor x0 = loop.denoise(x).x0;

@@ -16,7 +16,7 @@ void expect_steps(std::int64_t timesteps, std::int64_t steps) {
 }
 
 // The sigma / alpha at a share u of the way from `low` to `high`.
-double wanted_noise(double low, double high, double u, Spacing spacing) {
+double target_noise(double low, double high, double u, Spacing spacing) {
   if (spacing == Spacing::log_snr) return low * std::pow(high / low, u);
   constexpr double per_rho = 1.0 / 7.0;
   return std::pow((1.0 - u) * std::pow(low, per_rho) + u * std::pow(high, per_rho), 7.0);
@@ -49,7 +49,7 @@ std::vector<Level> sampling_levels(const NoiseSchedule& schedule, std::int64_t s
   if (low >= high) low = first, high = last;  // none of the usual levels: all of its own
   std::vector<Level> levels;
   for (std::int64_t i = steps - 1; i >= 0; --i) {
-    levels.push_back(schedule.level_at(wanted_noise(low, high, share(i, steps), spacing)));
+    levels.push_back(schedule.level_at(target_noise(low, high, share(i, steps), spacing)));
   }
   levels.push_back(Level::clean());
   return levels;
@@ -70,7 +70,7 @@ std::vector<Level> sampling_levels(const Path& path, std::int64_t steps, Spacing
     levels.push_back(by_time ? path.level(first + of_time * (last - first))
                      : i == steps - 1
                          ? path.level(last)
-                         : path.level_at(wanted_noise(low, std::min(high, 80.0), u, spacing)));
+                         : path.level_at(target_noise(low, std::min(high, 80.0), u, spacing)));
   }
   levels.push_back(Level::clean());
   return levels;

@@ -23,7 +23,7 @@
 namespace ito::kernel {
 namespace {
 
-constexpr Index few = 8;                     // heads, in all samples together
+constexpr Index target_heads = 8;            // heads, in all samples together
 constexpr Index min_queries = 32;            // of a part
 constexpr Index query_block = 5 * max_tile;  // at most
 
@@ -70,9 +70,9 @@ void pack(const Operand& operand, const AttentionShape& a, Index nh, Index b, T*
 
 Index parts_of(const AttentionShape& a) {
   const Index heads = std::max<Index>(a.n * a.heads, 1);
-  if (heads >= few) return 1;
-  const Index most = ceil_div(a.l, min_queries);
-  return std::clamp<Index>(most, 1, ceil_div(few, heads));
+  if (heads >= target_heads) return 1;
+  const Index max_parts = ceil_div(a.l, min_queries);
+  return std::clamp<Index>(max_parts, 1, ceil_div(target_heads, heads));
 }
 
 /// f(head, part, first query, last query, packed operands) for every part of every head, on all

@@ -124,7 +124,7 @@ TileFunction<T> tile_function(int g, Index m, bool two_vectors) {
 
 /// How a correlation is cut into tasks: slabs of images and rows, and groups of channel blocks. A
 /// function of the shape only.
-struct Cut {
+struct Partition {
   Index images, rows;  // in a slab
   Index image_slabs, row_slabs;
   Index blocks, blocks_per_task, block_groups;
@@ -132,21 +132,22 @@ struct Cut {
 };
 
 template <class T>
-Cut cut(const Correlation<T>& c) {
-  constexpr Index slab_bytes = 256 << 10, wanted_tasks = 16;
+Partition partition_of(const Correlation<T>& c) {
+  constexpr Index slab_bytes = 256 << 10, target_tasks = 16;
   const Index row_bytes = ((c.q - 1) * c.stride + c.kw) * padded_channels<T>(c.in) *
                           static_cast<Index>(sizeof(T)) * c.stride;
   const Index rows = std::max<Index>(1, slab_bytes / std::max<Index>(1, row_bytes));
-  Cut cut{};
-  cut.row_slabs = ceil_div(c.p, rows);
-  cut.rows = ceil_div(c.p, cut.row_slabs);
-  cut.images = std::clamp<Index>(rows / (c.p + c.kh), 1, c.n);
-  cut.image_slabs = ceil_div(c.n, cut.images);
-  cut.blocks = block_count<T>(c.out);
-  const Index slabs = cut.image_slabs * cut.row_slabs;
-  cut.blocks_per_task = ceil_div(cut.blocks, std::min(cut.blocks, ceil_div(wanted_tasks, slabs)));
-  cut.block_groups = ceil_div(cut.blocks, cut.blocks_per_task);
-  return cut;
+  Partition parts{};
+  parts.row_slabs = ceil_div(c.p, rows);
+  parts.rows = ceil_div(c.p, parts.row_slabs);
+  parts.images = std::clamp<Index>(rows / (c.p + c.kh), 1, c.n);
+  parts.image_slabs = ceil_div(c.n, parts.images);
+  parts.blocks = block_count<T>(c.out);
+  const Index slabs = parts.image_slabs * parts.row_slabs;
+  parts.blocks_per_task =
+      ceil_div(parts.blocks, std::min(parts.blocks, ceil_div(target_tasks, slabs)));
+  parts.block_groups = ceil_div(parts.blocks, parts.blocks_per_task);
+  return parts;
 }
 
 /// A slab of source rows in scratch memory, or the source itself when nothing must be padded.
@@ -190,12 +191,12 @@ void compute_block(const Correlation<T>& c, const Slab<T>& slab, Index n0, Index
 }
 
 template <class T>
-void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, const T* bias,
+void compute_task(const Correlation<T>& c, const Partition& parts, const T* packed, const T* bias,
                   Index task) {
-  const Index group = task % cut.block_groups, slab_index = task / cut.block_groups;
-  const Index p0 = slab_index % cut.row_slabs * cut.rows;
-  const Index n0 = slab_index / cut.row_slabs * cut.images;
-  const Index p1 = std::min(c.p, p0 + cut.rows), n1 = std::min(c.n, n0 + cut.images);
+  const Index group = task % parts.block_groups, slab_index = task / parts.block_groups;
+  const Index p0 = slab_index % parts.row_slabs * parts.rows;
+  const Index n0 = slab_index / parts.row_slabs * parts.images;
+  const Index p1 = std::min(c.p, p0 + parts.rows), n1 = std::min(c.n, n0 + parts.images);
   const bool inside = c.x2_channels == 0 && c.top == 0 && c.left == 0 &&
                       (c.p - 1) * c.stride + c.kh <= c.h && (c.q - 1) * c.stride + c.kw <= c.w;
   const Index pixel = inside ? c.in : padded_channels<T>(c.in);
@@ -211,8 +212,8 @@ void compute_task(const Correlation<T>& c, const Cut& cut, const T* packed, cons
     }
   }
   const Index taps = c.kh * c.kw * c.in;
-  const Index last = std::min(cut.blocks, (group + 1) * cut.blocks_per_task);
-  for (Index b = group * cut.blocks_per_task; b < last; ++b) {
+  const Index last = std::min(parts.blocks, (group + 1) * parts.blocks_per_task);
+  for (Index b = group * parts.blocks_per_task; b < last; ++b) {
     compute_block(c, slab, n0, n1, p0, p1, b, packed + b * block_width<T> * taps,
                   bias + b * block_width<T>);
   }
@@ -222,64 +223,57 @@ template <class T>
 void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
   if (has_few_outputs(c)) return correlate_narrow(c);
-  const Cut cuts = cut(c);
+  const Partition parts = partition_of(c);
   const Index taps = c.kh * c.kw * c.in;
-  Scratch<T> bias(cuts.blocks * block_width<T>);
-  std::fill_n(bias.data(), cuts.blocks * block_width<T>, T(0));
+  Scratch<T> bias(parts.blocks * block_width<T>);
+  std::fill_n(bias.data(), parts.blocks * block_width<T>, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
   const WeightOrder& o = c.order;
   const PackedWeight<T> packed(c.packed,
                                {PackedWeights::correlation, o.origin, o.out_step, o.row_step,
                                 o.column_step, o.in_step, c.out, c.kh, c.kw, c.in},
-                               cuts.blocks * block_width<T> * taps, [&](T* to) {
-                                 parallel_for(cuts.blocks, 1, [&](Index begin, Index end) {
+                               parts.blocks * block_width<T> * taps, [&](T* to) {
+                                 parallel_for(parts.blocks, 1, [&](Index begin, Index end) {
                                    for (Index b = begin; b < end; ++b) {
                                      pack_weights(c.weight, o, b, c.out, c.kh, c.kw, c.in,
                                                   to + b * block_width<T> * taps);
                                    }
                                  });
                                });
-  parallel_for(cuts.tasks(), 1, [&](Index begin, Index end) {
+  parallel_for(parts.tasks(), 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
-      compute_task(c, cuts, packed.data(), bias.data(), task);
+      compute_task(c, parts, packed.data(), bias.data(), task);
     }
   });
 }
 
-/// dx[n, h0 + s i, w0 + s j, :] for all i, j: the pixels that meet the taps r = a, a + s, ... and
-/// columns b, b + s, ...
+/// The rows of phase a and the columns of phase b of dx: see InputGradPhase.
 template <class T>
-void input_grad_class(const Conv2dInputGrad::Args& args, Index a, Index b) {
+void input_grad_of_phase(const Conv2dInputGrad::Args& args, Index a, Index b) {
   const ConvShape& s = args.shape;
-  // h + top = a (mod s); the tap r = a + s j then meets the row p = (h + top - a) / s - j of dy.
-  const auto first = [&](Index residue, Index pad) {
-    return ((residue - pad) % s.stride + s.stride) % s.stride;
-  };
-  const Index h0 = first(a, s.top), w0 = first(b, s.left);
-  const Index taps_r = a < s.kh ? (s.kh - 1 - a) / s.stride + 1 : 0;
-  const Index taps_s = b < s.kw ? (s.kw - 1 - b) / s.stride + 1 : 0;
+  const InputGradPhase rows = input_grad_phase(a, s.h, s.kh, s.top, s.stride);
+  const InputGradPhase columns = input_grad_phase(b, s.w, s.kw, s.left, s.stride);
   Correlation<T> c{};
   c.x = static_cast<const T*>(args.dy);
   c.n = s.n, c.h = s.p, c.w = s.q, c.in = s.out;
-  c.kh = taps_r, c.kw = taps_s, c.stride = 1;
+  c.kh = rows.taps, c.kw = columns.taps, c.stride = 1;
   // Taps are taken from the last to the first, so that rows of dy grow with them.
-  c.top = taps_r - 1 - (h0 + s.top - a) / s.stride;
-  c.left = taps_s - 1 - (w0 + s.left - b) / s.stride;
+  c.top = rows.pad, c.left = columns.pad;
   c.weight = static_cast<const T*>(args.weight);
-  c.order.origin = ((a + (taps_r - 1) * s.stride) * s.kw + b + (taps_s - 1) * s.stride) * s.in;
+  c.order.origin =
+      ((a + (rows.taps - 1) * s.stride) * s.kw + b + (columns.taps - 1) * s.stride) * s.in;
   c.order.row_step = -s.stride * s.kw * s.in;
   c.order.column_step = -s.stride * s.in;
   c.order.out_step = 1;
   c.order.in_step = s.kh * s.kw * s.in;
-  c.y = static_cast<T*>(args.dx) + (h0 * s.w + w0) * s.in;
+  c.y = static_cast<T*>(args.dx) + (rows.first * s.w + columns.first) * s.in;
   c.bias = static_cast<const T*>(args.bias);
   c.packed = args.packed;
-  c.p = s.h > h0 ? (s.h - h0 - 1) / s.stride + 1 : 0;
-  c.q = s.w > w0 ? (s.w - w0 - 1) / s.stride + 1 : 0;
-  c.out = s.in;
+  c.p = rows.count, c.q = columns.count, c.out = s.in;
   c.image_step = s.h * s.w * s.in, c.row_step = s.stride * s.w * s.in;
   c.pixel_step = s.stride * s.in;
-  if (taps_r == 0 || taps_s == 0) c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
+  if (rows.taps == 0 || columns.taps == 0)
+    c.kh = c.kw = c.top = c.left = 0;  // no tap: the bias alone
   const int m = winograd_outputs(s, ConvPass::input_grad, args.dtype);
   m > 0 ? correlate_winograd(c, m) : is_pointwise(s) ? correlate_pixels(c) : correlate(c);
 }
@@ -312,7 +306,7 @@ void Conv2d::cpu(const Args& args) {
 void Conv2dInputGrad::cpu(const Args& args) {
   with_float(name, args.dtype, [&]<class T>(T) {
     for (Index a = 0; a < args.shape.stride; ++a) {
-      for (Index b = 0; b < args.shape.stride; ++b) input_grad_class<T>(args, a, b);
+      for (Index b = 0; b < args.shape.stride; ++b) input_grad_of_phase<T>(args, a, b);
     }
   });
 }

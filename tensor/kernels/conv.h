@@ -9,29 +9,11 @@
 
 #include <cstdint>
 
-#include "tensor/dtype.h"
-#include "tensor/kernels/cost.h"
+#include "tensor/kernels/conv_shape.h"
 
 namespace ito::kernel {
 
 class PackedWeights;  // packed_weights.h
-
-struct ConvShape {
-  std::int64_t n;          ///< images
-  std::int64_t h, w, in;   ///< x [n, h, w, in]
-  std::int64_t p, q, out;  ///< y [n, p, q, out]
-  std::int64_t kh, kw;     ///< weight [out, kh, kw, in]
-  std::int64_t stride;     ///< along both axes
-  std::int64_t top, left;  ///< zeros before the first row and column
-};
-
-/// Of the forward pass and of each gradient alike: three arrays and the same products.
-inline Cost cost_of(const ConvShape& s, DType dtype) {
-  return {
-      .flops = product_flops(s.n, s.p, s.q, s.out, s.kh, s.kw, s.in),
-      .bytes = bytes_of(
-          s.n * s.h * s.w * s.in + s.out * s.kh * s.kw * s.in + s.n * s.p * s.q * s.out, dtype)};
-}
 
 /// Forward. Accumulates in the dtype of the arrays, bf16 in f32.
 ///

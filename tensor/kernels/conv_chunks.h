@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_shape.h"
 #include "tensor/kernels/pack.h"
 #include "tensor/parallel.h"
 

@@ -10,7 +10,7 @@ namespace ito::kernel {
 namespace {
 
 // More narrow channels than this fill the vectors of the ordinary kernels well enough.
-constexpr Index few = 4, max_taps = 64;
+constexpr Index max_channels = 4, max_taps = 64;
 
 /// [0, count) without what falls outside [0, size) when `offset` is added.
 struct Inside {
@@ -84,9 +84,9 @@ struct NarrowGrad {
   const T* wide;
   Index n, h, w, channels;
   const T* narrow;
-  Index narrow_h, narrow_w, few;
+  Index narrow_h, narrow_w, narrow_channels;
   Index kh, kw, sign, down, right;
-  Index columns() const { return whole_vectors<T>(kh * kw * few); }
+  Index columns() const { return whole_vectors<T>(kh * kw * narrow_channels); }
 };
 
 /// The columns (r, s, k) of rows [h0, h1) of one narrow image, packed as the right operand of a
@@ -95,15 +95,17 @@ template <class T>
 void gather(const NarrowGrad<T>& g, const T* narrow, Index h0, Index h1, T* packed) {
   const Index pixels = (h1 - h0) * g.w, columns = g.columns();
   std::fill_n(packed, packed_size<T>(pixels, columns), T(0));
-  for (Index j = 0; j < g.kh * g.kw * g.few; ++j) {
-    const Index k = j % g.few, s = j / g.few % g.kw, r = j / g.few / g.kw;
+  for (Index j = 0; j < g.kh * g.kw * g.narrow_channels; ++j) {
+    const Index k = j % g.narrow_channels, s = j / g.narrow_channels % g.kw,
+                r = j / g.narrow_channels / g.kw;
     const Index down = g.sign * r + g.down, right = g.sign * s + g.right;
     const Inside rows(h1, g.narrow_h, down), across(g.w, g.narrow_w, right);
     const PackedColumn<T> column(packed, pixels, columns, j);
     for (Index h = std::max(h0, rows.begin); h < rows.end; ++h) {
-      const T* from = narrow + ((h + down) * g.narrow_w + right) * g.few + k;
+      const T* from = narrow + ((h + down) * g.narrow_w + right) * g.narrow_channels + k;
       T* to = column.first + (h - h0) * g.w * column.step;
-      for (Index w = across.begin; w < across.end; ++w) to[w * column.step] = from[w * g.few];
+      for (Index w = across.begin; w < across.end; ++w)
+        to[w * column.step] = from[w * g.narrow_channels];
     }
   }
 }
@@ -111,9 +113,9 @@ void gather(const NarrowGrad<T>& g, const T* narrow, Index h0, Index h1, T* pack
 /// d [channels, columns]: chunks of images, each summed by one task, are added in order.
 template <class T>
 void narrow_grad(const NarrowGrad<T>& g, T* d) {
-  constexpr Index wanted_chunks = 16, max_pixels = 512;
+  constexpr Index target_chunks = 16, max_pixels = 512;
   const Index columns = g.columns(), size = g.channels * columns;
-  const Index per_chunk = ceil_div(g.n, wanted_chunks), chunks = ceil_div(g.n, per_chunk);
+  const Index per_chunk = ceil_div(g.n, target_chunks), chunks = ceil_div(g.n, per_chunk);
   const Index rows = std::clamp<Index>(max_pixels / g.w, 1, g.h);
   Scratch<T> sums(chunks * size);
   parallel_for(chunks, 1, [&](Index begin, Index end) {
@@ -124,7 +126,8 @@ void narrow_grad(const NarrowGrad<T>& g, T* d) {
       for (Index n = chunk * per_chunk; n < std::min(g.n, (chunk + 1) * per_chunk); ++n) {
         for (Index h = 0; h < g.h; h += rows) {
           const Index last = std::min(g.h, h + rows);
-          gather(g, g.narrow + n * g.narrow_h * g.narrow_w * g.few, h, last, packed.data());
+          gather(g, g.narrow + n * g.narrow_h * g.narrow_w * g.narrow_channels, h, last,
+                 packed.data());
           multiply<T>({g.wide + (n * g.h + h) * g.w * g.channels, 1, g.channels}, g.channels,
                       (last - h) * g.w, packed.data(), columns, sum, columns, Onto::y);
         }
@@ -141,7 +144,7 @@ void narrow_grad(const NarrowGrad<T>& g, T* d) {
 
 template <class T>
 bool has_few_outputs(const Correlation<T>& c) {
-  return c.out <= few && c.kh * c.kw > 1 && c.kh * c.kw <= max_taps && c.stride == 1 &&
+  return c.out <= max_channels && c.kh * c.kw > 1 && c.kh * c.kw <= max_taps && c.stride == 1 &&
          c.x2_channels == 0 && c.in >= simd::lanes<T> && c.h * c.w > 0;
 }
 
@@ -176,25 +179,25 @@ void correlate_narrow(const Correlation<T>& c) {
 
 template <class T>
 bool has_few_channels(const ConvShape& s) {
-  return std::min(s.in, s.out) <= few && std::max(s.in, s.out) >= simd::lanes<T> &&
+  return std::min(s.in, s.out) <= max_channels && std::max(s.in, s.out) >= simd::lanes<T> &&
          s.kh * s.kw > 1 && s.stride == 1 && s.h * s.w > 0;
 }
 
 template <class T>
 void weight_grad_narrow(const ConvShape& s, const T* x, const T* dy, T* dw) {
-  const bool few_in = s.in <= s.out;
-  const NarrowGrad<T> g = few_in ? NarrowGrad<T>{dy,  s.n,  s.p,  s.q,  s.out, x,      s.h,
-                                                 s.w, s.in, s.kh, s.kw, 1,     -s.top, -s.left}
-                                 : NarrowGrad<T>{x,   s.n,   s.h,  s.w,  s.in, dy,    s.p,
-                                                 s.q, s.out, s.kh, s.kw, -1,   s.top, s.left};
+  const bool narrow_in = s.in <= s.out;
+  const NarrowGrad<T> g = narrow_in ? NarrowGrad<T>{dy,  s.n,  s.p,  s.q,  s.out, x,      s.h,
+                                                    s.w, s.in, s.kh, s.kw, 1,     -s.top, -s.left}
+                                    : NarrowGrad<T>{x,   s.n,   s.h,  s.w,  s.in, dy,    s.p,
+                                                    s.q, s.out, s.kh, s.kw, -1,   s.top, s.left};
   const Index taps = s.kh * s.kw, columns = g.columns();
   Scratch<T> d(g.channels * columns);
   narrow_grad(g, d.data());
   for (Index o = 0; o < s.out; ++o) {
     for (Index tap = 0; tap < taps; ++tap) {
       for (Index i = 0; i < s.in; ++i) {
-        dw[(o * taps + tap) * s.in + i] = few_in ? d.data()[o * columns + tap * s.in + i]
-                                                 : d.data()[i * columns + tap * s.out + o];
+        dw[(o * taps + tap) * s.in + i] = narrow_in ? d.data()[o * columns + tap * s.in + i]
+                                                    : d.data()[i * columns + tap * s.out + o];
       }
     }
   }

@@ -33,7 +33,7 @@ double winograd_cycles(const ConvShape& s, Index m) {
   constexpr double product = 1.2 / 32;
   constexpr double transform = 8.0 / 16;  // of an element of V or of the products, in and out
   // Of an element of U, which leaves the cache when there are many tiles.
-  const double weight = tiles <= static_cast<double>(few_winograd_tiles) ? 0.25 : 0.7;
+  const double weight = tiles <= static_cast<double>(max_tiles_split_by_channels) ? 0.25 : 0.7;
   const double per_square =
       tiles * (in * out * product + (in + out) * transform) + in * out * weight;
   return squares * per_square + in * out * pack;

@@ -8,18 +8,18 @@
 //   direct     all others, and those of few outputs whose x is in two arrays
 //                                                               conv.cpp, conv_weight_grad.cpp
 //
-// Conv2d and Conv2dInputGrad choose in conv.cpp, Conv2dWeightGrad in conv_weight_grad.cpp. Doubling
-// and a 3x3 convolution are a kernel of their own, conv_upsample_fast.cpp; other upsampling is the
-// input gradient of a convolution whose weights are folded first (conv_upsample.h).
+// Conv2d and Conv2dInputGrad choose in conv.cpp, Conv2dWeightGrad in conv_weight_grad.cpp. 2x
+// upsampling with a 3x3 convolution is a kernel of its own, conv_upsample2x.cpp; other upsampling
+// is the input gradient of a convolution whose weights are folded first (conv_upsample.h).
 //
 // The choice is a function of shape, pass and dtype only, never of the number of threads, so that
 // results do not depend on it; nor, forward and for the gradient to the input, of the number of
-// images, so that an image has the same bits in any batch. f64 is Winograd only where that is
-// forced: it is there to check gradients with.
+// images, so that an image has the same bits in any batch. f64 never uses Winograd unless forced:
+// f64 is for gradient checks.
 #pragma once
 
 #include "tensor/dtype.h"
-#include "tensor/kernels/conv.h"
+#include "tensor/kernels/conv_shape.h"
 
 namespace ito::kernel {
 
@@ -35,9 +35,9 @@ enum class ConvAlgorithm {
 /// runs.
 void set_conv_algorithm(ConvAlgorithm algorithm);
 
-/// Up to so many tiles, forward pass and input gradient cut their work by output channels and not
+/// Up to this many tiles, forward pass and input gradient split their work by output channels, not
 /// by tiles (conv_winograd.cpp).
-inline constexpr std::int64_t few_winograd_tiles = 128;
+inline constexpr std::int64_t max_tiles_split_by_channels = 128;
 
 enum class ConvPass { forward, input_grad, weight_grad };
 

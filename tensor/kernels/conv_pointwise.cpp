@@ -42,13 +42,14 @@ void correlate_pixels(const Correlation<T>& c) {
   if (pixels * c.out == 0) return;
   const PackedWeight<T> packed = pack_channels(c, 0, split);
   const PackedWeight<T> packed2 = pack_channels(c, split, c.x2_channels);
-  const ProductCut cut = ProductCut::of(T(), pixels, c.in, c.out);
+  const ProductPartition parts = ProductPartition::of(T(), pixels, c.in, c.out);
   const Onto onto = c.addend != nullptr ? Onto::y : c.bias != nullptr ? Onto::bias : Onto::zero;
-  parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
+  parallel_for(parts.tasks(), 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
-      const Index first = task / cut.block_tasks * cut.rows,
-                  b0 = task % cut.block_tasks * cut.blocks;
-      const Index last = std::min(pixels, first + cut.rows), b1 = std::min(blocks, b0 + cut.blocks);
+      const Index first = task / parts.block_tasks * parts.rows,
+                  b0 = task % parts.block_tasks * parts.blocks;
+      const Index last = std::min(pixels, first + parts.rows),
+                  b1 = std::min(blocks, b0 + parts.blocks);
       T* y = c.y + first * c.out;
       if (c.addend != nullptr) {
         start_with_addend(c, first, last, b0 * block_width<T>,

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
+#include "tensor/kernels/index.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
 namespace {
-
-using Index = std::int64_t;
 
 // The e of 0 .. factor-1 with 0 <= e + size - 1 - at < size.
 struct Span {

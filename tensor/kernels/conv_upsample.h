@@ -58,8 +58,8 @@ struct FoldUpsamplingGrad {
   static Cost cost(const Args& a) { return cost_of(a.shape, a.dtype); }
 };
 
-/// Doubling and a 3x3 convolution with one zero around, as three passes of one kernel on the CPU;
-/// on the device the folded weights and convolution do as well.
+/// 2x nearest upsampling and a 3x3 convolution with one zero around, as three passes of one kernel
+/// on the CPU; on the device the folded weights and convolution do as well.
 ///
 ///   y[n, p, q, o] = bias[o] + sum over r, s, i of x2[n, p + r - 1, q + s - 1, i] weight[o, r, s,
 ///   i]

@@ -28,7 +28,7 @@
 namespace ito::kernel {
 namespace {
 
-constexpr Index group_pixels = 128, wanted_tasks = 16, max_chunk_bytes = Index{64} << 20;
+constexpr Index group_pixels = 128, target_tasks = 16, max_chunk_bytes = Index{64} << 20;
 
 /// Pixels [images, rows, columns] of one tap, one tile of input channels and one block of outputs.
 template <class T>
@@ -151,7 +151,7 @@ void weight_grad(const WeightGrad<T>& g, T* dw) {
   const Index affordable =
       std::max<Index>(1, max_chunk_bytes / (chunk_step * static_cast<Index>(sizeof(T))));
   const Index groups = ceil_div(s.n, g.images);
-  Index chunks = std::clamp<Index>(ceil_div(wanted_tasks, blocks), 1, affordable);
+  Index chunks = std::clamp<Index>(ceil_div(target_tasks, blocks), 1, affordable);
   chunks = std::clamp<Index>(chunks, 1, groups);
   const Index per_chunk = ceil_div(groups, chunks) * g.images;
   chunks = ceil_div(s.n, per_chunk);

@@ -44,26 +44,26 @@ namespace {
 /// How a correlation is cut into tasks: chunks of bands, and groups of channel blocks. A function
 /// of the shape only.
 template <class T, int m>
-struct Cut {
+struct Partition {
   static constexpr Index t = m + 2, squares = t * t;
   Index across, down, bands;  // tiles in a band, bands in an image, in all
   Index chunk, chunks;        // bands of a task
   Index blocks, blocks_per_task, groups;
   Index pitch;  // between tiles in V
 
-  explicit Cut(const Correlation<T>& c)
+  explicit Partition(const Correlation<T>& c)
       : across(ceil_div(c.q, m)),
         down(ceil_div(c.p, m)),
         bands(c.n * down),
         blocks(block_count<T>(c.out)),
         pitch(padded_channels<T>(c.in)) {
-    constexpr Index scratch_bytes = 640 << 10, wanted_tasks = 16;
+    constexpr Index scratch_bytes = 640 << 10, target_tasks = 16;
     const Index tile_bytes = squares * (pitch + block_width<T>)*static_cast<Index>(sizeof(T));
-    const Index most = std::max<Index>(max_tile, scratch_bytes / tile_bytes);
-    chunks = ceil_div(bands, std::max<Index>(1, most / across));
+    const Index max_tiles = std::max<Index>(max_tile, scratch_bytes / tile_bytes);
+    chunks = ceil_div(bands, std::max<Index>(1, max_tiles / across));
     chunk = ceil_div(bands, chunks);
     chunks = ceil_div(bands, chunk);
-    blocks_per_task = ceil_div(blocks, std::min(blocks, ceil_div(wanted_tasks, chunks)));
+    blocks_per_task = ceil_div(blocks, std::min(blocks, ceil_div(target_tasks, chunks)));
     groups = ceil_div(blocks, blocks_per_task);
   }
   Index block_step(Index in) const { return squares * in * block_width<T>; }  // in U
@@ -95,16 +95,16 @@ void transform_strip(const Correlation<T>& c, Index b, Index i, Index count, T* 
 /// processor can fetch ahead: single lines of t^2 places far from each other take longer than all
 /// the rest.
 template <class T, int m>
-void transform_weights(const Correlation<T>& c, const Cut<T, m>& cut, T* u) {
+void transform_weights(const Correlation<T>& c, const Partition<T, m>& parts, T* u) {
   const Index strips = ceil_div(c.in, strip);
-  parallel_for(cut.blocks * strips, 16, [&](Index begin, Index end) {
-    T buffer[cut.squares * strip * block_width<T>];
+  parallel_for(parts.blocks * strips, 16, [&](Index begin, Index end) {
+    T buffer[parts.squares * strip * block_width<T>];
     for (Index task = begin; task < end; ++task) {
       const Index b = task / strips, i = task % strips * strip, count = std::min(strip, c.in - i);
       const Index room = block_room<T>(c.out, b);
       transform_strip<T, m>(c, b, i, count, buffer, count * room);
-      T* to = u + b * cut.block_step(c.in) + i * room;
-      for (Index s = 0; s < cut.squares; ++s) {
+      T* to = u + b * parts.block_step(c.in) + i * room;
+      for (Index s = 0; s < parts.squares; ++s) {
         std::copy_n(buffer + s * count * room, count * room, to + s * c.in * room);
       }
     }
@@ -162,27 +162,27 @@ void transform_band(const Band<T, m>& band, Index across, T* half, T* v, Index s
 
 /// V[square][tile][in] of bands [first, first + count).
 template <class T, int m>
-void transform_inputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count, T* v,
-                      Index square_step) {
-  Scratch<T> half((cut.across * m + 2) * cut.t * simd::lanes<T>);
+void transform_inputs(const Correlation<T>& c, const Partition<T, m>& parts, Index first,
+                      Index count, T* v, Index square_step) {
+  Scratch<T> half((parts.across * m + 2) * parts.t * simd::lanes<T>);
   const auto transform = [&](const T* x, Index channels, Index n, Index top, T* to) {
     Band<T, m> band{{}, nullptr, c.w * channels, channels, c.left, c.w, 0};
     const T* const first_row = x + (n * c.h + top) * c.w * channels;
     const Index next =
-        std::min(n * c.h + top + cut.t, (n + 1) * c.h);  // counted through all images
+        std::min(n * c.h + top + parts.t, (n + 1) * c.h);  // counted through all images
     for (Index i = 0; i < channels; i += simd::lanes<T>) {
-      for (Index r = 0; r < cut.t; ++r) {
+      for (Index r = 0; r < parts.t; ++r) {
         const bool inside = top + r >= 0 && top + r < c.h;
         band.row[r] = inside ? first_row + r * band.row_step + i : nullptr;
       }
       if (next + m <= c.n * c.h) band.ahead = x + next * band.row_step + i;
       band.valid = channels - i;
-      transform_band<T, m>(band, cut.across, half.data(), to + i, square_step, cut.pitch);
+      transform_band<T, m>(band, parts.across, half.data(), to + i, square_step, parts.pitch);
     }
   };
   const Index channels = c.in - c.x2_channels;
-  for (Index k = 0; k < count; ++k, v += cut.across * cut.pitch) {
-    const Index n = (first + k) / cut.down, top = (first + k) % cut.down * m - c.top;
+  for (Index k = 0; k < count; ++k, v += parts.across * parts.pitch) {
+    const Index n = (first + k) / parts.down, top = (first + k) % parts.down * m - c.top;
     transform(c.x, channels, n, top, v);
     if (c.x2_channels > 0) transform(c.x2, c.x2_channels, n, top, v + channels);
   }
@@ -221,96 +221,98 @@ void transform_output(const Correlation<T>& c, Index n, Index p, Index q, Index 
 }
 
 template <class T, int m>
-void transform_outputs(const Correlation<T>& c, const Cut<T, m>& cut, Index first, Index count,
-                       Index b, const T* products, const T* bias) {
-  const Index room = block_room<T>(c.out, b), square_step = count * cut.across * room;
-  for (Index k = 0; k < count * cut.across; ++k, products += room) {
-    const Index band = first + k / cut.across;
+void transform_outputs(const Correlation<T>& c, const Partition<T, m>& parts, Index first,
+                       Index count, Index b, const T* products, const T* bias) {
+  const Index room = block_room<T>(c.out, b), square_step = count * parts.across * room;
+  for (Index k = 0; k < count * parts.across; ++k, products += room) {
+    const Index band = first + k / parts.across;
     for (Index j = 0; j < block_valid<T>(c.out, b); j += simd::lanes<T>) {
       const Index o = b * block_width<T> + j;
-      transform_output<T, m>(c, band / cut.down, band % cut.down * m, k % cut.across * m, o,
+      transform_output<T, m>(c, band / parts.down, band % parts.down * m, k % parts.across * m, o,
                              products + j, square_step, bias + o);
     }
   }
 }
 
 template <class T, int m>
-void compute_task(const Correlation<T>& c, const Cut<T, m>& cut, const T* u, const T* bias,
+void compute_task(const Correlation<T>& c, const Partition<T, m>& parts, const T* u, const T* bias,
                   Index task) {
-  const Index first = task / cut.groups * cut.chunk;
-  const Index count = std::min(cut.chunk, cut.bands - first), tiles = count * cut.across;
-  const Index first_block = task % cut.groups * cut.blocks_per_task;
-  const Index last_block = std::min(cut.blocks, first_block + cut.blocks_per_task);
-  Scratch<T> v(cut.squares * tiles * cut.pitch), products(cut.squares * tiles * block_width<T>);
-  transform_inputs(c, cut, first, count, v.data(), tiles * cut.pitch);
+  const Index first = task / parts.groups * parts.chunk;
+  const Index count = std::min(parts.chunk, parts.bands - first), tiles = count * parts.across;
+  const Index first_block = task % parts.groups * parts.blocks_per_task;
+  const Index last_block = std::min(parts.blocks, first_block + parts.blocks_per_task);
+  Scratch<T> v(parts.squares * tiles * parts.pitch),
+      products(parts.squares * tiles * block_width<T>);
+  transform_inputs(c, parts, first, count, v.data(), tiles * parts.pitch);
   for (Index b = first_block; b < last_block; ++b) {
     const Index room = block_room<T>(c.out, b);
-    for (Index s = 0; s < cut.squares; ++s) {
-      multiply<T>({v.data() + s * tiles * cut.pitch, cut.pitch, 1}, tiles, c.in,
-                  u + b * cut.block_step(c.in) + s * c.in * room, room,
+    for (Index s = 0; s < parts.squares; ++s) {
+      multiply<T>({v.data() + s * tiles * parts.pitch, parts.pitch, 1}, tiles, c.in,
+                  u + b * parts.block_step(c.in) + s * c.in * room, room,
                   products.data() + s * tiles * room, room);
     }
-    transform_outputs(c, cut, first, count, b, products.data(), bias);
+    transform_outputs(c, parts, first, count, b, products.data(), bias);
   }
 }
 
 /// Block b for all tiles, when they are few: U is made for some input channels at a time and never
 /// leaves the second-level cache.
 template <class T, int m>
-void compute_block(const Correlation<T>& c, const Cut<T, m>& cut, const T* v, const T* bias,
+void compute_block(const Correlation<T>& c, const Partition<T, m>& parts, const T* v, const T* bias,
                    Index b) {
-  constexpr Index most = 8 * strip;
-  const Index tiles = cut.bands * cut.across, room = block_room<T>(c.out, b);
+  constexpr Index max_channels = 8 * strip;
+  const Index tiles = parts.bands * parts.across, room = block_room<T>(c.out, b);
   // Not a power of two, which would put the t^2 places of a write into few sets of the cache.
-  const Index u_step = padded_channels<T>(most * room);
-  Scratch<T> u(cut.squares * u_step), products(cut.squares * tiles * room);
-  for (Index i = 0; i < c.in; i += most) {
-    const Index count = std::min(most, c.in - i);
+  const Index u_step = padded_channels<T>(max_channels * room);
+  Scratch<T> u(parts.squares * u_step), products(parts.squares * tiles * room);
+  for (Index i = 0; i < c.in; i += max_channels) {
+    const Index count = std::min(max_channels, c.in - i);
     for (Index j = 0; j < count; j += strip) {
       transform_strip<T, m>(c, b, i + j, std::min(strip, count - j), u.data() + j * room, u_step);
     }
-    for (Index s = 0; s < cut.squares; ++s) {
-      multiply<T>({v + s * tiles * cut.pitch + i, cut.pitch, 1}, tiles, count,
+    for (Index s = 0; s < parts.squares; ++s) {
+      multiply<T>({v + s * tiles * parts.pitch + i, parts.pitch, 1}, tiles, count,
                   u.data() + s * u_step, room, products.data() + s * tiles * room, room,
                   i == 0 ? Onto::zero : Onto::y);
     }
   }
-  transform_outputs(c, cut, 0, cut.bands, b, products.data(), bias);
+  transform_outputs(c, parts, 0, parts.bands, b, products.data(), bias);
 }
 
 template <class T, int m>
-void correlate_few_tiles(const Correlation<T>& c, const Cut<T, m>& cut, const T* bias) {
-  const Index band_step = cut.across * cut.pitch, square_step = cut.bands * band_step;
-  Scratch<T> v(cut.squares * square_step);
-  parallel_for(cut.bands, 1, [&](Index begin, Index end) {
-    transform_inputs(c, cut, begin, end - begin, v.data() + begin * band_step, square_step);
+void correlate_few_tiles(const Correlation<T>& c, const Partition<T, m>& parts, const T* bias) {
+  const Index band_step = parts.across * parts.pitch, square_step = parts.bands * band_step;
+  Scratch<T> v(parts.squares * square_step);
+  parallel_for(parts.bands, 1, [&](Index begin, Index end) {
+    transform_inputs(c, parts, begin, end - begin, v.data() + begin * band_step, square_step);
   });
-  parallel_for(cut.blocks, 1, [&](Index begin, Index end) {
-    for (Index b = begin; b < end; ++b) compute_block(c, cut, v.data(), bias, b);
+  parallel_for(parts.blocks, 1, [&](Index begin, Index end) {
+    for (Index b = begin; b < end; ++b) compute_block(c, parts, v.data(), bias, b);
   });
 }
 
 template <class T, int m>
 void correlate(const Correlation<T>& c) {
   if (c.n * c.p * c.q * c.out == 0) return;
-  const Cut<T, m> cut(c);
-  const Index room = cut.blocks * block_width<T>;
+  const Partition<T, m> parts(c);
+  const Index room = parts.blocks * block_width<T>;
   Scratch<T> bias(room);
   std::fill_n(bias.data(), room, T(0));
   if (c.bias != nullptr) std::copy_n(c.bias, c.out, bias.data());
   // The two ways have the same bits.
-  if (cut.bands * cut.across <= few_winograd_tiles && cut.blocks >= 4 && c.packed == nullptr) {
-    return correlate_few_tiles(c, cut, bias.data());
+  if (parts.bands * parts.across <= max_tiles_split_by_channels && parts.blocks >= 4 &&
+      c.packed == nullptr) {
+    return correlate_few_tiles(c, parts, bias.data());
   }
   const WeightOrder& o = c.order;
   const PackedWeight<T> u(c.packed,
                           {PackedWeights::winograd, m, o.origin, o.out_step, o.row_step,
                            o.column_step, o.in_step, c.out, c.in},
-                          cut.blocks * cut.block_step(c.in),
-                          [&](T* to) { transform_weights(c, cut, to); });
-  parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
+                          parts.blocks * parts.block_step(c.in),
+                          [&](T* to) { transform_weights(c, parts, to); });
+  parallel_for(parts.chunks * parts.groups, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
-      compute_task(c, cut, u.data(), bias.data(), task);
+      compute_task(c, parts, u.data(), bias.data(), task);
     }
   });
 }

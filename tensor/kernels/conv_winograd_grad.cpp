@@ -41,7 +41,7 @@ namespace {
 constexpr Index slab_tiles = 64;
 
 /// How the sum is cut, a function of the shape only. Bands are counted through all images.
-struct Cut {
+struct Partition {
   Index tiles;              // in a band
   Index rows, bands;        // bands of an image, of all
   Index chunks, per_chunk;  // chunks of bands, each with its own sums
@@ -50,20 +50,20 @@ struct Cut {
 };
 
 template <class T>
-Cut cut_of(const ConvShape& s, Index m) {
-  constexpr Index wanted_tasks = 8, min_blocks = 2;
-  Cut c{};
+Partition partition_of(const ConvShape& s, Index m) {
+  constexpr Index target_tasks = 8, min_blocks = 2;
+  Partition c{};
   c.tiles = ceil_div(s.q, m), c.rows = ceil_div(s.p, m);
   c.bands = s.n * c.rows;
   // Every chunk has at least a slab. Where that makes few tasks, groups of outputs make more; each
   // transforms x for itself, so a group should not be small.
-  const Index chunks = std::clamp<Index>(c.bands * c.tiles / slab_tiles, 1, wanted_tasks);
+  const Index chunks = std::clamp<Index>(c.bands * c.tiles / slab_tiles, 1, target_tasks);
   c.per_chunk = ceil_div(c.bands, chunks);
   c.chunks = ceil_div(c.bands, c.per_chunk);
   const Index slabs = ceil_div(c.per_chunk, std::max<Index>(1, slab_tiles / c.tiles));
   c.slab = ceil_div(c.per_chunk, slabs);
   const Index blocks = block_count<T>(s.out);
-  c.per_group = std::min(blocks, std::max(min_blocks, ceil_div(blocks * c.chunks, wanted_tasks)));
+  c.per_group = std::min(blocks, std::max(min_blocks, ceil_div(blocks * c.chunks, target_tasks)));
   c.groups = ceil_div(blocks, c.per_group);
   return c;
 }
@@ -81,9 +81,9 @@ struct WeightGrad {
 
   Images<T> x, x2, dy;  // x2: of no channels where x is whole
   ConvShape s;
-  Cut cut;
+  Partition parts;
 
-  Index tiles() const { return cut.slab * cut.tiles; }  // room for in a slab
+  Index tiles() const { return parts.slab * parts.tiles; }  // room for in a slab
   // Distances in V, whose tiles have room for the whole vectors of x and of x2, and in D. Those of
   // the elements of a square are an odd number of cache lines: t^2 writes at a power of two from
   // each other would share few sets of the cache.
@@ -92,7 +92,7 @@ struct WeightGrad {
   }
   Index v_step() const { return padded_channels<T>(tiles() * v_tile()); }
   Index d_block() const { return tiles() * block_width<T>; }
-  Index d_step() const { return padded_channels<T>(cut.per_group * d_block()); }
+  Index d_step() const { return padded_channels<T>(parts.per_group * d_block()); }
   // Distances in the sums [chunks][blocks][9][in][room].
   Index block_step() const { return 9 * s.in * block_width<T>; }
   Index chunk_step() const { return block_count<T>(s.out) * block_step(); }
@@ -114,11 +114,11 @@ alignas(64) constexpr T zeros[simd::lanes<T>] = {};
 
 /// Band number `band` from channel c on.
 template <class T, int m, int rows>
-Band<T, rows> band_of(const Images<T>& x, const Cut& cut, Index band, Index c) {
+Band<T, rows> band_of(const Images<T>& x, const Partition& parts, Index band, Index c) {
   const auto at = [&](Index n, Index row) {
     return x.data + (n * x.h + row) * x.w * x.channels + c;
   };
-  const Index n = band / cut.rows, first = band % cut.rows * m - x.top;
+  const Index n = band / parts.rows, first = band % parts.rows * m - x.top;
   Band<T, rows> b;
   b.count = std::min<Index>(simd::lanes<T>, x.channels - c);
   for (int i = 0; i < rows; ++i) {
@@ -126,7 +126,7 @@ Band<T, rows> band_of(const Images<T>& x, const Cut& cut, Index band, Index c) {
     b.row[i] = inside ? at(n, first + i) : zeros<T>;
     b.step[i] = inside ? x.channels : 0;
   }
-  const bool last_of_image = (band + 1) % cut.rows == 0, last = band + 1 == cut.bands;
+  const bool last_of_image = (band + 1) % parts.rows == 0, last = band + 1 == parts.bands;
   b.ahead_row = x.w * x.channels, b.ahead_pixel = x.channels;
   b.ahead = last ? x.data : last_of_image ? at(n + 1, 0) : at(n, std::min(first + rows, x.h - 1));
   return b;
@@ -181,12 +181,12 @@ void transform_band(const Band<T, from>& b, Index left, Index w, Index tiles, T*
 }
 
 template <class T, int m, int from>
-void transform_band(const Images<T>& x, const Cut& cut, Index band, Index c, T* half, T* to,
+void transform_band(const Images<T>& x, const Partition& parts, Index band, Index c, T* half, T* to,
                     Index tile_step, Index step) {
-  const auto b = band_of<T, m, from>(x, cut, band, c);
+  const auto b = band_of<T, m, from>(x, parts, band, c);
   const auto run = b.count == simd::lanes<T> ? transform_band<T, m, from, true>
                                              : transform_band<T, m, from, false>;
-  run(b, x.left, x.w, cut.tiles, half, to, tile_step, step);
+  run(b, x.left, x.w, parts.tiles, half, to, tile_step, step);
 }
 
 /// V and D of the slab of bands [begin, end), D for the blocks [b0, b1).
@@ -195,18 +195,18 @@ void transform_slab(const WeightGrad<T, m>& g, Index begin, Index end, Index b0,
                     T* v, T* d) {
   constexpr int t = m + 2, lanes = simd::lanes<T>;
   for (Index band = begin; band < end; ++band) {
-    const Index first = (band - begin) * g.cut.tiles;
+    const Index first = (band - begin) * g.parts.tiles;
     T* to = v + first * g.v_tile();
     for (const Images<T>* x : {&g.x, &g.x2}) {
       for (Index c = 0; c < x->channels; c += lanes) {
-        transform_band<T, m, t>(*x, g.cut, band, c, half, to + c, g.v_tile(), g.v_step());
+        transform_band<T, m, t>(*x, g.parts, band, c, half, to + c, g.v_tile(), g.v_step());
       }
       to += x->channels;
     }
     for (Index b = b0; b < b1; ++b) {
       const Index room = block_room<T>(g.s.out, b);
       for (Index c = 0; c < block_valid<T>(g.s.out, b); c += lanes) {
-        transform_band<T, m, m>(g.dy, g.cut, band, b * block_width<T> + c, half,
+        transform_band<T, m, m>(g.dy, g.parts, band, b * block_width<T> + c, half,
                                 d + (b - b0) * g.d_block() + first * room + c, room, g.d_step());
       }
     }
@@ -278,17 +278,17 @@ void add_slab(const WeightGrad<T, m>& g, const T* v, const T* d, Index tiles, In
 template <class T, int m>
 void compute_task(const WeightGrad<T, m>& g, Index c, Index group, T* sums) {
   constexpr Index t = m + 2;
-  const Cut& cut = g.cut;
-  const Index first = c * cut.per_chunk, last = std::min(cut.bands, first + cut.per_chunk);
-  const Index b0 = group * cut.per_group;
-  const Index b1 = std::min(block_count<T>(g.s.out), b0 + cut.per_group);
+  const Partition& parts = g.parts;
+  const Index first = c * parts.per_chunk, last = std::min(parts.bands, first + parts.per_chunk);
+  const Index b0 = group * parts.per_group;
+  const Index b1 = std::min(block_count<T>(g.s.out), b0 + parts.per_group);
   Scratch<T> v(t * t * g.v_step()), d(t * t * g.d_step());
-  Scratch<T> half(((cut.tiles - 1) * m + t) * t * simd::lanes<T>);
-  for (Index begin = first; begin < last; begin += cut.slab) {
-    const Index end = std::min(last, begin + cut.slab);
+  Scratch<T> half(((parts.tiles - 1) * m + t) * t * simd::lanes<T>);
+  for (Index begin = first; begin < last; begin += parts.slab) {
+    const Index end = std::min(last, begin + parts.slab);
     transform_slab(g, begin, end, b0, b1, half.data(), v.data(), d.data());
     for (Index b = b0; b < b1; ++b) {
-      add_slab(g, v.data(), d.data() + (b - b0) * g.d_block(), (end - begin) * cut.tiles, b,
+      add_slab(g, v.data(), d.data() + (b - b0) * g.d_block(), (end - begin) * parts.tiles, b,
                begin != first, sums + b * g.block_step());
     }
   }
@@ -297,21 +297,21 @@ void compute_task(const WeightGrad<T, m>& g, Index c, Index group, T* sums) {
 template <class T, int m>
 void compute(const Conv2dWeightGrad::Args& args) {
   const ConvShape& s = args.shape;
-  const Cut cut = cut_of<T>(s, m);
+  const Partition parts = partition_of<T>(s, m);
   const WeightGrad<T, m> g{
       {static_cast<const T*>(args.x), s.n, s.h, s.w, s.in - args.x2_channels, s.top, s.left},
       {static_cast<const T*>(args.x2), s.n, s.h, s.w, args.x2_channels, s.top, s.left},
       {static_cast<const T*>(args.dy), s.n, s.p, s.q, s.out, 0, 0},
       s,
-      cut};
-  Scratch<T> sums(cut.chunks * g.chunk_step());
-  parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
+      parts};
+  Scratch<T> sums(parts.chunks * g.chunk_step());
+  parallel_for(parts.chunks * parts.groups, 1, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task) {
-      const Index c = task / cut.groups;
-      compute_task(g, c, task % cut.groups, sums.data() + c * g.chunk_step());
+      const Index c = task / parts.groups;
+      compute_task(g, c, task % parts.groups, sums.data() + c * g.chunk_step());
     }
   });
-  add_chunks(s, sums.data(), cut.chunks, g.chunk_step(), static_cast<T*>(args.dweight));
+  add_chunks(s, sums.data(), parts.chunks, g.chunk_step(), static_cast<T*>(args.dweight));
 }
 
 }  // namespace

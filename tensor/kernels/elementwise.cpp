@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -37,7 +38,7 @@ void for_rows(const Broadcast& index, std::int64_t begin, std::int64_t end, Row 
 template <class Body>
 void parallel_rows(const Broadcast& index, std::int64_t n, Body body) {
   const std::int64_t count = index.size[index.rank - 1];
-  parallel_for(n / count, (grain + count - 1) / count, body);
+  parallel_for(n / count, ceil_div(grain, count), body);
 }
 
 // One row of Binary. The usual steps are compile-time constants, so that they vectorise.

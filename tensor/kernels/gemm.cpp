@@ -111,14 +111,14 @@ struct LongPartition {
 
   template <class T>
   static LongPartition of(T, Index m, Index n, Index k) {
-    constexpr Index cache = 256 << 10, wanted_tasks = 16, min_steps = 2 * k_block;
+    constexpr Index cache = 256 << 10, target_tasks = 16, min_steps = 2 * k_block;
     const Index all = block_count<T>(n);
     const Index block_bytes = m * block_width<T> * static_cast<Index>(sizeof(T));
     LongPartition c{};
     c.blocks = std::clamp<Index>(cache / block_bytes, 1, all);
     c.groups = ceil_div(all, c.blocks);
     c.blocks = ceil_div(all, c.groups);
-    c.chunks = std::clamp<Index>(k / min_steps, 1, ceil_div(wanted_tasks, c.groups));
+    c.chunks = std::clamp<Index>(k / min_steps, 1, ceil_div(target_tasks, c.groups));
     c.per_chunk = std::max<Index>(1, ceil_div(k, c.chunks));
     c.chunks = std::max<Index>(1, ceil_div(k, c.per_chunk));
     return c;
@@ -131,15 +131,15 @@ template <class T>
 void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Index n, Index k, T* y,
                    Index y_step) {
   if (m * n == 0) return;
-  const LongPartition cut = LongPartition::of(T(), m, n, k);
-  const Index width = cut.blocks * block_width<T>;  // of a task's sums
-  Scratch<T> sums(cut.chunks * cut.groups * m * width);
-  parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
+  const LongPartition parts = LongPartition::of(T(), m, n, k);
+  const Index width = parts.blocks * block_width<T>;  // of a task's sums
+  Scratch<T> sums(parts.chunks * parts.groups * m * width);
+  parallel_for(parts.chunks * parts.groups, 1, [&](Index begin, Index end) {
     Scratch<T> packed(packed_size<T>(long_block, width));
     for (Index task = begin; task < end; ++task) {
-      const Index column = task % cut.groups * width, columns = std::min(width, n - column);
-      const Index first = task / cut.groups * cut.per_chunk;
-      const Index last = std::min(k, first + cut.per_chunk);
+      const Index column = task % parts.groups * width, columns = std::min(width, n - column);
+      const Index first = task / parts.groups * parts.per_chunk;
+      const Index last = std::min(k, first + parts.per_chunk);
       T* sum = sums.data() + task * m * width;
       std::fill_n(sum, m * width, T(0));
       for (Index k0 = first; k0 < last; k0 += long_block) {
@@ -154,12 +154,12 @@ void multiply_long(const MatrixView<T>& a, const MatrixView<T>& b, Index m, Inde
   });
   parallel_for(m, 16, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      for (Index g = 0; g < cut.groups; ++g) {
+      for (Index g = 0; g < parts.groups; ++g) {
         const Index column = g * width, columns = std::min(width, n - column);
         T* to = y + i * y_step + column;
         std::fill_n(to, columns, T(0));
-        for (Index chunk = 0; chunk < cut.chunks; ++chunk) {
-          const T* from = sums.data() + ((chunk * cut.groups + g) * m + i) * width;
+        for (Index chunk = 0; chunk < parts.chunks; ++chunk) {
+          const T* from = sums.data() + ((chunk * parts.groups + g) * m + i) * width;
           for (Index j = 0; j < columns; ++j) to[j] += from[j];
         }
       }

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/pack.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 
@@ -48,18 +49,18 @@ void pack_matrix(const MatrixView<T>& matrix, Index k, Index n, T* packed) {
 
 /// How a product [m, k] [k, n] is cut into tasks of `rows` rows and `blocks` blocks of columns; a
 /// function of the sizes only.
-struct ProductCut {
+struct ProductPartition {
   Index rows, row_tasks, blocks, block_tasks;
   Index tasks() const { return row_tasks * block_tasks; }
 
   template <class T>
-  static ProductCut of(T, Index m, Index k, Index n) {
+  static ProductPartition of(T, Index m, Index k, Index n) {
     constexpr Index task_work = 1 << 21;      // multiplications
     constexpr Index min_rows = 4 * max_tile;  // so that a block of b in the cache is used often
     const Index all = block_count<T>(n), column_work = block_width<T> * std::max<Index>(k, 1);
-    ProductCut c{};
+    ProductPartition c{};
     c.rows = std::clamp<Index>(task_work / (all * column_work), min_rows, std::max(min_rows, m));
-    c.rows = ceil_div(c.rows, max_tile) * max_tile;
+    c.rows = round_up(c.rows, max_tile);
     c.row_tasks = ceil_div(m, c.rows);
     c.blocks = std::clamp<Index>(task_work / (c.rows * column_work), 1, all);
     c.block_tasks = ceil_div(all, c.blocks);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -56,7 +57,7 @@ void copy_rows(const CopyIndex& index, const T* x, T* y, std::int64_t n) {
   const std::int64_t rows = index.size[last - 1];
   const std::int64_t x_row = index.x_step[last - 1], y_row = index.y_step[last - 1];
   const std::int64_t per_block = std::clamp<std::int64_t>(grain / count, 1, rows);
-  const std::int64_t blocks = (rows + per_block - 1) / per_block;
+  const std::int64_t blocks = ceil_div(rows, per_block);
   const std::int64_t block_grain = std::max<std::int64_t>(1, grain / (per_block * count));
   parallel_for(n / (rows * count) * blocks, block_grain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
@@ -76,7 +77,7 @@ void copy_tiles(const CopyIndex& index, const T* x, T* y, std::int64_t n) {
   const int last = index.rank - 1, other = index.rank - 2;
   const std::int64_t rows = index.size[other], columns = index.size[last];
   const std::int64_t x_step = index.x_step[last], y_step = index.y_step[other];
-  const std::int64_t bands = (rows + tile - 1) / tile;
+  const std::int64_t bands = ceil_div(rows, tile);
   const std::int64_t band_grain = std::max<std::int64_t>(1, grain / (tile * columns));
   parallel_for(n / (rows * columns) * bands, band_grain, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {

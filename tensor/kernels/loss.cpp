@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -37,7 +38,7 @@ void Mse::cpu(const Args& s) {
   with_float(name, s.dtype, [&]<class T>(T) {
     const T* a = static_cast<const T*>(s.a);
     const T* b = static_cast<const T*>(s.b);
-    std::vector<double> partial(static_cast<std::size_t>((s.n + grain - 1) / grain));
+    std::vector<double> partial(static_cast<std::size_t>(ceil_div(s.n, grain)));
     parallel_for(s.n, grain, [&](std::int64_t begin, std::int64_t end) {
       partial[static_cast<std::size_t>(begin / grain)] =
           squared_distance(a + begin, b + begin, end - begin);

@@ -38,7 +38,7 @@ void matmul(const Matmul::Args& s) {
           }
         });
       });
-  const ProductCut c = ProductCut::of(T(), s.m, s.k, s.n);
+  const ProductPartition c = ProductPartition::of(T(), s.m, s.k, s.n);
   const Index tasks = c.tasks();
   const Index work = std::min(c.rows, s.m) * c.blocks * block_width<T> * std::max<Index>(1, s.k);
   parallel_for(s.batch * tasks, std::max<Index>(1, (1 << 17) / work), [&](Index begin, Index end) {

@@ -17,14 +17,14 @@
 #include <numeric>
 #include <type_traits>
 
+#include "tensor/kernels/index.h"
 #include "tensor/kernels/scratch.h"
 #include "tensor/kernels/simd.h"
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
 namespace {
-
-using Index = std::int64_t;
 
 // Positions of a block; sums over a block are taken in T and added to f64, so that f32 keeps its
 // precision whatever the size of the image.
@@ -43,7 +43,7 @@ void for_slabs(const GroupNormShape& s, F f) {
   constexpr Index many = 8, narrowest = 128 / sizeof(T);
   const Index unit = std::lcm(s.channels / s.groups, narrowest);
   const Index width = s.n >= many ? s.channels : std::min(unit, s.channels);
-  const Index slabs = (s.channels + width - 1) / width;
+  const Index slabs = ceil_div(s.channels, width);
   parallel_for(s.n * slabs, 1, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const Index first = i % slabs * width;

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -102,7 +103,7 @@ void SquaredNorm::cpu(const Args& a) {
   with_gradient(name, a.dtype, [&]<class T>(T) {
     constexpr int lanes = 16;  // independent sums, so that the compiler can use vectors
     const T* x = static_cast<const T*>(a.x);
-    std::vector<double> partial(static_cast<std::size_t>((a.n + grain - 1) / grain), 0.0);
+    std::vector<double> partial(static_cast<std::size_t>(ceil_div(a.n, grain)), 0.0);
     parallel_for(a.n, grain, [&](std::int64_t begin, std::int64_t end) {
       double sums[lanes] = {};
       std::int64_t i = begin;
@@ -139,7 +140,7 @@ void Scale::cpu(const Args& a) {
 void FirstNonFinite::cpu(const Args& a) {
   with_gradient(name, a.dtype, [&]<class T>(T) {
     const T* x = static_cast<const T*>(a.x);
-    std::vector<std::int64_t> first(static_cast<std::size_t>((a.n + grain - 1) / grain), -1);
+    std::vector<std::int64_t> first(static_cast<std::size_t>(ceil_div(a.n, grain)), -1);
     parallel_for(a.n, grain, [&](std::int64_t begin, std::int64_t end) {
       const T* found =
           std::find_if(x + begin, x + end, [](T value) { return !std::isfinite(number(value)); });

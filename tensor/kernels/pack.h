@@ -1,4 +1,4 @@
-// Copies that put the operands of a convolution in the order in which the inner loop reads them.
+// Copies that put the operands of products in the order in which the inner loop reads them.
 #pragma once
 
 #include <algorithm>

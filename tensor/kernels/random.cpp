@@ -1,6 +1,7 @@
 #include "tensor/kernels/random.h"
 
 #include "tensor/kernels/random_values.h"
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -14,7 +15,7 @@ std::uint64_t step_of(const Random::Args& a) {
 template <class T, class Y>
 void fill_real(const Random::Args& a) {
   constexpr std::int64_t width = random_width<T>;
-  const std::int64_t blocks = (a.per_sample + width - 1) / width;
+  const std::int64_t blocks = ceil_div(a.per_sample, width);
   const std::uint64_t step = step_of(a);
   const bool normal = a.distribution == Distribution::normal;
   parallel_for(a.samples * blocks, 1024, [&](std::int64_t begin, std::int64_t end) {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "tensor/math.h"
 #include "tensor/parallel.h"
 
 namespace ito::kernel {
@@ -94,9 +95,9 @@ void reduce(const ReduceArgs& a) {
   // Pieces of work: columns cut into widths, the reduced axis into chunks. When there is more than
   // one chunk, partial results go to `partial` [outer, chunks, inner] and are combined in chunk
   // order.
-  const std::int64_t widths = (a.inner + max_width - 1) / max_width;
+  const std::int64_t widths = ceil_div(a.inner, max_width);
   const std::int64_t chunk = std::max<std::int64_t>(32, chunk_size / std::min(a.inner, max_width));
-  const std::int64_t chunks = std::max<std::int64_t>(1, (a.reduced + chunk - 1) / chunk);
+  const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(a.reduced, chunk));
   std::vector<A> partial(chunks > 1 ? static_cast<std::size_t>(a.outer * chunks * a.inner) : 0);
   const std::int64_t piece = std::min(a.inner, max_width) * std::min(a.reduced, chunk);
   const std::int64_t grain =

@@ -102,8 +102,8 @@ ITO_INLINE void exp_to_88(vector_of<float>& x) {
   typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));
   typedef std::uint32_t Bits __attribute__((vector_size(vector_bytes)));
   // As unsigned numbers, negative floats are ordered the other way, and behind the positive ones.
-  const Bits bits = reinterpret_cast<Bits>(x), least = Bits{} + 0xc2b00000u;  // -88
-  const V c = reinterpret_cast<V>(bits < least ? bits : least);
+  const Bits bits = reinterpret_cast<Bits>(x), lowest = Bits{} + 0xc2b00000u;  // -88
+  const V c = reinterpret_cast<V>(bits < lowest ? bits : lowest);
   const V shifted = c * 1.44269504088896341f + 12582912.0f;  // n in the last bits
   const V n = shifted - 12582912.0f;
   const V r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -125,8 +125,8 @@ ITO_INLINE vector_of<float> sigmoid(const vector_of<float>& x) {
   typedef std::int32_t Int __attribute__((vector_size(vector_bytes)));
   // Positive floats are ordered as integers are, and the minimum of integers is one instruction.
   const Int bits = reinterpret_cast<Int>(x), magnitude = bits & 0x7fffffff;
-  const Int most = Int{} + 0x42ae0000;  // 87
-  const V c = reinterpret_cast<V>((bits ^ magnitude) | (magnitude < most ? magnitude : most));
+  const Int highest = Int{} + 0x42ae0000;  // 87
+  const V c = reinterpret_cast<V>((bits ^ magnitude) | (magnitude < highest ? magnitude : highest));
   const V shifted = c * -1.44269504088896341f + 12582912.0f;  // n in the last bits
   const V n = shifted - 12582912.0f;
   const V r = (c + n * 0.693359375f) - n * 2.12194440e-4f;  // e^-c = 2^n e^-r

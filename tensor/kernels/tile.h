@@ -1,7 +1,17 @@
-// The inner loop of convolution: a tile of sums that lives in registers.
+// The inner loop of convolutions, linear layers and attention: a tile of sums held in registers.
 //
-// A tile is M rows of NV vectors, `sums[m][v]`. One step k adds the outer product of M numbers of x
-// and NV vectors of w:
+// Terms of the CPU kernels:
+//   vector     simd::lanes<T> numbers in one register
+//   tile       M rows of NV vectors of the result, sums[m][v], held in registers
+//   block      the output channels (columns of the result) of a tile: block_width<T>, two vectors
+//   pack       copy an operand into the order in which the inner loop reads it (pack.h)
+//   partition  how the result is split among tasks; a function of the sizes only, so that the bits
+//              do not depend on the number of threads
+//   chunk      a part of a long sum, of images or pixels; chunks are added in order
+//   slab       rows or tiles of the images that one task takes together, to stay in the cache
+//   room       the channels that a block has space for, of which `valid` are used
+//
+// One step k adds the outer product of M numbers of x and NV vectors of w to a tile:
 //
 //   sums[m][v] += x[m, k] * w[k][v]
 //
@@ -14,20 +24,18 @@
 #include <cstdint>
 #include <utility>
 
+#include "tensor/kernels/index.h"
 #include "tensor/kernels/simd.h"
+#include "tensor/math.h"
 
 namespace ito::kernel {
 
-using Index = std::int64_t;
-
 inline constexpr int max_tile = simd::registers == 32 ? 14 : 6;
-
-inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
 /// `count` elements, rounded up to whole vectors.
 template <class T>
 Index whole_vectors(Index count) {
-  return ceil_div(count, simd::lanes<T>) * simd::lanes<T>;
+  return round_up(count, simd::lanes<T>);
 }
 
 /// Channels in a full block of packed weights: two vectors.
@@ -84,14 +92,14 @@ ITO_INLINE void multiply_add(simd::vector_of<T> (&sums)[G * M][NV], const T* x, 
   }
 }
 
-/// The function entry.operator()<size>() for a size of 1 .. most that is known at run time only;
-/// the entry is a lambda without captures.
-template <int most, class Entry>
+/// The function entry.operator()<size>() for a size of 1 .. max_size that is known at run time
+/// only; the entry is a lambda without captures.
+template <int max_size, class Entry>
 auto choose(Index size, Entry) {
   static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
     return std::array{Entry{}.template operator()<i + 1>()...};
   }
-  (std::make_integer_sequence<int, most>{});
+  (std::make_integer_sequence<int, max_size>{});
   return table[static_cast<std::size_t>(size - 1)];
 }
 

@@ -23,8 +23,8 @@ enum class Which { naive, tiled, tensor_core };
 
 template <class Args>
 bool takes(Which which, const Args& args) {
-  if (which == Which::tiled) return attention::tiled_takes(args);
-  if (which == Which::tensor_core) return attention::tensor_core_takes(args);
+  if (which == Which::tiled) return attention::can_use_tiled(args);
+  if (which == Which::tensor_core) return attention::can_use_tensor_core(args);
   return true;
 }
 

@@ -333,7 +333,7 @@ TEST_CASE("The same convolution twice gives the same bits, in any order of threa
 TEST_CASE("Kernels too large for the tiles are computed by the naive rung") {
   if (!testing::device_answers()) return;
   const ConvShape s = shape_of(1, 3, 20, 2, 2, 1, 16, 1, {0, 8, 0, 7});
-  CHECK_FALSE(conv::tiles_take(s));
+  CHECK_FALSE(conv::can_use_tiles(s));
   const Pass pass = forward(s);
   check_rung(
       pass, "best",

@@ -23,8 +23,8 @@ enum class Which { naive, streaming, slab };
 
 template <class Args>
 bool takes(Which which, const Args& args) {
-  if (which == Which::streaming) return norm::streaming_takes(args);
-  if (which == Which::slab) return norm::slab_takes(args);
+  if (which == Which::streaming) return norm::can_use_streaming(args);
+  if (which == Which::slab) return norm::can_use_slab(args);
   return true;
 }
 

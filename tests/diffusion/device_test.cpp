@@ -270,9 +270,7 @@ TEST_CASE("samplers on the device: draw the CPU's numbers, and agree with it wit
   if (!testing::device_answers()) return;
   // x0 and eps are 0, so that what a path consists of is the noise drawn.
   const Chain of_x0{NoiseSchedule::linear(100), Prediction::x0};
-  const Network zero = [](const Tensor& x, const Tensor&) {
-    return Tensor::zeros(x.shape(), x.dtype(), x.device());
-  };
+  const Network zero = [](const Tensor& x, const Tensor&) { return zeros_like(x); };
   const Tensor none = Tensor::zeros({3, 2});
   const GraphSampler noise_only = ddpm(of_x0, ReverseVariance::beta, 10);
   CHECK(same_bits(noise_only(of_x0.denoiser(zero), none.to(Device::cuda()), true).path[0],

@@ -1,5 +1,5 @@
-// The kernel for doubling and a 3x3 convolution against upsampling and convolving one after the
-// other, on sizes with full and partly filled vectors, tiles and tasks.
+// The kernel for 2x upsampling and a 3x3 convolution against upsampling and convolving one after
+// the other, on sizes with full and partly filled vectors, tiles and tasks.
 #include "autograd/ops/conv_upsample.h"
 
 #include <doctest/doctest.h>
@@ -16,7 +16,7 @@ using namespace ito;
 
 namespace {
 
-struct DoublingLayer {
+struct Upsample2xLayer {
   std::int64_t n, h, w, in, out;
 };
 
@@ -32,7 +32,7 @@ std::vector<Tensor> passes(bool fused, const Tensor& x, const Tensor& w, const T
 }
 
 // The largest difference of the two ways over all passes, relative to the largest number in each.
-double error_of(const DoublingLayer& l, DType dtype, double wrong = 0.0) {
+double error_of(const Upsample2xLayer& l, DType dtype, double wrong = 0.0) {
   Rng rng(3, Purpose::test);
   const auto values = [&](const Shape& shape) { return parameter(randn(rng, shape, DType::f64)); };
   const Tensor x = values({l.n, l.h, l.w, l.in}), w = values({l.out, 3, 3, l.in});
@@ -49,13 +49,13 @@ double error_of(const DoublingLayer& l, DType dtype, double wrong = 0.0) {
   return error;
 }
 
-const DoublingLayer layers[] = {{1, 1, 1, 1, 1},   {2, 3, 5, 17, 33},  {3, 7, 7, 64, 64},
-                                {2, 4, 4, 256, 9}, {9, 9, 8, 40, 130}, {1, 2, 60, 3, 48}};
+const Upsample2xLayer layers[] = {{1, 1, 1, 1, 1},   {2, 3, 5, 17, 33},  {3, 7, 7, 64, 64},
+                                  {2, 4, 4, 256, 9}, {9, 9, 8, 40, 130}, {1, 2, 60, 3, 48}};
 
 }  // namespace
 
 TEST_CASE("upsample_conv2d: all passes equal upsampling and then convolving, in f64 and in f32") {
-  for (const DoublingLayer& l : layers) {
+  for (const Upsample2xLayer& l : layers) {
     CAPTURE(fmt::format("{}x{}x{} {} > {}", l.n, l.h, l.w, l.in, l.out));
     CHECK(error_of(l, DType::f64) < 1e-13);
     CHECK(error_of(l, DType::f32) < 2e-6);

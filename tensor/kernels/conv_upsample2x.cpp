@@ -1,7 +1,7 @@
-// Doubling of an image and a 3x3 convolution, in 9 products per 4 pixels: the plain convolution has
-// 36, the folded one of conv_upsample.cpp 16.
+// 2x nearest upsampling and a 3x3 convolution, in 9 products per 4 pixels: the plain convolution
+// has 36, the folded one of conv_upsample.cpp 16.
 //
-// Along one axis the doubled image shows every pixel twice, so with W = w0 + w1 + w2
+// Along one axis the upsampled image shows every pixel twice, so with W = w0 + w1 + w2
 //
 //   y[2 i]     = w0 x[i - 1] + (w1 + w2) x[i]  =  w0 (x[i - 1] - x[i]) + W x[i]
 //   y[2 i + 1] = (w0 + w1) x[i] + w2 x[i + 1]  =  W x[i] + w2 (x[i + 1] - x[i])
@@ -42,18 +42,19 @@ constexpr bool contains(Index a, Index r) { return a == 1 || a == r; }
 
 /// How `pixels` are cut into blocks, whose transform of `width` numbers per pixel fits the cache,
 /// and each block into groups of the `blocks` of output channels. A function of the sizes only.
-struct Cut {
+struct Partition {
   Index pixels, tasks_of_pixels, blocks, groups;
   Index tasks() const { return tasks_of_pixels * groups; }
 
   template <class T>
-  static Cut of(T, Index pixels, Index width, Index blocks) {
-    constexpr Index cache = 384 << 10, least = 2 * max_tile, most = 8 * max_tile, wanted = 16;
-    Cut c{};
+  static Partition of(T, Index pixels, Index width, Index blocks) {
+    constexpr Index cache = 384 << 10, min_pixels = 2 * max_tile, max_pixels = 8 * max_tile,
+                    target_tasks = 16;
+    Partition c{};
     const Index room = cache / (std::max<Index>(1, width) * static_cast<Index>(sizeof(T)));
-    c.pixels = std::clamp<Index>(room / max_tile * max_tile, least, most);
+    c.pixels = std::clamp<Index>(room / max_tile * max_tile, min_pixels, max_pixels);
     c.tasks_of_pixels = ceil_div(pixels, c.pixels);
-    c.groups = std::min(blocks, ceil_div(wanted, c.tasks_of_pixels));
+    c.groups = std::min(blocks, ceil_div(target_tasks, c.tasks_of_pixels));
     c.blocks = ceil_div(blocks, c.groups);
     c.groups = ceil_div(blocks, c.blocks);
     return c;
@@ -192,22 +193,22 @@ void forward(const UpsampleShape& s, const T* x, const T* weight, const T* bias,
           }
         });
       });
-  const Cut cut = Cut::of(T(), pixels, products * s.in, blocks);
-  parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
-    Scratch<T> v(products * cut.pixels * s.in), m(products * max_tile * block_width<T>);
+  const Partition parts = Partition::of(T(), pixels, products * s.in, blocks);
+  parallel_for(parts.tasks(), 1, [&](Index begin, Index end) {
+    Scratch<T> v(products * parts.pixels * s.in), m(products * max_tile * block_width<T>);
     for (Index task = begin; task < end; ++task) {
-      const Index first = task / cut.groups * cut.pixels;
-      const Index last = std::min(pixels, first + cut.pixels);
+      const Index first = task / parts.groups * parts.pixels;
+      const Index last = std::min(pixels, first + parts.pixels);
       for_pixels(s, first, last, [&](Index pixel, Index n, Index i, Index j) {
         transform_input(Border<T>{x + n * s.h * s.w * s.in, s.h, s.w, s.in, zeros.data()}, i, j,
-                        v.data() + (pixel - first) * s.in, cut.pixels * s.in);
+                        v.data() + (pixel - first) * s.in, parts.pixels * s.in);
       });
-      const Index b0 = task % cut.groups * cut.blocks;
-      for (Index b = b0; b < std::min(blocks, b0 + cut.blocks); ++b) {
+      const Index b0 = task % parts.groups * parts.blocks;
+      for (Index b = b0; b < std::min(blocks, b0 + parts.blocks); ++b) {
         const Index column = b * block_width<T>;
         for_tiles(last - first, [&](Index at, Index rows) {
           for (Index ab = 0; ab < products; ++ab) {
-            multiply<T>({v.data() + (ab * cut.pixels + at) * s.in, s.in, 1}, rows, s.in,
+            multiply<T>({v.data() + (ab * parts.pixels + at) * s.in, s.in, 1}, rows, s.in,
                         packed.data() + ab * packed_size<T>(s.in, s.out) + column * s.in,
                         block_room<T>(s.out, b), m.data() + ab * max_tile * block_width<T>,
                         block_width<T>);
@@ -237,38 +238,38 @@ void input_grad(const UpsampleShape& s, const T* dy, const T* weight, T* dx) {
       pack_block<T>({u.data(), s.in, 1}, depth, s.in, b, packed.data());
     }
   });
-  const Cut cut = Cut::of(T(), pixels, depth, blocks);
-  parallel_for(cut.tasks(), 1, [&](Index begin, Index end) {
-    Scratch<T> f(cut.pixels * depth);
+  const Partition parts = Partition::of(T(), pixels, depth, blocks);
+  parallel_for(parts.tasks(), 1, [&](Index begin, Index end) {
+    Scratch<T> f(parts.pixels * depth);
     for (Index task = begin; task < end; ++task) {
-      const Index first = task / cut.groups * cut.pixels;
-      const Index last = std::min(pixels, first + cut.pixels);
+      const Index first = task / parts.groups * parts.pixels;
+      const Index last = std::min(pixels, first + parts.pixels);
       for_pixels(s, first, last, [&](Index pixel, Index n, Index i, Index j) {
         transform_gradient(
             Border<T>{dy + n * 4 * s.h * s.w * s.out, 2 * s.h, 2 * s.w, s.out, zeros.data()}, i, j,
             0, s.out, f.data() + (pixel - first) * depth);
       });
-      const Index b = task % cut.groups * cut.blocks;
+      const Index b = task % parts.groups * parts.blocks;
       multiply<T>({f.data(), depth, 1}, last - first, depth, packed.data(), s.in, b,
-                  std::min(blocks, b + cut.blocks), dx + first * s.in, s.in, Onto::zero, nullptr);
+                  std::min(blocks, b + parts.blocks), dx + first * s.in, s.in, Onto::zero, nullptr);
     }
   });
 }
 
 /// How the gradient to the weight is cut: a task sums `per_chunk` pixels for `outputs` channels, as
 /// many as leave room for their sums in the second-level cache.
-struct WeightCut {
+struct WeightPartition {
   Index outputs, groups, per_chunk, chunks;
 
   template <class T>
-  static WeightCut of(T, const UpsampleShape& s) {
-    constexpr Index cache = 256 << 10, least = 16, wanted = 16, min_pixels = 256;
+  static WeightPartition of(T, const UpsampleShape& s) {
+    constexpr Index cache = 256 << 10, min_outputs = 16, target_tasks = 16, min_pixels = 256;
     const Index pixels = s.n * s.h * s.w;
     const Index room = cache / (products * s.in * static_cast<Index>(sizeof(T)));
-    WeightCut c{};
-    c.outputs = std::min(s.out, std::max(least, room / least * least));
+    WeightPartition c{};
+    c.outputs = std::min(s.out, std::max(min_outputs, room / min_outputs * min_outputs));
     c.groups = ceil_div(s.out, c.outputs);
-    c.chunks = std::clamp<Index>(ceil_div(pixels, min_pixels), 1, ceil_div(wanted, c.groups));
+    c.chunks = std::clamp<Index>(ceil_div(pixels, min_pixels), 1, ceil_div(target_tasks, c.groups));
     c.per_chunk = ceil_div(pixels, c.chunks);
     if (pixels > 0) c.chunks = ceil_div(pixels, c.per_chunk);
     return c;
@@ -293,19 +294,19 @@ template <class T>
 void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
   constexpr Index together = 96;  // pixels whose operands fit the second-level cache too
   if (s.in * s.out == 0) return;
-  const WeightCut cut = WeightCut::of(T(), s);
+  const WeightPartition parts = WeightPartition::of(T(), s);
   const Index pixels = s.n * s.h * s.w, size = products * s.in;  // of du, for one output channel
-  Scratch<T> sums(cut.chunks * s.out * size), zeros(s.out);
+  Scratch<T> sums(parts.chunks * s.out * size), zeros(s.out);
   std::fill_n(zeros.data(), s.out, T(0));
-  parallel_for(cut.chunks * cut.groups, 1, [&](Index begin, Index end) {
-    Scratch<T> f(together * products * cut.outputs), packed(packed_size<T>(together, s.in));
+  parallel_for(parts.chunks * parts.groups, 1, [&](Index begin, Index end) {
+    Scratch<T> f(together * products * parts.outputs), packed(packed_size<T>(together, s.in));
     for (Index task = begin; task < end; ++task) {
-      const Index chunk = task / cut.groups, o = task % cut.groups * cut.outputs;
-      const Index count = std::min(cut.outputs, s.out - o);
+      const Index chunk = task / parts.groups, o = task % parts.groups * parts.outputs;
+      const Index count = std::min(parts.outputs, s.out - o);
       T* du = sums.data() + (chunk * s.out + o) * size;
       std::fill_n(du, count * size, T(0));
-      const Index end_of_chunk = std::min(pixels, (chunk + 1) * cut.per_chunk);
-      for (Index p = chunk * cut.per_chunk; p < end_of_chunk; p += together) {
+      const Index end_of_chunk = std::min(pixels, (chunk + 1) * parts.per_chunk);
+      for (Index p = chunk * parts.per_chunk; p < end_of_chunk; p += together) {
         add_products(s, x, dy, zeros.data(), p, std::min(end_of_chunk, p + together), o, count,
                      f.data(), packed.data(), du);
       }
@@ -313,11 +314,11 @@ void weight_grad(const UpsampleShape& s, const T* x, const T* dy, T* dw) {
   });
   parallel_for(s.out, 8, [&](Index begin, Index end) {
     for (Index o = begin; o < end; ++o) {
-      const Index first = o / cut.outputs * cut.outputs;
-      const Index count = std::min(cut.outputs, s.out - first);
+      const Index first = o / parts.outputs * parts.outputs;
+      const Index count = std::min(parts.outputs, s.out - first);
       T* to = dw + o * 9 * s.in;
       std::fill_n(to, 9 * s.in, T(0));
-      for (Index chunk = 0; chunk < cut.chunks; ++chunk) {
+      for (Index chunk = 0; chunk < parts.chunks; ++chunk) {
         const T* du = sums.data() + (chunk * s.out + first) * size + (o - first) * s.in;
         for (Index ab = 0; ab < products; ++ab) {
           for (Index tap = 0; tap < 9; ++tap) {

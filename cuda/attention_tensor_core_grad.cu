@@ -9,7 +9,7 @@
 // At d = 256: 99 KiB of shared memory (64 rows of two arrays; two tiles of 16 rows of the other
 // two), 219 registers.
 #include "cuda/attention.h"
-#include "cuda/attention_mma.h"
+#include "cuda/attention_tensor_core.h"
 
 namespace ito::cuda::attention {
 namespace {
@@ -56,7 +56,7 @@ __device__ void differentiate(typename Tile::Scores& scores, typename Tile::Scor
 }
 
 template <int D, int N, Pass pass>
-__global__ void __launch_bounds__(mma_threads, 1) gradient(Inputs in, bf16* dqk, bf16* dv) {
+__global__ void __launch_bounds__(block_threads, 1) gradient(Inputs in, bf16* dqk, bf16* dv) {
   using Tile = Tile<D, N>;
   constexpr bool keys = owns_keys(pass);
   ITO_DYNAMIC_SHARED(bf16, own);            // q, or k
@@ -109,19 +109,20 @@ constexpr std::size_t shared_bytes(bool two_own) {
 
 template <int D, Pass pass>
 void run(const Inputs& in, bf16* dqk, bf16* dv) {
-  launch(gradient<D, others_of(D), pass>, mma_blocks(in.a, owns_keys(pass) ? in.a.s : in.a.l),
-         mma_threads, shared_bytes<D>(has_ds(pass)), in, dqk, dv);
+  launch(gradient<D, others_of(D), pass>,
+         tensor_core_blocks(in.a, owns_keys(pass) ? in.a.s : in.a.l), block_threads,
+         shared_bytes<D>(has_ds(pass)), in, dqk, dv);
 }
 
 }  // namespace
 
-bool tensor_core_takes(const Gradient& args) {
+bool can_use_tensor_core(const Gradient& args) {
   bool fits = false;
   with_dimension(args.shape.d, [&](auto D) {
     fits = shared_bytes<D>(true) <= properties().shared_memory_per_block;
   });
-  return fits && mma_takes(args.shape, args.dtype, args.q, args.k, args.v, args.dy, args.dq,
-                           args.dk, args.dv);
+  return fits && fits_tensor_core(args.shape, args.dtype, args.q, args.k, args.v, args.dy, args.dq,
+                                  args.dk, args.dv);
 }
 
 void tensor_core(const Gradient& args) {

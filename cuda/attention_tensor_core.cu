@@ -9,7 +9,7 @@
 // of sm_90.
 // Smaller d: tiles of 64 keys.
 #include "cuda/attention.h"
-#include "cuda/attention_mma.h"
+#include "cuda/attention_tensor_core.h"
 
 namespace ito::cuda::attention {
 namespace {
@@ -77,7 +77,7 @@ struct Softmax {
 };
 
 template <int D, int N>
-__global__ void __launch_bounds__(mma_threads, 1) forward(Inputs in, bf16* y, float* lse) {
+__global__ void __launch_bounds__(block_threads, 1) forward(Inputs in, bf16* y, float* lse) {
   using Tile = Tile<D, N>;
   ITO_DYNAMIC_SHARED(bf16, own);  // q; two tiles each of k and v
   const Shape& a = in.a;
@@ -122,11 +122,11 @@ constexpr std::size_t shared_bytes() {
 
 }  // namespace
 
-bool tensor_core_takes(const Forward& args) {
+bool can_use_tensor_core(const Forward& args) {
   bool fits = false;
   with_dimension(args.shape.d,
                  [&](auto D) { fits = shared_bytes<D>() <= properties().shared_memory_per_block; });
-  return fits && mma_takes(args.shape, args.dtype, args.q, args.k, args.v, args.y);
+  return fits && fits_tensor_core(args.shape, args.dtype, args.q, args.k, args.v, args.y);
 }
 
 void tensor_core(const Forward& args) {
@@ -134,7 +134,7 @@ void tensor_core(const Forward& args) {
   const Inputs in{of(args.q), of(args.k), of(args.v), of(args.mask),
                   nullptr,    nullptr,    nullptr,    args.shape};
   with_dimension(args.shape.d, [&](auto D) {
-    launch(forward<D, keys_of(D)>, mma_blocks(args.shape, args.shape.l), mma_threads,
+    launch(forward<D, keys_of(D)>, tensor_core_blocks(args.shape, args.shape.l), block_threads,
            shared_bytes<D>(), in, static_cast<bf16*>(args.y), static_cast<float*>(args.lse));
   });
 }

@@ -1,5 +1,5 @@
 // Attention's tiles on the tensor cores: what forward and gradient share. For kernels of
-// cuda/attention_mma*.cu.
+// cuda/attention_tensor_core*.cu.
 //
 // A block of four warps owns 64 rows (queries; for dk and dv, keys), a warp 16 of them, and walks
 // the other side in tiles. Scores come out of mma.sync as C fragments, and two neighbouring C
@@ -10,10 +10,11 @@
 #include <bit>
 
 #include "cuda/attention_rows.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::attention {
 
-inline constexpr int own_rows = 64, mma_threads = 128;
+inline constexpr int own_rows = 64, block_threads = 128;
 
 struct Inputs {
   const bf16 *q, *k, *v, *mask, *dy;
@@ -25,8 +26,8 @@ struct Inputs {
 struct Block {
   Index nh, first;
   __device__ explicit Block(Index length)
-      : nh(blockIdx.x / ((length + own_rows - 1) / own_rows)),
-        first(blockIdx.x % ((length + own_rows - 1) / own_rows) * own_rows) {}
+      : nh(blockIdx.x / ceil_div(length, own_rows)),
+        first(blockIdx.x % ceil_div(length, own_rows) * own_rows) {}
 };
 
 /// How many of `rows` rows from `first` on there are.
@@ -56,7 +57,7 @@ struct Tile {
   template <int rows>
   __device__ static void copy(bf16* tile, const bf16* x, Index count, const Shape& a) {
     const Index width = a.heads * a.d;
-    for (int e = static_cast<int>(threadIdx.x); e < rows * (D / 8); e += mma_threads) {
+    for (int e = static_cast<int>(threadIdx.x); e < rows * (D / 8); e += block_threads) {
       const int r = e / (D / 8), c = e % (D / 8) * 8;
       const bool valid = r < count && c < a.d;
       ptx::cp_async_16(tile + r * stride + c, valid ? x + r * width + c : x, valid);
@@ -169,13 +170,13 @@ __device__ void for_tiles(bf16* shared, const bf16* x, const bf16* x2, Index len
 
 /// Whether head dimension and arrays are multiples of the 16 bytes that cp.async copies.
 template <class... P>
-bool mma_takes(const Shape& a, DType dtype, P... arrays) {
+bool fits_tensor_core(const Shape& a, DType dtype, P... arrays) {
   return dtype == DType::bf16 && a.d <= 256 && a.d % 8 == 0 &&
          (is_aligned<Vec<bf16>>(arrays) && ...);
 }
 
-inline unsigned mma_blocks(const Shape& a, Index length) {
-  return static_cast<unsigned>(a.n * a.heads * ((length + own_rows - 1) / own_rows));
+inline unsigned tensor_core_blocks(const Shape& a, Index length) {
+  return static_cast<unsigned>(a.n * a.heads * ceil_div(length, own_rows));
 }
 
 /// f with the head dimension rounded up to one of those compiled, as a constant.

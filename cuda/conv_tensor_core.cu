@@ -1,6 +1,7 @@
-// Rung 2 of convolution and of its input gradient: tensor cores. The matrix product of conv_mma.h
-// with the left matrix gathered by cp.async, 8 channels of a tap at a time, zeros where a tap lies
-// outside the image; the weights [out, taps, in] are the right matrix as they lie in memory.
+// Rung 2 of convolution and of its input gradient: tensor cores. The matrix product of
+// conv_tensor_core.h with the left matrix gathered by cp.async, 8 channels of a tap at a time,
+// zeros where a tap lies outside the image; the weights [out, taps, in] are the right matrix as
+// they lie in memory.
 //
 // What it changes: mma.sync instead of scalar multiply-adds (16 times their rate on an H200), and
 // copies that pass by the registers and overlap with the products of the blocks before. Per 16
@@ -17,8 +18,9 @@
 #include <string>
 #include <utility>
 
-#include "cuda/conv_mma.h"
 #include "cuda/conv_pack.h"
+#include "cuda/conv_tensor_core.h"
+#include "tensor/math.h"
 
 namespace ito::cuda::conv {
 namespace {
@@ -27,7 +29,7 @@ namespace {
 template <class Tile, int rows_>
 struct Share {
   static constexpr int chunks = Tile::k / 8, pass = Tile::threads / chunks;
-  static constexpr int rows = (rows_ + pass - 1) / pass;
+  static constexpr int rows = ceil_div(rows_, pass);
   static constexpr bool partly = rows_ % pass != 0;  // then only some threads have a row
   static_assert(pass % 8 == 0 && (!partly || rows == 1));
   static constexpr int step = pass * Tile::k;  // from row to row in the tile, in elements
@@ -87,8 +89,8 @@ class Loader {
 /// What one launch computes: the classes of an input gradient at stride 2 have a quarter of the
 /// pixels each, and fill the device together.
 struct Problems {
-  static constexpr int most = 4;
-  Correlation at[most];
+  static constexpr int max_count = 4;
+  Correlation at[max_count];
   int count = 0;
 };
 
@@ -102,8 +104,8 @@ __global__ void __launch_bounds__(Tile::threads)
   const int tile = static_cast<int>(blockIdx.x), split = static_cast<int>(blockIdx.y);
   const int first_m = tile / tiles_n * Tile::m, first_n = tile % tiles_n * Tile::n;
   if (first_m >= c.pixels) return;  // a class of fewer pixels than others
-  const int all = (c.depth() + Tile::k - 1) / Tile::k, splits = static_cast<int>(gridDim.y);
-  const int blocks = (all + splits - 1) / splits, begin = split * blocks;
+  const int all = ceil_div(c.depth(), Tile::k), splits = static_cast<int>(gridDim.y);
+  const int blocks = ceil_div(all, splits), begin = split * blocks;
   Loader<Tile> loader(c, first_m, first_n, begin * Tile::k);
   Sums<Tile> sums = {};
   multiply<Tile>(loader, min(all - begin, blocks), ring, sums);
@@ -126,10 +128,10 @@ void run(const Problems& problems, int splits) {
   int tiles_m = 0;
   bool vectors = true;
   for (int i = 0; i < problems.count; ++i) {
-    tiles_m = std::max(tiles_m, (problems.at[i].pixels + Tile::m - 1) / Tile::m);
-    vectors = vectors && takes_vectors<bf16>(problems.at[i], 8);
+    tiles_m = std::max(tiles_m, ceil_div(problems.at[i].pixels, Tile::m));
+    vectors = vectors && can_use_vectors<bf16>(problems.at[i], 8);
   }
-  const int tiles_n = (problems.at[0].out + Tile::n - 1) / Tile::n;
+  const int tiles_n = ceil_div(problems.at[0].out, Tile::n);
   const dim3 grid(static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n),
                   static_cast<unsigned>(splits), static_cast<unsigned>(problems.count));
   launch(correlate<Tile>, grid, Tile::threads, Tile::shared_bytes, problems, tiles_n, vectors);
@@ -156,7 +158,7 @@ constexpr std::array<Partition, variants.size()> partitions = [] {
   return list;
 }();
 
-void run(Problems problems, const Partition& wanted) {
+void run(Problems problems, const Partition& requested) {
   std::int64_t pixels = 0;
   int depth = 0;
   for (int i = 0; i < problems.count; ++i) {
@@ -166,7 +168,7 @@ void run(Problems problems, const Partition& wanted) {
   }
   const int out = problems.at[0].out;
   const Partition partition =
-      choose_partition({pixels, out, depth, block_k, tensor_core_rate}, partitions, wanted);
+      choose_partition({pixels, out, depth, block_k, tensor_core_rate}, partitions, requested);
   std::optional<Scratch<float>> partial;
   if (partition.splits > 1) {
     partial.emplace(partition.splits * pixels * out);
@@ -195,7 +197,7 @@ void expect_bf16(const char* op, DType dtype) {
 
 std::span<const Partition> tensor_core_partitions() { return partitions; }
 
-void tensor_core(const kernel::Conv2d::Args& a, Partition wanted) {
+void tensor_core(const kernel::Conv2d::Args& a, Partition requested) {
   expect_bf16(kernel::Conv2d::name, a.dtype);
   const kernel::ConvShape& s = a.shape;
   const PaddedChannels x(a.x, s.n * s.h * s.w, s.in - a.x2_channels, a.x2, a.x2_channels);
@@ -204,10 +206,10 @@ void tensor_core(const kernel::Conv2d::Args& a, Partition wanted) {
   c.x[0] = x.source(0), c.x[1] = x.source(1);
   c.in = x.channels();
   c.weight = weight.data();
-  run({{c}, 1}, wanted);
+  run({{c}, 1}, requested);
 }
 
-void tensor_core(const kernel::Conv2dInputGrad::Args& a, Partition wanted) {
+void tensor_core(const kernel::Conv2dInputGrad::Args& a, Partition requested) {
   expect_bf16(kernel::Conv2dInputGrad::name, a.dtype);
   const kernel::ConvShape& s = a.shape;
   const PaddedChannels dy(a.dy, s.n * s.p * s.q, s.out);
@@ -216,9 +218,9 @@ void tensor_core(const kernel::Conv2dInputGrad::Args& a, Partition wanted) {
   Problems problems;
   for (const Correlation& c : input_grad_problems(a, dy.data(), packed.data(), dy.channels())) {
     problems.at[problems.count++] = c;
-    if (problems.count == Problems::most) run(std::exchange(problems, {}), wanted);
+    if (problems.count == Problems::max_count) run(std::exchange(problems, {}), requested);
   }
-  if (problems.count > 0) run(problems, wanted);
+  if (problems.count > 0) run(problems, requested);
 }
 
 }  // namespace ito::cuda::conv
