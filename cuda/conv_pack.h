@@ -29,13 +29,13 @@ class PaddedChannels {
 Correlation forward_problem(const kernel::Conv2d::Args&);
 
 /// The input gradient at stride s, as correlations of dy at stride 1 (see kernel::InputGradPhase):
-/// one problem for each pair of phases (a, b) of rows and columns that has pixels, on weights [in, taps, out] in one array made by `pack_flipped`.
-/// `channels`: of a pixel of dy, out or more.
+/// one problem for each pair of phases (a, b) of rows and columns that has pixels, on weights [in,
+/// taps, out] in one array made by `pack_flipped`. `channels`: of a pixel of dy, out or more.
 std::vector<Correlation> input_grad_problems(const kernel::Conv2dInputGrad::Args&, const void* dy,
                                              const void* packed, int channels);
 
-/// packed: for each pair of phases (a, b) in turn [in, taps of a, taps of b, channels], channels beyond out
-/// zero. in kh kw channels elements in all.
+/// packed: for each pair of phases (a, b) in turn [in, taps of a, taps of b, channels], channels
+/// beyond out zero. in kh kw channels elements in all.
 template <class T>
 void pack_flipped(const T* weight, const kernel::ConvShape& shape, int channels, T* packed);
 

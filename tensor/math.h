@@ -1,7 +1,7 @@
 // Division of sizes, for the host and for kernels.
 //
-//   const std::int64_t blocks = ceil_div(1000, 256);  // how many blocks cover 1000 elements: 4
-//   const std::int64_t padded = round_up(n, std::int64_t{64});   // the next multiple of 64
+//   const std::int64_t blocks = ceil_div(1000, 256);    // how many blocks cover 1000 elements: 4
+//   const std::int64_t padded = round_up(100, 64);      // the next multiple of 64: 128
 #pragma once
 
 #include <concepts>

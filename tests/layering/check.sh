@@ -22,8 +22,8 @@ find . \( -path ./build -o -path ./out -o -path ./tests/install \) -prune -o \
       all = "tensor autograd nn diffusion data"
       allowed["tensor"] = "tensor"
       allowed["cuda"] = "cuda tensor/kernels tensor/build.h tensor/dtype.h tensor/device.h" \
-                        " tensor/error.h tensor/philox.h"
-      allowed["cuda/emulate"] = "cuda tensor/dtype.h"
+                        " tensor/error.h tensor/math.h tensor/philox.h"
+      allowed["cuda/emulate"] = "cuda tensor/dtype.h tensor/math.h"
       allowed["data"] = "tensor data"
       allowed["autograd"] = "tensor autograd"
       allowed["nn"] = "tensor autograd nn"
