@@ -97,14 +97,6 @@ void inspect_diffusers(const fs::path& path) {
   }
 }
 
-bool is_diffusers(const fs::path& path) {
-  if (fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json"))
-    return true;
-  if (!fs::exists(path / "config.json")) return false;
-  const std::string config = app::read_text((path / "config.json").string());
-  return config.find("\"_class_name\"") != std::string::npos;
-}
-
 void inspect_run(const fs::path& path) {
   app::print(stdout, "{}: a training run\n{}", path.string(),
              app::read_text((path / "config.json").string()));
@@ -131,7 +123,7 @@ app::ExitCode run(const std::string& name, bool all) {
   }
   if (fs::is_directory(path)) {
     app::with_exit_code(app::ExitCode::checkpoint, [&] {
-      if (is_diffusers(path)) {
+      if (is_diffusers_folder(path)) {
         inspect_diffusers(path);
       } else if (fs::exists(path / "config.json")) {
         inspect_run(path);

@@ -84,6 +84,16 @@ void save_diffusers(const fs::path& folder, const ModelCard& card,
   write_text(folder / "model_index.json", index.dump(2) + "\n");
 }
 
+bool is_diffusers_folder(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return false;
+  if (fs::exists(folder / "model_index.json") || fs::exists(folder / "unet" / "config.json")) {
+    return true;
+  }
+  return std::ranges::any_of(fs::directory_iterator(folder), [](const fs::directory_entry& entry) {
+    return entry.path().filename().string().starts_with("diffusion_pytorch_model.");
+  });
+}
+
 DiffusersModel load_diffusers(const fs::path& folder) {
   const fs::path config = first_existing({folder / "unet" / "config.json", folder / "config.json"});
   if (config.empty()) {

@@ -34,6 +34,9 @@ struct DiffusersModel {
 void save_diffusers(const std::filesystem::path& folder, const ModelCard& card,
                     const std::vector<nn::NamedTensor>& parameters);
 
+/// Whether a folder looks like one of these: a pipeline, or a configuration beside weights.
+bool is_diffusers_folder(const std::filesystem::path& folder);
+
 /// Reads such a folder. The files may also lie in `folder` itself, without subfolders, as in older
 /// hubs, and the scheduler beside it; attention tensors may have their older names (query, key,
 /// value, proj_attn); without a scheduler the process is DDPM's. `dataset` of the card is the

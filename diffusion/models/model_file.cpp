@@ -83,11 +83,6 @@ SamplingDefaults sampling_of(const Json& json) {
   return s;
 }
 
-bool is_diffusers(const fs::path& path) {
-  return fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json") ||
-         fs::exists(path / "diffusion_pytorch_model.safetensors");
-}
-
 void expect_finite_weights(const Model& model) {
   for (const auto& [name, tensor] : nn::named_parameters(*model.network)) {
     const float* values = tensor.data<float>();
@@ -217,7 +212,7 @@ Denoiser Model::denoiser(const Condition& condition, double guidance_scale) cons
 
 Model load_model(const std::string& path, Weights weights, Device device, DType dtype) {
   if (!fs::exists(path)) fail<IoError>("{}: no such file or directory", path);
-  Model model = is_diffusers(path) ? load_from_diffusers(path) : load_ito(path, weights);
+  Model model = is_diffusers_folder(path) ? load_from_diffusers(path) : load_ito(path, weights);
   expect_finite_weights(model);
   if (!device.is_cpu()) nn::FlatParameters(*model.network, device, dtype);
   return model;

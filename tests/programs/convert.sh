@@ -73,6 +73,8 @@ cp -r "$fixtures/hub" "$work/inputs"
 sed -i 's/"in_channels": 3/"in_channels": 5/' "$work/inputs/config.json"
 expect 6 "out_channels must be in_channels" \
   "$bin/convert" --to ito --checkpoint "$work/inputs" --out "$work/never"
+"$bin/sample" --quiet --checkpoint "$fixtures/hub" --steps 2 --count 1 --out "$work/t.png" ||
+  fail "sample of a folder of diffusers"
 "$bin/inspect" "$fixtures/hub" >"$work/text"
 grep -q "a model in diffusers' format" "$work/text" || fail "inspect: $(cat "$work/text")"
 grep -q 'linear schedule with T = 1000, predicts epsilon' "$work/text" || fail "$(cat "$work/text")"
