@@ -91,7 +91,7 @@ void add_flags(app::CommandLine& line, Options& o) {
            "the first 100 samples, ten in a row; of a model of ten classes a column is a class");
   line.add("--save", o.save, "FILE.safetensors", "the samples as f32 [N, H, W, C] in [-1, 1]");
   line.add("--batch", o.batch, {1, 4096},
-           "images computed at a time; changes memory and speed only");
+           "images computed at a time; changes memory and speed, and on cuda the last bits");
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
   line.add_switch("--quiet", o.quiet, "print results only");

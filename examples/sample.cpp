@@ -117,7 +117,7 @@ bool parse(SampleOptions& o, int argc, char** argv) {
   line.add("--scale", o.scale, {1, 16}, "pictures show a pixel as this many squared");
   line.heading("Run");
   line.add("--batch", o.batch, {1, 4096},
-           "images computed at a time; changes memory and speed only");
+           "images computed at a time; changes memory and speed, and on cuda the last bits");
   line.add("--threads", o.threads, {0, 1024}, "threads, 0: one per core");
   line.add_choice("--device", o.device, {"auto", "cpu", "cuda"}, "where to compute");
   line.add_choice("--dtype", o.dtype, {"f32", "bf16"}, "of the network; bf16 needs cuda");
