@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 # Local memory that is meant to be: the slow path of a library function (sine of a huge angle).
 allowed='::Sin>|::Cos>|sinusoids'
 # Tensor-core kernels: what includes the tiles that they are made of.
-mapfile -t tensor_core_files < <(grep -lE '#include "cuda/[a-z_]*mma\.h"' cuda/*.cu)
+mapfile -t tensor_core_files < <(grep -lE '#include "cuda/[a-z_]*tensor_core\.h"' cuda/*.cu)
 
 build=${1:-}
 [[ -n $build && -d $build && ($# == 1 || ($# == 2 && $2 == --table)) ]] ||
